@@ -1,0 +1,35 @@
+# `make test` on a machine with Python 3.11, pip and make is all that anyone needs to know.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup check test bench clean
+
+help:
+	@echo "make test    set up .venv, check the code, run the tests"
+	@echo "make check   ruff, formatting, mypy, import-linter"
+	@echo "make bench   run the CPU benchmarks; results go to benchmarks/results/"
+	@echo "make clean   remove .venv and caches"
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports --cache-dir .cache/import-linter
+
+test: check
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python -m benchmarks.bench_store
+
+clean:
+	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

@@ -1,0 +1,11 @@
+"""Commands that look at videos. Mounted by `heads.cli`."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_commands(commands: "Commands") -> None:
+    """Add this package's commands to the `telltale` parser."""

@@ -1,0 +1,264 @@
+"""A feature store: videos, protocols, and what each branch said about each video.
+
+    store = Store.create("hfv.zarr", scheme="hfv4", classes=("appearance", …))
+    store.add_videos({"id": […], "label": […]})
+    branch = store.branch("test-4x3", BranchSpec(…))
+    for shard in branch.missing_shards():
+        branch.write_shard(shard, {"cls": …})
+    table = store.table(["internvideo2/cls"], where={"split": "train"})
+
+NumPy in, NumPy out. The store is plain Zarr v3: any reader opens it.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features_store import documents, table
+from features_store.branch_arrays import BranchArrays, check_same
+from features_store.chunks import Array
+from features_store.documents import Json
+from features_store.errors import (
+    AmbiguousKey,
+    BadInput,
+    Damaged,
+    NotAStore,
+    StoreExists,
+    UnknownKey,
+)
+from features_store.places import Place, open_place
+from features_store.schema import FORMAT_VERSION, BranchSpec, Status, check_name
+from features_store.table import Table, Where
+from features_store.videos import PREFIX as VIDEOS
+from features_store.videos import Videos
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store as ZarrStore
+
+Location = "str | os.PathLike[str] | ZarrStore"
+
+
+class Store:
+    """An open store. Make one with `Store.create` or `Store.open`."""
+
+    def __init__(self, place: Place, document: Json) -> None:
+        self.place = place
+        self.scheme = str(document["scheme"])
+        self.classes = tuple(document["classes"])
+        self.videos = Videos(place, self.classes)
+
+    def __repr__(self) -> str:
+        return f"Store({self.place.name!r}, {self.scheme}, {self.videos.count} videos)"
+
+    @staticmethod
+    def create(
+        where: "str | os.PathLike[str] | ZarrStore", *, scheme: str, classes: Sequence[str]
+    ) -> "Store":
+        """Make an empty store. `scheme` names the label scheme, `classes` its class names."""
+        check_name(scheme, "scheme")
+        classes = [str(name) for name in classes]
+        if not classes or len(set(classes)) != len(classes) or not all(classes):
+            raise BadInput(f"Classes {classes}: give one or more different, non-empty names.")
+        place = open_place(where)
+        if place.children(""):
+            raise StoreExists(
+                f"{place.name} exists and is not empty. Open it instead, or choose another path."
+            )
+        attributes = {
+            "kind": "store",
+            "format": FORMAT_VERSION,
+            "scheme": scheme,
+            "classes": classes,
+        }
+        Videos.create(place)
+        place.put_new("zarr.json", [documents.encode(documents.group(attributes))])
+        return Store.open(where)
+
+    @staticmethod
+    def open(where: "str | os.PathLike[str] | ZarrStore") -> "Store":
+        """Open an existing store for reading and writing."""
+        place = open_place(where)
+        document = documents.read(place, "")
+        if document is None:
+            raise NotAStore(
+                f"{place.name} is not a feature store: it has no zarr.json. Make one with "
+                f"`telltale extract … --store {place.name}`."
+            )
+        attributes = documents.attributes(document)
+        if attributes.get("kind") != "store":
+            raise NotAStore(f"{place.name} is a part of a store; give the store's own folder.")
+        version = attributes["format"]
+        if version > FORMAT_VERSION:
+            raise NotAStore(
+                f"{place.name} has format {version}; this version of Telltale reads up to "
+                f"{FORMAT_VERSION}. Update with `pip install --upgrade telltale`."
+            )
+        return Store(place, attributes)
+
+    def add_videos(
+        self, columns: Mapping[str, Sequence[Any] | Array], *, keep_existing: bool = False
+    ) -> Array:
+        """Append videos, given as columns (`schema.COLUMNS`); returns the row of each.
+
+        An id that the store has already is an error; with `keep_existing` its row is returned
+        instead, provided that label, rank, source and split are what they were.
+        """
+        return self.videos.add(columns, keep_existing=keep_existing)
+
+    def protocols(self) -> list[str]:
+        return [name for name in self._groups("", "protocol") if name != VIDEOS]
+
+    def branches(self, protocol: str) -> list[str]:
+        """Names of the branch groups under a protocol."""
+        self._protocol(protocol)
+        return self._groups(protocol, "branch")
+
+    def branch(
+        self,
+        protocol: str,
+        spec: BranchSpec,
+        *,
+        shard_rows: int | None = None,
+        protocol_details: Mapping[str, Any] | None = None,
+    ) -> BranchArrays:
+        """Create a branch, or reopen it where it was made from the same spec."""
+        check_name(protocol, "protocol")
+        if protocol == VIDEOS:
+            raise BadInput(f"Protocol name {protocol!r} is taken by the store; choose another.")
+        if shard_rows is not None and not 1 <= shard_rows <= 2**20:
+            raise BadInput(f"shard_rows {shard_rows}: give 1 to {2**20}, or leave it out.")
+        attributes = {"kind": "protocol", "name": protocol, "details": dict(protocol_details or {})}
+        self._put_group(protocol, attributes)
+        attributes = {
+            "kind": "branch",
+            **spec.to_json(),
+            "shard_rows": shard_rows or spec.default_shard_rows(),
+        }
+        self._put_group(f"{protocol}/{spec.group}", attributes)
+        found = self._branch(protocol, spec.group)
+        check_same(found, spec, shard_rows)
+        found.ensure()
+        return found
+
+    def open_branch(self, protocol: str, name: str) -> BranchArrays:
+        """A branch by its full name, without the fingerprint, or without the preset too."""
+        groups = self.branches(protocol)
+        fitting = [group for group in groups if _fits(group, name)]
+        if not fitting:
+            raise UnknownKey(
+                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
+            )
+        if len(fitting) > 1:
+            raise AmbiguousKey(
+                f"Branch {name!r} fits {' and '.join(fitting)} under {protocol}; give one in full."
+            )
+        branch = self._branch(protocol, fitting[0])
+        branch.check_documents()
+        return branch
+
+    def table(
+        self,
+        keys: Sequence[str],
+        *,
+        protocol: str | None = None,
+        where: Where = None,
+        verify: bool = True,
+        allow_missing: bool = False,
+    ) -> Table:
+        """Load arrays of many videos into memory; see `table.load`."""
+        selection = table.select(self, keys, protocol, where, allow_missing=allow_missing)
+        return table.load(selection, verify=verify)
+
+    def stream(  # noqa: PLR0913 (what to read, and how)
+        self,
+        keys: Sequence[str],
+        *,
+        protocol: str | None = None,
+        where: Where = None,
+        batch: int | None = None,
+        shuffle: int | None = None,
+        hold: int = 4,
+        verify: bool = True,
+        allow_missing: bool = False,
+    ) -> Iterator[Table]:
+        """Read arrays that do not fit in memory, batch by batch; see `stream.stream`."""
+        from features_store import stream
+
+        selection = table.select(self, keys, protocol, where, allow_missing=allow_missing)
+        return stream.stream(selection, batch=batch, shuffle=shuffle, hold=hold, verify=verify)
+
+    def info(self) -> Json:
+        """What the store holds, as plain data for printing or JSON."""
+        labels, counts = np.unique(self.videos.column("label"), return_counts=True)
+        named = dict(zip(labels.tolist(), counts.tolist(), strict=True))
+        classes = {name: named.get(i, 0) for i, name in enumerate(self.classes)}
+        return {
+            "place": self.place.name,
+            "format": FORMAT_VERSION,
+            "scheme": self.scheme,
+            "videos": self.videos.count,
+            "classes": {**classes, "unlabelled": named.get(-1, 0)},
+            "protocols": {
+                protocol: [self._branch_info(protocol, name) for name in self.branches(protocol)]
+                for protocol in self.protocols()
+            },
+        }
+
+    def _branch_info(self, protocol: str, name: str) -> Json:
+        branch = self.open_branch(protocol, name)
+        counts = np.bincount(branch.status(), minlength=3).tolist()
+        return {
+            "branch": name,
+            "fingerprint": branch.spec.fingerprint,
+            "arrays": {n: f"{a.dtype}{list(a.shape)}" for n, a in branch.spec.arrays.items()},
+            "shards": branch.shards,
+            "shard_rows": branch.shard_rows,
+            "ok": counts[Status.OK],
+            "failed": counts[Status.FAILED],
+            "missing": counts[Status.MISSING],
+            "bytes": counts[Status.OK] * sum(a.row_bytes for a in branch.spec.arrays.values()),
+        }
+
+    def _branch(self, protocol: str, group: str) -> BranchArrays:
+        prefix = f"{protocol}/{group}"
+        document = documents.read(self.place, prefix)
+        if document is None:
+            raise UnknownKey(f"{self.place.name} has no branch {prefix}.")
+        attributes = documents.attributes(document)
+        try:
+            branch = BranchArrays(self.place, protocol, self.videos, attributes)
+        except (KeyError, TypeError, ValueError) as error:
+            where = f"{self.place.name}/{documents.document_key(prefix)}"
+            raise Damaged(where, f"not a branch of this format ({error})") from error
+        if branch.spec.group != group:
+            where = f"{self.place.name}/{documents.document_key(prefix)}"
+            raise Damaged(where, f"belongs to {branch.spec.group}")
+        return branch
+
+    def _put_group(self, prefix: str, attributes: Mapping[str, Any]) -> None:
+        try:
+            content = documents.encode(documents.group(attributes))
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"{prefix}: the description is not JSON ({error}).") from error
+        self.place.put_new(documents.document_key(prefix), [content])
+
+    def _groups(self, prefix: str, kind: str) -> list[str]:
+        found = []
+        for name in self.place.children(prefix):
+            below = f"{prefix}/{name}" if prefix else name
+            document = documents.read(self.place, below)
+            if document and documents.attributes(document).get("kind") == kind:
+                found.append(name)
+        return found
+
+    def _protocol(self, protocol: str) -> None:
+        check_name(protocol, "protocol")
+        if documents.read(self.place, protocol) is None or protocol == VIDEOS:
+            have = ", ".join(self.protocols()) or "none"
+            raise UnknownKey(f"Protocol {protocol!r} unknown; have: {have}.")
+
+
+def _fits(group: str, name: str) -> bool:
+    return name in (group, group.split("@", 1)[0], group.split("-", 1)[0])

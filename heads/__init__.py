@@ -1,0 +1,1 @@
+"""Stage two: heads trained on a feature store, their evaluation, tuning and use."""

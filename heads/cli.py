@@ -1,0 +1,95 @@
+"""The `telltale` command: mounts the commands of the three packages and turns errors into lines.
+
+A command is a function from parsed arguments to an exit status. Everything heavy is imported
+inside it, so that `telltale --help` is quick.
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import extract.cli
+import features_store.cli
+from features_store.errors import TelltaleError
+
+PACKAGES = ("extract", "features_store", "heads")
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if parsed.debug else logging.WARNING, format="%(levelname)s: %(message)s"
+    )
+    try:
+        check_packages_belong_together()
+        status: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("telltale: interrupted; run the same command again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as `telltale … | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if parsed.debug:
+            raise
+        print(f"telltale: {describe(error)}", file=sys.stderr)
+        return 1
+    return status
+
+
+def describe(error: Exception) -> str:
+    if isinstance(error, TelltaleError):
+        return str(error)
+    text = str(error) or "no details"
+    return (
+        f"{type(error).__name__}: {text} (not an error that Telltale expects; "
+        f"`telltale --debug …` shows where it comes from)"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="telltale",
+        description="Tells generated videos of people from real ones, and says what is wrong.",
+        epilog="`telltale COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"telltale {version('telltale')}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    extract.cli.add_commands(commands)
+    features_store.cli.add_commands(commands)
+    doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def check_packages_belong_together() -> None:
+    """Another distribution may ship a package called `extract` and overwrite ours silently."""
+    places = {name: package_place(name) for name in PACKAGES}
+    if len({place.parent for place in places.values()}) > 1:
+        listed = ", ".join(f"{name} from {place}" for name, place in places.items())
+        raise TelltaleError(
+            f"The packages come from different places: {listed}. Another distribution has "
+            f"overwritten one of them; reinstall telltale in an environment of its own."
+        )
+
+
+def package_place(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise TelltaleError(f"The package {name} is missing; reinstall telltale.")
+    return Path(found.origin).resolve().parent
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from heads import doctor
+
+    return doctor.run(arguments)
