@@ -1,6 +1,6 @@
 """The feature store: what big frozen networks said about every video, kept in Zarr v3.
 
-    from features_store import ArraySpec, BranchSpec, Store
+from features_store import ArraySpec, BranchSpec, Store
 """
 
 from features_store.errors import (

@@ -6,31 +6,33 @@ no lock; two writers of the same shard waste work but do no harm, since both wri
 the same numbers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from features_store import documents
+from features_store import documents, shard_content
 from features_store.chunks import Array, ChunkedArray
 from features_store.documents import Json
 from features_store.errors import BadInput, Damaged, NotComputed, SpecMismatch
 from features_store.places import Place
-from features_store.quantise import dequantise, quantise
-from features_store.schema import ArraySpec, BranchSpec, Status
+from features_store.quantise import dequantise
+from features_store.schema import BranchSpec, Status
+from features_store.shard_content import ShardContent
 from features_store.videos import Videos
-
-_ERROR_CHARACTERS = 1000
 
 
 class BranchArrays:
     """One branch group of a store. Get it from `Store.branch` or `Store.open_branch`."""
 
-    def __init__(self, place: Place, protocol: str, videos: Videos, document: Json) -> None:
+    def __init__(self, place: Place, videos: Videos, groups: Mapping[str, Json]) -> None:
+        """`groups` are the attributes of the `protocol` group and of the `branch` group."""
+        document = groups["branch"]
         self.place = place
-        self.protocol = protocol
+        self.groups = dict(groups)
+        self.protocol = str(groups["protocol"]["name"])
         self.spec = BranchSpec.from_json(document)
         self.shard_rows = int(document["shard_rows"])
-        self.prefix = f"{protocol}/{self.spec.group}"
+        self.prefix = f"{self.protocol}/{self.spec.group}"
         self._videos = videos
         self._status = self._flat("status", "uint8")
         self._error = self._flat("error", "string")
@@ -54,8 +56,10 @@ class BranchArrays:
         """One `Status` per video, read afresh."""
         out = np.zeros(self.shards * self.shard_rows, np.uint8)
         size = self.shard_rows
-        for shard, part in enumerate(self._statuses(range(self.shards))):
-            out[shard * size : shard * size + len(part)] = part
+        values = self.place.get_many([self._status.key(shard) for shard in range(self.shards)])
+        for shard, value in enumerate(values):
+            if value is not None:
+                out[shard * size : (shard + 1) * size] = self._decode_status(shard, value)
         return out[: self._videos.count]
 
     def errors(self) -> dict[int, str]:
@@ -90,21 +94,41 @@ class BranchArrays:
         or FAILED; rows with status MISSING are not written and stay as they are in the store.
         `errors` gives the reason for each failed row, by its position in the shard.
         """
-        rows = len(self.rows(shard))
-        status = self._checked_status(shard, rows, status, errors or {})
-        self._check_arrays(shard, rows, arrays)
-        before = self._padded_status(shard)[:rows]
-        keep = (status == Status.MISSING) & (before != Status.MISSING)
+        new = shard_content.checked(self, shard, arrays, status, errors or {})
+        before = self.read_status(shard)
+        keep = (new.status == Status.MISSING) & (before != Status.MISSING)
+        content = shard_content.merged(new, self.read_shard(shard), keep) if keep.any() else new
         if ((before == Status.OK) & ~keep).any():
-            self.place.delete(self._status.key(shard))  # numbers change: not committed meanwhile
-        merged = np.where(keep, before, status)
-        if (merged == Status.OK).any():
-            written = merged == Status.OK
-            for name, spec in self.spec.arrays.items():
-                self._write_array(shard, name, spec, arrays[name], keep=keep, written=written)
-        if (merged == Status.FAILED).any():
-            self._write_errors(shard, rows, keep, errors or {})
-        self._status.write(shard, merged)
+            self.forget(shard)  # numbers change: not committed until the new status is there
+        self.commit(shard, content)
+
+    def commit(self, shard: int, content: ShardContent) -> None:
+        """Write a shard's chunks: data, then errors, then the status."""
+        for name in self.spec.arrays:
+            for part, array in self.stored(name).items():
+                if part in content.parts:
+                    array.write(shard, content.parts[part])
+        if content.errors is not None:
+            self._error.write(shard, content.errors)
+        self._status.write(shard, content.status)
+
+    def read_shard(self, shard: int) -> ShardContent:
+        """All that is stored of a shard, checked."""
+        status = self.read_status(shard)
+        parts: dict[str, Array] = {}
+        if (status == Status.OK).any():
+            for name in self.spec.arrays:
+                for part, array in self.stored(name).items():
+                    parts[part] = array.read(shard, len(status))
+        failed = (status == Status.FAILED).any()
+        errors = self._error.read(shard, len(status)) if failed else None
+        return ShardContent(parts=parts, status=status, errors=errors)
+
+    def read_status(self, shard: int) -> Array:
+        """The statuses of a shard's videos; all missing where it was never committed."""
+        committed = self.committed(shard)
+        rows = len(self.rows(shard))
+        return np.zeros(rows, np.uint8) if committed is None else committed[:rows]
 
     def stored(self, name: str) -> dict[str, ChunkedArray]:
         """The Zarr arrays behind one named array: itself, and its scales when quantised."""
@@ -124,7 +148,7 @@ class BranchArrays:
         }
 
     def read_rows(self, name: str, rows: Array, out: Array, *, verify: bool = True) -> None:
-        """Fill `out` with the given rows (ascending) of one array. Their status is not looked at."""
+        """Fill `out` with rows (ascending) of one array, whatever their status."""
         stored = self.stored(name)
         main = stored[name]
         scales = stored.get(f"{name}.scale")
@@ -145,17 +169,14 @@ class BranchArrays:
             _read_local(scales, shard, local, scale, verify=verify)
             dequantise(numbers, scale, target)
 
-    def require(self, rows: Array, *, allow_missing: bool) -> Array:
-        """Which of the rows are OK. Rows that nobody computed are an error unless allowed."""
-        status = self.status()[rows]
+    def require_computed(self, status: Array) -> None:
+        """Refuse to go on with videos that nobody computed: they would silently be left out."""
         missing = int((status == Status.MISSING).sum())
-        if missing and not allow_missing:
+        if missing:
             raise NotComputed(
-                f"{self.prefix} lacks {missing} of {len(rows)} videos. Run the same "
+                f"{self.prefix} lacks {missing} of {len(status)} videos. Run the same "
                 f"`telltale extract` again to compute them, or pass allow_missing=True."
             )
-        ok: Array = status == Status.OK
-        return ok
 
     def ensure(self) -> None:
         """Write the arrays' documents where they are missing or shorter than the videos table."""
@@ -167,30 +188,31 @@ class BranchArrays:
 
     def array_documents(self, length: int) -> dict[str, Json]:
         arrays = [stored for name in self.spec.arrays for stored in self.stored(name).values()]
-        group = self.group_attributes()
         found = {array.prefix: array.document(length) for array in [*arrays, self._error]}
-        # A second copy of what the group says, from which `repair` can restore the group.
-        found[self._status.prefix] = self._status.document(length, {"branch": group})
+        # A second copy of what the groups above say, from which `repair` can restore them.
+        found[self._status.prefix] = self._status.document(length, {"groups": self.groups})
         return found
 
-    def group_attributes(self) -> Json:
-        return {"kind": "branch", **self.spec.to_json(), "shard_rows": self.shard_rows}
-
-    def check_documents(self) -> None:
-        """Raise Damaged where an array's document is missing or not what the group says."""
+    def document_damage(self) -> Iterator[Damaged]:
+        """Arrays whose document is missing, damaged, or not what the group says."""
         for prefix, wanted in self.array_documents(0).items():
             place = f"{self.place.name}/{documents.document_key(prefix)}"
-            there = documents.read(self.place, prefix)
+            try:
+                there = documents.read(self.place, prefix)
+            except Damaged as damage:
+                yield damage
+                continue
             if there is None:
-                raise Damaged(place, "the file is missing")
-            if {**there, "shape": there["shape"][1:]} != {**wanted, "shape": wanted["shape"][1:]}:
-                raise Damaged(place, "the metadata does not fit its branch")
+                yield Damaged(place, "the file is missing")
+            elif _any_length(there) != _any_length(wanted):
+                yield Damaged(place, "the metadata does not fit its branch")
 
     def committed(self, shard: int) -> Array | None:
         """A shard's statuses, checked; None where it was never committed."""
-        return next(iter(self._statuses([shard])))if self._status.exists(shard) else None
+        value = self.place.get(self._status.key(shard))
+        return None if value is None else self._decode_status(shard, value)
 
-    def chunks_of(self, shard: int, status: Array) -> list[ChunkedArray]:
+    def chunks_of(self, status: Array) -> list[ChunkedArray]:
         """The chunks that a shard with these statuses must have, its status aside."""
         chunks: list[ChunkedArray] = []
         if (status == Status.OK).any():
@@ -209,69 +231,11 @@ class BranchArrays:
         path = f"{self.prefix}/{name}"
         return ChunkedArray(self.place, path, dtype, self.shard_rows, fill=fill)
 
-    def _statuses(self, shards: Iterable[int]) -> Iterable[Array]:
-        shards = list(shards)
-        for shard, value in zip(
-            shards, self.place.get_many([self._status.key(s) for s in shards]), strict=True
-        ):
-            yield self._status.decode(shard, value) if value else np.zeros(0, np.uint8)
-
-    def _padded_status(self, shard: int) -> Array:
-        status = np.zeros(self.shard_rows, np.uint8)
-        committed = self.committed(shard)
-        return status if committed is None else committed
-
-    def _checked_status(
-        self, shard: int, rows: int, status: Array | None, errors: Mapping[int, str]
-    ) -> Array:
-        where = f"{self.prefix}, shard {shard}"
-        checked = np.ones(rows, np.uint8) if status is None else np.asarray(status)
-        if checked.shape != (rows,) or not np.isin(checked, (0, 1, 2)).all():
-            raise BadInput(f"{where}: status must be {rows} numbers, each 0, 1 or 2.")
-        failed = set(np.flatnonzero(checked == Status.FAILED).tolist())
-        if failed != set(errors) or not all(errors.values()):
-            raise BadInput(
-                f"{where}: rows {sorted(failed)} failed and reasons were given for "
-                f"{sorted(errors)}; give each failed row, and no other, a non-empty reason."
-            )
-        return checked.astype(np.uint8)
-
-    def _check_arrays(self, shard: int, rows: int, arrays: Mapping[str, Array]) -> None:
-        where = f"{self.prefix}, shard {shard}"
-        if set(arrays) != set(self.spec.arrays):
-            raise BadInput(f"{where}: got {sorted(arrays)}, needs {sorted(self.spec.arrays)}.")
-        for name, spec in self.spec.arrays.items():
-            got, shape = arrays[name], (rows, *spec.shape)
-            if got.shape != shape or got.dtype != np.dtype(spec.dtype):
-                raise BadInput(
-                    f"{where}: {name!r} is {got.dtype}{list(got.shape)}, must be "
-                    f"{spec.dtype}{list(shape)}. Convert it before writing."
-                )
-
-    def _write_array(  # noqa: PLR0913 (what, where, and which rows)
-        self, shard: int, name: str, spec: ArraySpec, data: Array, *, keep: Array, written: Array
-    ) -> None:
-        if not written.all() or keep.any():
-            data = data.copy()
-            data[~written] = 0  # the same bytes whatever a failed row happened to hold
-        parts = {name: data}
-        if spec.quantise == "int8":
-            parts = dict(zip((name, f"{name}.scale"), quantise(data, self.prefix), strict=True))
-        for part, array in self.stored(name).items():
-            if (keep & written).any():
-                parts[part][keep & written] = array.read(shard, len(data))[keep & written]
-            array.write(shard, parts[part])
-
-    def _write_errors(
-        self, shard: int, rows: int, keep: Array, errors: Mapping[int, str]
-    ) -> None:
-        texts: list[str] = [""] * rows
-        if keep.any() and self._error.exists(shard):
-            before = self._error.read(shard, rows)
-            texts = [str(before[i]) if keep[i] else "" for i in range(rows)]
-        for position, text in errors.items():
-            texts[position] = text.encode(errors="replace").decode()[:_ERROR_CHARACTERS]
-        self._error.write(shard, np.array(texts, object))
+    def _decode_status(self, shard: int, value: bytes) -> Array:
+        status = self._status.decode(shard, value)
+        if (status > Status.FAILED).any():
+            raise Damaged(self._status.where(shard), "holds a status that does not exist")
+        return status
 
 
 def check_same(there: BranchArrays, wanted: BranchSpec, shard_rows: int | None) -> None:
@@ -294,9 +258,11 @@ def check_same(there: BranchArrays, wanted: BranchSpec, shard_rows: int | None) 
         )
 
 
-def _read_local(
-    array: ChunkedArray, shard: int, rows: Array, out: Array, *, verify: bool
-) -> None:
+def _any_length(document: Json) -> Json:
+    return {**document, "shape": document["shape"][1:]}
+
+
+def _read_local(array: ChunkedArray, shard: int, rows: Array, out: Array, *, verify: bool) -> None:
     first, last = int(rows[0]), int(rows[-1])
     if last - first + 1 == len(rows):
         array.read_into(shard, first, out, verify=verify)

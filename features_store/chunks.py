@@ -19,7 +19,7 @@ from features_store.documents import Json
 from features_store.errors import Damaged
 from features_store.places import Buffers, Place
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 CRC_BYTES = 4
 _ZSTD_LEVEL = 1
@@ -99,13 +99,20 @@ class ChunkedArray:
         row = self.chunk_bytes // self.rows
         before = bytearray(first * row)
         after = bytearray(self.chunk_bytes - (first + len(out)) * row + CRC_BYTES)
-        target = memoryview(out).cast("B") if out.size else memoryview(b"")
+        target = _bytes(out)
         views = [memoryview(before), target, memoryview(after)]
         size = self.place.read_into(self.key(chunk), views if verify else views[:2])
         self._check_size(chunk, size)
         if verify:
             crc = _crc(before, target, memoryview(after)[:-CRC_BYTES])
             self._check_crc(chunk, crc, bytes(after[-CRC_BYTES:]))
+
+    def decode(self, chunk: int, value: bytes) -> Array:
+        """Numbers from an uncompressed chunk's bytes, however they were fetched."""
+        self._check_size(chunk, len(value))
+        body = memoryview(value)[:-CRC_BYTES]
+        self._check_crc(chunk, _crc(body), value[-CRC_BYTES:])
+        return np.frombuffer(body, self.numpy_dtype).reshape(self.rows, *self.row_shape)
 
     def check(self, chunk: int) -> None:
         """Raise Damaged where the chunk is not what was written."""
@@ -114,11 +121,7 @@ class ChunkedArray:
         elif self.compression != "none":
             self._decompress(chunk)
         else:
-            value = self.place.get(self.key(chunk))
-            self._check_size(chunk, None if value is None else len(value))
-            assert value is not None
-            body = memoryview(value)[:-CRC_BYTES]
-            self._check_crc(chunk, _crc(body), value[-CRC_BYTES:])
+            self.read_into(chunk, 0, np.empty((0, *self.row_shape), self.numpy_dtype))
 
     def exists(self, chunk: int) -> bool:
         return self.place.size(self.key(chunk)) is not None
@@ -130,7 +133,7 @@ class ChunkedArray:
         else:
             data = np.ascontiguousarray(data, self.numpy_dtype)
             pad = np.full((self.rows - len(data), *self.row_shape), self.fill, self.numpy_dtype)
-            body = [memoryview(part).cast("B") for part in (data, pad) if part.size]
+            body = [_bytes(part) for part in (data, pad)]
             if self.compression == "zstd":
                 body = [_zstd().encode(b"".join(body))]
         return [*body, _crc(*body).to_bytes(CRC_BYTES, "little")]
@@ -142,7 +145,7 @@ class ChunkedArray:
             raise Damaged(self.where(chunk), "the file is missing")
         if len(value) < CRC_BYTES:
             raise Damaged(self.where(chunk), f"the file is cut off at {len(value)} bytes")
-        body = value[:-CRC_BYTES]
+        body: bytes = value[:-CRC_BYTES]
         self._check_crc(chunk, _crc(body), value[-CRC_BYTES:])
         return body
 
@@ -178,6 +181,11 @@ class ChunkedArray:
     def _check_crc(self, chunk: int, crc: int, stored: bytes) -> None:
         if crc != int.from_bytes(stored, "little"):
             raise Damaged(self.where(chunk), "the checksum does not fit the bytes")
+
+
+def _bytes(array: Array) -> memoryview:
+    # A memoryview cannot cast what has no elements.
+    return memoryview(array.data).cast("B") if array.size else memoryview(b"")
 
 
 def _crc(*parts: bytes | bytearray | memoryview) -> int:

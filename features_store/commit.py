@@ -21,15 +21,15 @@ TEMPORARY_SUFFIX = ".partial"
 _MAX_BUFFERS = 512  # IOV_MAX is 1024 on Linux
 
 
-def write_file(
-    path: Path, buffers: Sequence[memoryview | bytes], *, replace: bool = True
-) -> bool:
+def write_file(path: Path, buffers: Sequence[memoryview | bytes], *, replace: bool = True) -> bool:
     """Write the buffers, one after another, to `path`, durably and all or nothing.
 
     With `replace=False` an existing file stays as it is and False is returned: of several
     writers exactly one gets True.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    temporary = path.with_name(
+        f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    )
     try:
         descriptor = _create(temporary)
         try:
@@ -49,6 +49,20 @@ def write_file(
         _forget(temporary)
         raise
     return created
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Make a finished file durable under its own name."""
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+        fsync_directory(path.parent)
+    except OSError as error:
+        raise WriteFailed(f"{path}: {error.strerror}. Make room and try again.") from error
 
 
 def fsync_directory(path: Path) -> None:

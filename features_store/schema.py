@@ -1,4 +1,4 @@
-"""What a store holds: array specs, branch specs, the videos table's columns, fingerprints, names."""
+"""What a store holds: array and branch specs, the videos table's columns, fingerprints, names."""
 
 import hashlib
 import json

@@ -10,9 +10,8 @@
 NumPy in, NumPy out. The store is plain Zarr v3: any reader opens it.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,16 +27,11 @@ from features_store.errors import (
     StoreExists,
     UnknownKey,
 )
-from features_store.places import Place, open_place
+from features_store.places import Location, Place, open_place
 from features_store.schema import FORMAT_VERSION, BranchSpec, Status, check_name
 from features_store.table import Table, Where
 from features_store.videos import PREFIX as VIDEOS
 from features_store.videos import Videos
-
-if TYPE_CHECKING:
-    from zarr.abc.store import Store as ZarrStore
-
-Location = "str | os.PathLike[str] | ZarrStore"
 
 
 class Store:
@@ -53,31 +47,32 @@ class Store:
         return f"Store({self.place.name!r}, {self.scheme}, {self.videos.count} videos)"
 
     @staticmethod
-    def create(
-        where: "str | os.PathLike[str] | ZarrStore", *, scheme: str, classes: Sequence[str]
-    ) -> "Store":
+    def create(where: Location, *, scheme: str, classes: Sequence[str]) -> "Store":
         """Make an empty store. `scheme` names the label scheme, `classes` its class names."""
         check_name(scheme, "scheme")
         classes = [str(name) for name in classes]
         if not classes or len(set(classes)) != len(classes) or not all(classes):
             raise BadInput(f"Classes {classes}: give one or more different, non-empty names.")
         place = open_place(where)
-        if place.children(""):
+        if set(place.children("")) - {VIDEOS}:  # a killed create leaves `videos` alone: go on
             raise StoreExists(
                 f"{place.name} exists and is not empty. Open it instead, or choose another path."
             )
-        attributes = {
+        attributes: Json = {
             "kind": "store",
             "format": FORMAT_VERSION,
             "scheme": scheme,
             "classes": classes,
         }
-        Videos.create(place)
+        Videos.create(place, attributes)
         place.put_new("zarr.json", [documents.encode(documents.group(attributes))])
-        return Store.open(where)
+        store = Store.open(where)
+        if (store.scheme, store.classes) != (scheme, tuple(classes)):
+            raise StoreExists(f"{place.name} was just made by another process, as {store!r}.")
+        return store
 
     @staticmethod
-    def open(where: "str | os.PathLike[str] | ZarrStore") -> "Store":
+    def open(where: Location) -> "Store":
         """Open an existing store for reading and writing."""
         place = open_place(where)
         document = documents.read(place, "")
@@ -108,12 +103,24 @@ class Store:
         return self.videos.add(columns, keep_existing=keep_existing)
 
     def protocols(self) -> list[str]:
-        return [name for name in self._groups("", "protocol") if name != VIDEOS]
+        """Names of the protocols; Damaged where one of them cannot be read."""
+        return [name for name in self.protocol_folders() if self._attributes(name)]
 
     def branches(self, protocol: str) -> list[str]:
-        """Names of the branch groups under a protocol."""
-        self._protocol(protocol)
-        return self._groups(protocol, "branch")
+        """Names of the branch groups under a protocol; Damaged where one cannot be read."""
+        check_name(protocol, "protocol")
+        if protocol not in self.protocol_folders():
+            have = ", ".join(self.protocols()) or "none"
+            raise UnknownKey(f"Protocol {protocol!r} unknown; have: {have}.")
+        groups = self.branch_folders(protocol)
+        return [name for name in groups if self._attributes(f"{protocol}/{name}")]
+
+    def protocol_folders(self) -> list[str]:
+        """The same by their folders alone, for looking at damaged stores."""
+        return [name for name in self._folders("") if name != VIDEOS]
+
+    def branch_folders(self, protocol: str) -> list[str]:
+        return self._folders(protocol)
 
     def branch(
         self,
@@ -129,15 +136,15 @@ class Store:
             raise BadInput(f"Protocol name {protocol!r} is taken by the store; choose another.")
         if shard_rows is not None and not 1 <= shard_rows <= 2**20:
             raise BadInput(f"shard_rows {shard_rows}: give 1 to {2**20}, or leave it out.")
-        attributes = {"kind": "protocol", "name": protocol, "details": dict(protocol_details or {})}
-        self._put_group(protocol, attributes)
+        details = dict(protocol_details or {})
+        self._put_group(protocol, {"kind": "protocol", "name": protocol, "details": details})
         attributes = {
             "kind": "branch",
             **spec.to_json(),
             "shard_rows": shard_rows or spec.default_shard_rows(),
         }
         self._put_group(f"{protocol}/{spec.group}", attributes)
-        found = self._branch(protocol, spec.group)
+        found = self.read_branch(protocol, spec.group)
         check_same(found, spec, shard_rows)
         found.ensure()
         return found
@@ -154,8 +161,9 @@ class Store:
             raise AmbiguousKey(
                 f"Branch {name!r} fits {' and '.join(fitting)} under {protocol}; give one in full."
             )
-        branch = self._branch(protocol, fitting[0])
-        branch.check_documents()
+        branch = self.read_branch(protocol, fitting[0])
+        for damage in branch.document_damage():
+            raise damage
         return branch
 
     def table(
@@ -221,21 +229,25 @@ class Store:
             "bytes": counts[Status.OK] * sum(a.row_bytes for a in branch.spec.arrays.values()),
         }
 
-    def _branch(self, protocol: str, group: str) -> BranchArrays:
+    def read_branch(self, protocol: str, group: str) -> BranchArrays:
+        """A branch by its full name, its arrays' documents not looked at."""
         prefix = f"{protocol}/{group}"
+        where = f"{self.place.name}/{documents.document_key(prefix)}"
+        groups = {"protocol": self._attributes(protocol), "branch": self._attributes(prefix)}
+        try:
+            branch = BranchArrays(self.place, self.videos, groups)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Damaged(where, f"not a branch of this format ({error})") from error
+        if branch.prefix != prefix:
+            raise Damaged(where, f"belongs to {branch.prefix}")
+        return branch
+
+    def _attributes(self, prefix: str) -> Json:
         document = documents.read(self.place, prefix)
         if document is None:
-            raise UnknownKey(f"{self.place.name} has no branch {prefix}.")
-        attributes = documents.attributes(document)
-        try:
-            branch = BranchArrays(self.place, protocol, self.videos, attributes)
-        except (KeyError, TypeError, ValueError) as error:
             where = f"{self.place.name}/{documents.document_key(prefix)}"
-            raise Damaged(where, f"not a branch of this format ({error})") from error
-        if branch.spec.group != group:
-            where = f"{self.place.name}/{documents.document_key(prefix)}"
-            raise Damaged(where, f"belongs to {branch.spec.group}")
-        return branch
+            raise Damaged(where, "the file is missing")
+        return documents.attributes(document)
 
     def _put_group(self, prefix: str, attributes: Mapping[str, Any]) -> None:
         try:
@@ -244,20 +256,14 @@ class Store:
             raise BadInput(f"{prefix}: the description is not JSON ({error}).") from error
         self.place.put_new(documents.document_key(prefix), [content])
 
-    def _groups(self, prefix: str, kind: str) -> list[str]:
+    def _folders(self, prefix: str) -> list[str]:
+        """Groups below a prefix: folders with something in them, stray files left out."""
         found = []
         for name in self.place.children(prefix):
-            below = f"{prefix}/{name}" if prefix else name
-            document = documents.read(self.place, below)
-            if document and documents.attributes(document).get("kind") == kind:
+            below = self.place.children(f"{prefix}/{name}" if prefix else name)
+            if any(child == "zarr.json" or not child.startswith(".") for child in below):
                 found.append(name)
         return found
-
-    def _protocol(self, protocol: str) -> None:
-        check_name(protocol, "protocol")
-        if documents.read(self.place, protocol) is None or protocol == VIDEOS:
-            have = ", ".join(self.protocols()) or "none"
-            raise UnknownKey(f"Protocol {protocol!r} unknown; have: {have}.")
 
 
 def _fits(group: str, name: str) -> bool:

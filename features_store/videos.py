@@ -5,6 +5,7 @@ the columns' documents, then that number. Killed in between, the next append wri
 left. One process appends at a time (see `Place.alone`); anyone may read meanwhile.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from features_store import documents
 from features_store.chunks import Array, ChunkedArray
+from features_store.documents import Json
 from features_store.errors import BadInput, Damaged
 from features_store.places import Place
 from features_store.schema import COLUMNS, check_id
@@ -35,16 +37,18 @@ class Videos:
         document = documents.read(self.place, PREFIX)
         if document is None:
             raise Damaged(f"{self.place.name}/{PREFIX}/zarr.json", "the file is missing")
-        self.count = int(documents.attributes(document)["count"])
+        self._attributes = documents.attributes(document)
+        self.count = int(self._attributes["count"])
 
     @staticmethod
-    def create(place: Place) -> None:
+    def create(place: Place, store: Json) -> None:
+        """`store` is what the root says: a second copy, from which `repair` can restore it."""
         for name in COLUMNS:
             array = column_array(place, name)
             place.put_new(documents.document_key(array.prefix), [_encode(array, 0)])
         place.put_new(
             documents.document_key(PREFIX),
-            [documents.encode(documents.group({"kind": "videos", "count": 0}))],
+            [documents.encode(documents.group({"kind": "videos", "count": 0, "store": store}))],
         )
 
     def column(self, name: str) -> Array:
@@ -92,9 +96,9 @@ class Videos:
         for name in new:
             array = column_array(self.place, name)
             self.place.put(documents.document_key(array.prefix), [_encode(array, total)])
-        documents.write(
-            self.place, PREFIX, documents.group({"kind": "videos", "count": total})
-        )
+        attributes = {**self._attributes, "count": total}
+        documents.write(self.place, PREFIX, documents.group(attributes))
+        self._attributes = attributes
         self.count = total
 
     def _checked(self, columns: Mapping[str, Sequence[Any] | Array]) -> dict[str, Array]:
@@ -104,9 +108,8 @@ class Videos:
                 f"Columns {sorted(columns)}: 'id' is needed, {', '.join(COLUMNS)} are known."
             )
         ids = [check_id(video) for video in columns["id"]]
-        seen: set[str] = set()
-        twice = [video for video in ids if video in seen or seen.add(video)]
-        if twice:
+        if len(set(ids)) != len(ids):
+            twice = [video for video, times in Counter(ids).items() if times > 1]
             raise BadInput(f"Video id given twice: {_shown(twice)}. Ids are unique in a store.")
         checked: dict[str, Array] = {}
         for name, column in COLUMNS.items():

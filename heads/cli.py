@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import extract.cli
 import features_store.cli
+
+import extract.cli
 from features_store.errors import TelltaleError
 
 PACKAGES = ("extract", "features_store", "heads")
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     parsed = parser.parse_args(arguments)
     logging.basicConfig(
-        level=logging.DEBUG if parsed.debug else logging.WARNING, format="%(levelname)s: %(message)s"
+        level=logging.DEBUG if parsed.debug else logging.WARNING,
+        format="%(levelname)s: %(message)s",
     )
     try:
         check_packages_belong_together()

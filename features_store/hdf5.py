@@ -1,0 +1,224 @@
+"""A whole store in one HDF5 file, for sharing, and back, bit for bit.
+
+The file holds each Zarr array as it is stored (quantised ones with their scales), so a round trip
+changes nothing. One shard is in memory at a time. An interrupted export leaves no file; an
+interrupted import goes on when it is run again.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from features_store import commit
+from features_store.branch_arrays import BranchArrays
+from features_store.chunks import Array
+from features_store.errors import BadInput, NotAStore, StoreExists, WriteFailed
+from features_store.places import Location
+from features_store.schema import COLUMNS, FORMAT_VERSION, BranchSpec, Status
+from features_store.shard_content import ShardContent
+from features_store.store import Store
+
+Progress = Callable[[int, int], None]
+_ATTRIBUTE = "telltale"
+
+
+def export_store(store: Store, path: Path, progress: Progress | None = None) -> None:
+    """Write everything that is committed into a new file."""
+    if path.exists():
+        raise StoreExists(f"{path} exists; choose another name or remove it.")
+    branches = [
+        store.open_branch(protocol, group)
+        for protocol in store.protocols()
+        for group in store.branches(protocol)
+    ]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{commit.TEMPORARY_SUFFIX}")
+    try:
+        with _create(temporary) as file:
+            file.attrs[_ATTRIBUTE] = json.dumps(
+                {"format": FORMAT_VERSION, "scheme": store.scheme, "classes": store.classes}
+            )
+            for name in COLUMNS:
+                _write_whole(file, f"videos/{name}", store.videos.column(name))
+            done, total = 0, sum(branch.shards for branch in branches)
+            for branch in branches:
+                group = file.create_group(branch.prefix)
+                group.attrs[_ATTRIBUTE] = json.dumps(branch.groups)
+                _create_datasets(group, branch, store.videos.count)
+                for shard in range(branch.shards):
+                    _export_shard(group, branch, shard)
+                    done += 1
+                    if progress:
+                        progress(done, total)
+        commit.publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def import_store(path: Path, where: Location, progress: Progress | None = None) -> Store:
+    """Make a store from an exported file, or finish one that an interrupted import began."""
+    with _open(path) as file:
+        root = _attributes(file, path)
+        if root.get("format", FORMAT_VERSION + 1) > FORMAT_VERSION:
+            raise NotAStore(
+                f"{path} has format {root.get('format')}; this version reads up to "
+                f"{FORMAT_VERSION}. Update with `pip install --upgrade telltale`."
+            )
+        store = _open_or_create(where, root)
+        _import_videos(file, path, store)
+        groups = [file[f"{protocol}/{name}"] for protocol, name in _branch_names(file)]
+        branches = []
+        for group in groups:
+            described = _attributes(group, path)
+            branches.append(
+                store.branch(
+                    described["protocol"]["name"],
+                    BranchSpec.from_json(described["branch"]),
+                    shard_rows=described["branch"]["shard_rows"],
+                    protocol_details=described["protocol"]["details"],
+                )
+            )
+        done, total = 0, sum(branch.shards for branch in branches)
+        for group, branch in zip(groups, branches, strict=True):
+            missing = set(branch.missing_shards())
+            for shard in range(branch.shards):
+                if shard in missing:
+                    _import_shard(group, branch, shard, path)
+                done += 1
+                if progress:
+                    progress(done, total)
+    return store
+
+
+@contextmanager
+def _create(path: Path) -> Iterator[Any]:
+    try:
+        with h5py.File(path, "w", libver="v110") as file:
+            yield file
+    except OSError as error:
+        raise WriteFailed(
+            f"{path}: {error}. The store is as it was; make room and export again."
+        ) from error
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise NotAStore(f"{path} does not exist; give a file made by `store export`.") from error
+    except OSError as error:
+        raise NotAStore(
+            f"{path} cannot be read as HDF5 ({error}); it may be cut off. Copy it again."
+        ) from error
+
+
+def _write_whole(file: Any, name: str, values: Array) -> None:  # noqa: ANN401 (h5py is untyped)
+    if isinstance(values.dtype, np.dtypes.StringDType):
+        text = h5py.string_dtype("utf-8")
+        file.create_dataset(name, data=values.astype(object), dtype=text)
+    else:
+        file.create_dataset(name, data=values)
+
+
+def _create_datasets(group: Any, branch: BranchArrays, count: int) -> None:  # noqa: ANN401
+    kinds: dict[str, tuple[tuple[int, ...], Any]] = {
+        "status": ((), np.uint8),
+        "error": ((), h5py.string_dtype("utf-8")),
+    }
+    for name in branch.spec.arrays:
+        for part, array in branch.stored(name).items():
+            kinds[part] = (array.row_shape, array.numpy_dtype)
+    for name, (shape, dtype) in kinds.items():
+        group.create_dataset(
+            name,
+            (count, *shape),
+            dtype,
+            chunks=(branch.shard_rows, *shape),
+            maxshape=(None, *shape),
+            fletcher32=dtype is not kinds["error"][1],
+        )
+
+
+def _export_shard(group: Any, branch: BranchArrays, shard: int) -> None:  # noqa: ANN401
+    content = branch.read_shard(shard)
+    rows = branch.rows(shard)
+    place = slice(rows.start, rows.stop)
+    group["status"][place] = content.status
+    for name, values in content.parts.items():
+        group[name][place] = values
+    if content.errors is not None:
+        group["error"][place] = content.errors.astype(object)
+
+
+def _open_or_create(where: Location, root: dict[str, Any]) -> Store:
+    try:
+        store = Store.open(where)
+    except NotAStore:
+        return Store.create(where, scheme=root["scheme"], classes=root["classes"])
+    if (store.scheme, list(store.classes)) != (root["scheme"], root["classes"]):
+        raise StoreExists(
+            f"{store.place.name} holds {store.scheme} {list(store.classes)}, the file "
+            f"{root['scheme']} {root['classes']}. Import into a new store."
+        )
+    return store
+
+
+def _import_videos(file: Any, path: Path, store: Store) -> None:  # noqa: ANN401
+    columns: dict[str, Array] = {}
+    for name, column in COLUMNS.items():
+        dataset = _dataset(file, f"videos/{name}", path)
+        columns[name] = dataset.asstr()[:] if column.dtype == "string" else dataset[:]
+    rows = store.add_videos(columns, keep_existing=True)
+    if not np.array_equal(rows, np.arange(len(rows))):
+        raise StoreExists(
+            f"{store.place.name} holds other videos than {path}; import into a new store."
+        )
+
+
+def _branch_names(file: Any) -> list[tuple[str, str]]:  # noqa: ANN401
+    protocols = sorted(name for name in file if name != "videos")
+    return [(protocol, name) for protocol in protocols for name in sorted(file[protocol])]
+
+
+def _import_shard(group: Any, branch: BranchArrays, shard: int, path: Path) -> None:  # noqa: ANN401
+    rows = branch.rows(shard)
+    place = slice(rows.start, rows.stop)
+    status = _dataset(group, "status", path)[place]
+    if not status.any():
+        return
+    parts: dict[str, Array] = {}
+    for name in branch.spec.arrays if (status == Status.OK).any() else ():
+        for part, array in branch.stored(name).items():
+            dataset = _dataset(group, part, path)
+            if dataset.shape[1:] != array.row_shape or dataset.dtype != array.numpy_dtype:
+                raise BadInput(f"{path}: {dataset.name} is {dataset.dtype}{dataset.shape}.")
+            parts[part] = dataset[place]
+    failed = (status == Status.FAILED).any()
+    errors = _dataset(group, "error", path).asstr()[place] if failed else None
+    branch.commit(shard, ShardContent(parts=parts, status=status, errors=errors))
+
+
+def _dataset(group: Any, name: str, path: Path) -> Any:  # noqa: ANN401
+    """A data set of this very file: links to others would read files that nobody named."""
+    link = group.get(name, getlink=True)
+    dataset = group[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise NotAStore(f"{path}: {name!r} is missing or lies outside the file.")
+    return dataset
+
+
+def _attributes(group: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
+    try:
+        described = json.loads(group.attrs[_ATTRIBUTE])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotAStore(f"{path} was not made by `telltale store export`.") from error
+    if not isinstance(described, dict):
+        raise NotAStore(f"{path} was not made by `telltale store export`.")
+    return described

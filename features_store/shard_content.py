@@ -1,0 +1,109 @@
+"""What a writer hands in for a shard, checked and turned into what is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from features_store.chunks import Array
+from features_store.errors import BadInput
+from features_store.quantise import quantise
+from features_store.schema import ArraySpec, Status
+
+if TYPE_CHECKING:
+    from features_store.branch_arrays import BranchArrays
+
+_ERROR_CHARACTERS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardContent:
+    """One shard as it is stored, one row per video."""
+
+    parts: Mapping[str, Array]
+    """Zarr array name → rows; empty where no video is OK."""
+    status: Array
+    errors: Array | None
+    """Reasons, where any video failed."""
+
+
+def checked(
+    branch: "BranchArrays",
+    shard: int,
+    arrays: Mapping[str, Array],
+    status: Array | None,
+    errors: Mapping[int, str],
+) -> ShardContent:
+    """Refuse what does not fit the branch; quantise; blank the rows that are not OK."""
+    where = f"{branch.prefix}, shard {shard}"
+    rows = len(branch.rows(shard))
+    status = _checked_status(where, rows, status, errors)
+    _check_arrays(where, rows, arrays, branch.spec.arrays)
+    ok = status == Status.OK
+    parts: dict[str, Array] = {}
+    for name, spec in branch.spec.arrays.items() if ok.any() else ():
+        parts |= _parts(where, name, spec, arrays[name], ok)
+    return ShardContent(parts=parts, status=status, errors=_error_texts(rows, errors))
+
+
+def merged(new: ShardContent, stored: ShardContent, keep: Array) -> ShardContent:
+    """The new shard with the rows `keep` taken from what is stored."""
+    parts = dict(new.parts) or {name: np.zeros_like(rows) for name, rows in stored.parts.items()}
+    for name, rows in stored.parts.items():
+        parts[name] = parts[name].copy()
+        parts[name][keep] = rows[keep]
+    errors = new.errors
+    if stored.errors is not None:
+        errors = np.full(len(keep), "", object) if errors is None else errors
+        errors[keep] = stored.errors[keep]
+    status = np.where(keep, stored.status, new.status)
+    return ShardContent(parts=parts, status=status, errors=errors)
+
+
+def _checked_status(
+    where: str, rows: int, status: Array | None, errors: Mapping[int, str]
+) -> Array:
+    checked = np.ones(rows, np.uint8) if status is None else np.asarray(status)
+    if checked.shape != (rows,) or not np.isin(checked, (0, 1, 2)).all():
+        raise BadInput(f"{where}: status must be {rows} numbers, each 0, 1 or 2.")
+    failed = set(np.flatnonzero(checked == Status.FAILED).tolist())
+    if failed != set(errors) or not all(errors.values()):
+        raise BadInput(
+            f"{where}: rows {sorted(failed)} failed and reasons were given for "
+            f"{sorted(errors)}; give each failed row, and no other, a non-empty reason."
+        )
+    return checked.astype(np.uint8)
+
+
+def _check_arrays(
+    where: str, rows: int, arrays: Mapping[str, Array], specs: Mapping[str, ArraySpec]
+) -> None:
+    if set(arrays) != set(specs):
+        raise BadInput(f"{where}: got {sorted(arrays)}, needs {sorted(specs)}.")
+    for name, spec in specs.items():
+        got, shape = arrays[name], (rows, *spec.shape)
+        if got.shape != shape or got.dtype != np.dtype(spec.dtype):
+            raise BadInput(
+                f"{where}: {name!r} is {got.dtype}{list(got.shape)}, must be "
+                f"{spec.dtype}{list(shape)}. Convert it before writing."
+            )
+
+
+def _parts(where: str, name: str, spec: ArraySpec, data: Array, ok: Array) -> dict[str, Array]:
+    if not ok.all():
+        data = data.copy()
+        data[~ok] = 0  # the same bytes whatever a failed row happened to hold
+    if spec.quantise == "none":
+        return {name: data}
+    numbers, scale = quantise(data, f"{where}, {name}")
+    return {name: numbers, f"{name}.scale": scale}
+
+
+def _error_texts(rows: int, errors: Mapping[int, str]) -> Array | None:
+    if not errors:
+        return None
+    texts = np.full(rows, "", object)
+    for position, text in errors.items():
+        texts[position] = text.encode(errors="replace").decode()[:_ERROR_CHARACTERS]
+    return texts
