@@ -70,12 +70,13 @@ def repair(place: Place, findings: Sequence[Finding]) -> list[Finding]:
 
     Restoring a group's document brings its shards into sight: verify again afterwards.
     """
-    for finding in findings:
-        if finding.repairable and finding.shard is None:
+    repairable = [finding for finding in findings if finding.repairable]
+    for finding in repairable:
+        if finding.shard is None:
             copy = second_copies.find(place, finding.prefix)
             assert copy is not None  # verify has looked
             documents.write(place, finding.prefix, copy)
-    shards = [finding for finding in findings if finding.shard is not None]
+    shards = [finding for finding in repairable if finding.shard is not None]
     store = Store.open(place) if shards else None
     for finding in shards:
         assert store is not None

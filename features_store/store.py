@@ -260,6 +260,8 @@ class Store:
         """Groups below a prefix: folders with something in them, stray files left out."""
         found = []
         for name in self.place.children(prefix):
+            if name == "zarr.json":  # some file systems list a file as its own child
+                continue
             below = self.place.children(f"{prefix}/{name}" if prefix else name)
             if any(child == "zarr.json" or not child.startswith(".") for child in below):
                 found.append(name)

@@ -36,9 +36,10 @@ def stream(
     if batch is not None and batch < 1:
         raise BadInput(f"batch {batch}: give 1 or more, or None for whole spans.")
     spans = _spans(selection)
+    reader = _Reader(selection, max(len(span) for span in spans), hold, verify=verify)
     if shuffle is None:
-        return _in_order(selection, spans, batch, _Reader(selection, hold, verify=verify))
-    return _shuffled(selection, spans, batch, shuffle, _Reader(selection, hold, verify=verify))
+        return _in_order(selection, spans, batch, reader)
+    return _shuffled(selection, spans, batch, shuffle, reader)
 
 
 def span_bytes(selection: Selection) -> int:
@@ -54,14 +55,42 @@ def _spans(selection: Selection) -> list[Array]:
     return np.split(np.arange(len(shards)), np.flatnonzero(np.diff(shards)) + 1)
 
 
-class _Reader:
-    """Reads spans ahead, into buffers that are used again."""
+class _Buffers:
+    """Room for rows, used again once nobody holds on to it."""
 
-    def __init__(self, selection: Selection, hold: int, *, verify: bool) -> None:
+    def __init__(self, selection: Selection, length: int, limit: int) -> None:
+        self.selection = selection
+        self.length = length
+        self.limit = limit
+        self._made: list[dict[str, Array]] = []
+
+    def take(self, count: int) -> dict[str, Array]:
+        free = (b for b in self._made if all(_unused(array) for array in b.values()))
+        buffer = next(free, None)
+        if buffer is None:
+            buffer = empty(self.selection, self.length)
+            if len(self._made) < self.limit:  # more only where the caller keeps what it got
+                self._made.append(buffer)
+        return {key: array[:count] for key, array in buffer.items()}
+
+
+# References to a free buffer's array: its dict, the loop variable above, the argument of this
+# function and that of getrefcount. Were it fewer, buffers would be made anew: slower, not wrong.
+_REFERENCES_WHEN_FREE = 4
+
+
+def _unused(array: Array) -> bool:
+    return sys.getrefcount(array) <= _REFERENCES_WHEN_FREE
+
+
+class _Reader:
+    """Reads spans ahead."""
+
+    def __init__(self, selection: Selection, longest: int, hold: int, *, verify: bool) -> None:
         self.selection = selection
         self.hold = hold
         self.verify = verify
-        self._buffers: list[dict[str, Array]] = []
+        self._buffers = _Buffers(selection, longest, hold)
 
     def read(self, spans: list[Array], ahead: int) -> Iterator[dict[str, Array]]:
         """The spans' arrays, with `ahead` of them under way."""
@@ -69,7 +98,9 @@ class _Reader:
             under_way: deque[Future[dict[str, Array]]] = deque()
             try:
                 for span in spans:
-                    under_way.append(pool.submit(self._fill, span, self._room(len(span))))
+                    room = self._buffers.take(len(span))
+                    under_way.append(pool.submit(self._fill, span, room))
+                    del room
                     if len(under_way) > ahead:
                         yield under_way.popleft().result()
                 while under_way:
@@ -78,31 +109,11 @@ class _Reader:
                 for job in under_way:
                     job.cancel()
 
-    def _room(self, count: int) -> dict[str, Array]:
-        for buffer in self._buffers:
-            if all(_unused(array) for array in buffer.values()):
-                first = next(iter(buffer.values()))
-                if len(first) >= count:
-                    return {key: array[:count] for key, array in buffer.items()}
-        buffer = empty(self.selection, count)
-        if len(self._buffers) < self.hold:
-            self._buffers.append(buffer)
-        return {key: array[:count] for key, array in buffer.items()}
-
     def _fill(self, span: Array, room: dict[str, Array]) -> dict[str, Array]:
         rows = self.selection.table.rows[span]
         for key, (branch, name) in self.selection.branches.items():
             branch.read_rows(name, rows, room[key], verify=self.verify)
         return room
-
-
-# References to a free buffer's array: the buffer's dict, the generator's variable, the argument
-# of this function, and the argument of getrefcount.
-_REFERENCES_WHEN_FREE = 4
-
-
-def _unused(array: Array) -> bool:
-    return sys.getrefcount(array) <= _REFERENCES_WHEN_FREE
 
 
 def _in_order(
@@ -146,6 +157,7 @@ class _Batch:
         self.selection = selection
         self.size = size
         self.count = 0
+        self._buffers = _Buffers(selection, size, limit=2)  # this batch, and the caller's last
         self._room: dict[str, Array] = {}
         self._positions = np.empty(size, np.int64)
 
@@ -155,8 +167,7 @@ class _Batch:
 
     def add(self, position: int, arrays: dict[str, Array], row: int) -> None:
         if not self.count:
-            free = self._room and all(_unused(array) for array in self._room.values())
-            self._room = self._room if free else empty(self.selection, self.size)
+            self._room = self._buffers.take(self.size)
         for key, array in arrays.items():
             self._room[key][self.count] = array[row]
         self._positions[self.count] = position
@@ -165,7 +176,7 @@ class _Batch:
     def take(self) -> Table:
         part = {key: array[: self.count] for key, array in self._room.items()}
         positions = self._positions[: self.count].copy()
-        self.count = 0
+        self._room, self.count = {}, 0
         return _with_arrays(self.selection.table, positions, part)
 
 

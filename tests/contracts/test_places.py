@@ -1,0 +1,98 @@
+"""Every kind of place keeps the same promises."""
+
+import itertools
+from pathlib import Path
+
+import obstore.store
+import pytest
+from zarr.storage import MemoryStore, ObjectStore
+
+from features_store import Store, StoreError
+from features_store.places import Place, open_place
+from tests.test_features_store import samples
+
+_serial = itertools.count()
+
+
+@pytest.fixture(params=["folder", "zarr memory", "fsspec memory", "obstore folder"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    kinds = {
+        "folder": lambda: tmp_path / "place",
+        "zarr memory": MemoryStore,
+        "fsspec memory": lambda: f"memory://place{next(_serial)}",
+        "obstore folder": lambda: ObjectStore(
+            obstore.store.LocalStore(str(tmp_path / "objects"), mkdir=True)
+        ),
+    }
+    return open_place(kinds[request.param]())
+
+
+def test_values_come_back_whole(place: Place) -> None:
+    place.put("a/b/c", [b"one", memoryview(b"two")])
+    assert place.get("a/b/c") == b"onetwo"
+    assert place.size("a/b/c") == 6
+    assert place.get("a/b/d") is None
+    assert place.size("a/b/d") is None
+    assert place.get_many(["a/b/d", "a/b/c"]) == [None, b"onetwo"]
+
+
+def test_a_value_is_read_into_several_buffers(place: Place) -> None:
+    place.put("k", [b"abcdef"])
+    first, second = bytearray(2), bytearray(4)
+    assert place.read_into("k", [memoryview(first), memoryview(second)]) == 6
+    assert (first, second) == (b"ab", b"cdef")
+    longer = bytearray(8)
+    assert place.read_into("k", [memoryview(longer)]) == 6
+    assert longer == b"abcdef\0\0"
+    assert place.read_into("none", [memoryview(first)]) is None
+
+
+def test_put_replaces_and_put_new_does_not(place: Place) -> None:
+    place.put("k", [b"1"])
+    place.put("k", [b"2"])
+    place.put_new("k", [b"3"])
+    place.put_new("new", [b"4"])
+    assert place.get("k") == b"2"
+    assert place.get("new") == b"4"
+
+
+def test_folders_are_listed_and_removed(place: Place) -> None:
+    for key in ("a/x/1", "a/y/2", "a/z", "b/3"):
+        place.put(key, [b"."])
+    assert place.children("a") == ["x", "y", "z"]
+    assert set(place.children("")) == {"a", "b"}
+    assert place.children("nowhere") == []
+    assert sorted(place.walk("a")) == ["a/x/1", "a/y/2", "a/z"]
+    place.delete_tree("a/x")
+    place.delete("a/z")
+    place.delete("a/z")
+    assert sorted(place.walk("")) == ["a/y/2", "b/3"]
+
+
+def test_a_whole_store_lives_there(place: Place) -> None:
+    samples.full_store(place)
+    store = Store.open(place)
+    store.add_videos(samples.video_columns(11, 13))
+    branch = store.branch(samples.PROTOCOL, samples.SPEC)
+    assert branch.missing_shards() == [2, 3]
+    for shard in branch.missing_shards():
+        samples.write(branch, shard)
+    table = Store.open(place).table(["internvideo2/cls", "internvideo2/depth"])
+    assert len(table) == sum(not samples.failed(row) for row in range(13))
+    for position, row in enumerate(table.rows.tolist()):
+        for name in ("cls", "depth"):
+            expected = samples.numbers(name, row)
+            assert table.arrays[f"internvideo2/{name}"][position].tobytes() == expected.tobytes()
+
+
+def test_a_dead_writers_lease_is_named_and_swept(tmp_path: Path) -> None:
+    from features_store.sweep import leftovers
+
+    place = open_place(ObjectStore(obstore.store.LocalStore(str(tmp_path), mkdir=True)))
+    store = samples.new_store(place, 2)
+    place.put("videos/being-extended", [b"process 1 on elsewhere"])
+    with pytest.raises(StoreError, match=r"process 1 on elsewhere.*store gc"):
+        store.add_videos(samples.video_columns(2, 3))
+    assert leftovers(place, 3600) == ["videos/being-extended"]
+    place.delete("videos/being-extended")
+    assert store.add_videos(samples.video_columns(2, 3)).tolist() == [2]

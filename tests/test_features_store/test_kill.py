@@ -1,0 +1,232 @@
+"""Writers die at any moment, of anything; nothing is lost and nothing half-written is read."""
+
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features_store import ArraySpec, BranchSpec, Status, Store, WriteFailed, check
+from features_store.branch_arrays import BranchArrays
+from features_store.commit import TEMPORARY_SUFFIX
+from features_store.places import LocalPlace
+from features_store.sweep import leftovers
+from tests.test_features_store import samples
+
+FORK = multiprocessing.get_context("fork")
+VIDEOS = 120
+STEP = 30
+SHARD_ROWS = 4
+SPEC = BranchSpec(
+    name="internvideo2",
+    preset="tiny",
+    fingerprint="3f9c1a2b",
+    arrays={
+        "cls": ArraySpec(shape=(1, 64)),
+        "tokens": ArraySpec(shape=(1, 64, 256), quantise="int8"),
+    },
+)
+
+
+def write_all(path: Path, mine: Callable[[int], bool] = lambda shard: True) -> None:
+    """What a writer does: open or create, add videos step by step, write what is missing."""
+    try:
+        store = Store.open(path)
+    except Exception:
+        store = Store.create(path, scheme="hfv4", classes=samples.CLASSES)
+    for stop in range(STEP, VIDEOS + 1, STEP):
+        if stop > store.videos.count:
+            store.add_videos(samples.video_columns(0, stop), keep_existing=True)
+        branch = store.branch(samples.PROTOCOL, SPEC, shard_rows=SHARD_ROWS)
+        for shard in filter(mine, branch.missing_shards()):
+            write(branch, shard)
+
+
+def write(branch: BranchArrays, shard: int) -> None:
+    """Write the rows of a shard that are missing, as a pipeline would."""
+    status = branch.read_status(shard)
+    rows = branch.rows(shard)
+    arrays = {
+        name: np.stack([samples.numbers(name, row, SPEC) for row in rows]) for name in SPEC.arrays
+    }
+    new = [0 if status[i] else 2 if samples.failed(row) else 1 for i, row in enumerate(rows)]
+    errors = {i: f"clip {rows[i]} has no frames" for i, state in enumerate(new) if state == 2}
+    branch.write_shard(shard, arrays, np.array(new, np.uint8), errors)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("kill") / "s"
+    write_all(path)
+    return path
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(path).as_posix(): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file() and not file.name.endswith(TEMPORARY_SUFFIX)
+    }
+
+
+def assert_all_that_reads_is_right(path: Path) -> None:
+    """What a reader finds between two kills."""
+    try:
+        store = Store.open(path)
+        branch = store.open_branch(samples.PROTOCOL, "internvideo2")
+    except Exception:
+        return  # killed before there was anything
+    for shard in range(branch.shards):
+        content = branch.read_shard(shard)
+        for i, row in enumerate(branch.rows(shard)):
+            if content.status[i] == Status.OK:
+                expected = samples.numbers("cls", row, SPEC)
+                assert content.parts["cls"][i].tobytes() == expected.tobytes()
+            assert (content.status[i] == Status.FAILED) <= samples.failed(row)
+
+
+def killed_at_random(
+    start: Callable[[], ForkProcess], chooser: random.Random, how: signal.Signals
+) -> bool:
+    """Start a writer and kill it after a while; False where it was faster."""
+    process = start()
+    time.sleep(chooser.uniform(0, 0.05))
+    assert process.pid is not None
+    os.kill(process.pid, how)
+    process.join(30)
+    assert process.exitcode in (-how, 0)
+    return process.exitcode != 0
+
+
+@pytest.mark.parametrize(("how", "kills"), [(signal.SIGKILL, 50), (signal.SIGTERM, 10)])
+def test_a_writer_killed_at_random_moments(
+    tmp_path: Path, uninterrupted: Path, how: signal.Signals, kills: int
+) -> None:
+    chooser = random.Random(how)
+    path = tmp_path / "s"
+
+    def start() -> ForkProcess:
+        process = FORK.Process(target=write_all, args=(path,))
+        process.start()
+        return process
+
+    count = 0
+    while count < kills:
+        if killed_at_random(start, chooser, how):
+            count += 1
+            assert_all_that_reads_is_right(path)
+        else:  # it finished: the store must be right, and the next kill needs a new one
+            assert tree(path) == tree(uninterrupted)
+            shutil.rmtree(path)
+    write_all(path)
+    assert tree(path) == tree(uninterrupted)
+    assert check.verify(LocalPlace(path)) == []
+    store = Store.open(path)
+    for key in leftovers(store.place, older_than=0):
+        store.place.delete(key)
+    assert not list(path.rglob(f"*{TEMPORARY_SUFFIX}"))
+
+
+def test_two_writers_on_their_own_shards_one_of_them_killed_again_and_again(
+    tmp_path: Path, uninterrupted: Path
+) -> None:
+    path = tmp_path / "s"
+    store = samples.new_store(path, VIDEOS)
+    store.branch(samples.PROTOCOL, SPEC, shard_rows=SHARD_ROWS)
+    steady = FORK.Process(target=write_all, args=(path, lambda shard: shard % 2 == 0))
+    steady.start()
+    chooser = random.Random(0)
+    for _ in range(10):
+
+        def start() -> ForkProcess:
+            process = FORK.Process(target=write_all, args=(path, lambda shard: shard % 2 == 1))
+            process.start()
+            return process
+
+        killed_at_random(start, chooser, signal.SIGKILL)
+    write_all(path, lambda shard: shard % 2 == 1)
+    steady.join(60)
+    assert steady.exitcode == 0
+    assert tree(path) == tree(uninterrupted)
+
+
+def test_several_processes_add_videos_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    samples.new_store(path, 0)
+
+    def add(part: int) -> None:
+        for start in range(0, 30, 5):
+            mine = samples.video_columns(start, start + 5)
+            mine["id"] = [f"{part}/{video}" for video in mine["id"]]
+            Store.open(path).add_videos(mine)
+            Store.open(path).add_videos(samples.video_columns(0, 40), keep_existing=True)
+
+    processes = [FORK.Process(target=add, args=(part,)) for part in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    ids = Store.open(path).videos.column("id").tolist()
+    assert len(ids) == len(set(ids)) == 40 + 3 * 30
+
+
+def test_a_file_size_limit_is_a_clear_error_and_loses_nothing(
+    tmp_path: Path, uninterrupted: Path
+) -> None:
+    path = tmp_path / "s"
+    samples.new_store(path, VIDEOS)
+    receiver, sender = FORK.Pipe(duplex=False)
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            write_all(path)
+        except WriteFailed as error:
+            sender.send(str(error))
+
+    process = FORK.Process(target=limited)
+    process.start()
+    process.join(60)
+    assert receiver.poll()
+    assert "run the same command again" in receiver.recv()
+    assert not list(path.rglob(f"*{TEMPORARY_SUFFIX}"))
+    assert check.verify(LocalPlace(path)) == []
+    write_all(path)
+    assert tree(path) == tree(uninterrupted)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(mount)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount a small disk here")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(
+    small_disk: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    path = small_disk / "s"
+    with pytest.raises(WriteFailed, match=r"No space left.*Nothing committed is lost"):
+        write_all(path)
+    assert_all_that_reads_is_right(path)
+    assert check.verify(LocalPlace(path)) == []
+    assert not list(path.rglob(f"*{TEMPORARY_SUFFIX}"))
+    moved = Path(shutil.copytree(path, tmp_path / "s"))
+    write_all(moved)
+    assert tree(moved) == tree(uninterrupted)
