@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -25,6 +25,9 @@ from features_store.shard_content import ShardContent
 from features_store.store import Store
 
 Progress = Callable[[int, int], None]
+Hdf5: TypeAlias = Any
+"""A file, group or data set; h5py is untyped."""
+
 _ATTRIBUTE = "telltale"
 
 
@@ -72,17 +75,7 @@ def import_store(path: Path, where: Location, progress: Progress | None = None) 
         store = _open_or_create(where, root)
         _import_videos(file, path, store)
         groups = [file[f"{protocol}/{name}"] for protocol, name in _branch_names(file)]
-        branches = []
-        for group in groups:
-            described = _attributes(group, path)
-            branches.append(
-                store.branch(
-                    described["protocol"]["name"],
-                    BranchSpec.from_json(described["branch"]),
-                    shard_rows=described["branch"]["shard_rows"],
-                    protocol_details=described["protocol"]["details"],
-                )
-            )
+        branches = [_import_branch(group, path, store) for group in groups]
         done, total = 0, sum(branch.shards for branch in branches)
         for group, branch in zip(groups, branches, strict=True):
             missing = set(branch.missing_shards())
@@ -96,7 +89,7 @@ def import_store(path: Path, where: Location, progress: Progress | None = None) 
 
 
 @contextmanager
-def _create(path: Path) -> Iterator[Any]:
+def _create(path: Path) -> Iterator[Hdf5]:
     try:
         with h5py.File(path, "w", libver="v110") as file:
             yield file
@@ -107,7 +100,7 @@ def _create(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Hdf5]:
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -119,7 +112,7 @@ def _open(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _write_whole(file: Any, name: str, values: Array) -> None:  # noqa: ANN401 (h5py is untyped)
+def _write_whole(file: Hdf5, name: str, values: Array) -> None:
     if isinstance(values.dtype, np.dtypes.StringDType):
         text = h5py.string_dtype("utf-8")
         file.create_dataset(name, data=values.astype(object), dtype=text)
@@ -127,7 +120,7 @@ def _write_whole(file: Any, name: str, values: Array) -> None:  # noqa: ANN401 (
         file.create_dataset(name, data=values)
 
 
-def _create_datasets(group: Any, branch: BranchArrays, count: int) -> None:  # noqa: ANN401
+def _create_datasets(group: Hdf5, branch: BranchArrays, count: int) -> None:
     kinds: dict[str, tuple[tuple[int, ...], Any]] = {
         "status": ((), np.uint8),
         "error": ((), h5py.string_dtype("utf-8")),
@@ -146,7 +139,7 @@ def _create_datasets(group: Any, branch: BranchArrays, count: int) -> None:  # n
         )
 
 
-def _export_shard(group: Any, branch: BranchArrays, shard: int) -> None:  # noqa: ANN401
+def _export_shard(group: Hdf5, branch: BranchArrays, shard: int) -> None:
     content = branch.read_shard(shard)
     rows = branch.rows(shard)
     place = slice(rows.start, rows.stop)
@@ -170,7 +163,7 @@ def _open_or_create(where: Location, root: dict[str, Any]) -> Store:
     return store
 
 
-def _import_videos(file: Any, path: Path, store: Store) -> None:  # noqa: ANN401
+def _import_videos(file: Hdf5, path: Path, store: Store) -> None:
     columns: dict[str, Array] = {}
     for name, column in COLUMNS.items():
         dataset = _dataset(file, f"videos/{name}", path)
@@ -182,15 +175,29 @@ def _import_videos(file: Any, path: Path, store: Store) -> None:  # noqa: ANN401
         )
 
 
-def _branch_names(file: Any) -> list[tuple[str, str]]:  # noqa: ANN401
+def _import_branch(group: Hdf5, path: Path, store: Store) -> BranchArrays:
+    described = _attributes(group, path)
+    try:
+        spec = BranchSpec.from_json(described["branch"])
+        protocol = str(described["protocol"]["name"])
+        shard_rows = int(described["branch"]["shard_rows"])
+        details = dict(described["protocol"]["details"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotAStore(f"{path}: {group.name} describes no branch ({error}).") from error
+    return store.branch(protocol, spec, shard_rows=shard_rows, protocol_details=details)
+
+
+def _branch_names(file: Hdf5) -> list[tuple[str, str]]:
     protocols = sorted(name for name in file if name != "videos")
     return [(protocol, name) for protocol in protocols for name in sorted(file[protocol])]
 
 
-def _import_shard(group: Any, branch: BranchArrays, shard: int, path: Path) -> None:  # noqa: ANN401
+def _import_shard(group: Hdf5, branch: BranchArrays, shard: int, path: Path) -> None:
     rows = branch.rows(shard)
     place = slice(rows.start, rows.stop)
     status = _dataset(group, "status", path)[place]
+    if status.shape != (len(rows),) or not np.isin(status, (0, 1, 2)).all():
+        raise BadInput(f"{path}: {group.name} has statuses that do not exist.")
     if not status.any():
         return
     parts: dict[str, Array] = {}
@@ -205,7 +212,7 @@ def _import_shard(group: Any, branch: BranchArrays, shard: int, path: Path) -> N
     branch.commit(shard, ShardContent(parts=parts, status=status, errors=errors))
 
 
-def _dataset(group: Any, name: str, path: Path) -> Any:  # noqa: ANN401
+def _dataset(group: Hdf5, name: str, path: Path) -> Hdf5:
     """A data set of this very file: links to others would read files that nobody named."""
     link = group.get(name, getlink=True)
     dataset = group[name] if isinstance(link, h5py.HardLink) else None
@@ -214,7 +221,7 @@ def _dataset(group: Any, name: str, path: Path) -> Any:  # noqa: ANN401
     return dataset
 
 
-def _attributes(group: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401
+def _attributes(group: Hdf5, path: Path) -> dict[str, Any]:
     try:
         described = json.loads(group.attrs[_ATTRIBUTE])
     except (KeyError, TypeError, ValueError) as error:

@@ -141,7 +141,7 @@ class LocalPlace(Place):
             commit.fsync_directory(path.parent)
 
     def delete_tree(self, prefix: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             shutil.rmtree(self.root / prefix)
 
     def children(self, prefix: str) -> list[str]:
