@@ -1,9 +1,10 @@
 """Commands that look at videos. Mounted by `heads.cli`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from features_store import documents, shard_content
-from features_store.chunks import Array, ChunkedArray
+from features_store.chunks import Array, ChunkedArray, Piece
 from features_store.documents import Json
 from features_store.errors import BadInput, Damaged, NotComputed, SpecMismatch
 from features_store.places import Place
@@ -67,7 +67,7 @@ class BranchArrays:
         failed = np.flatnonzero(self.status() == Status.FAILED)
         found: dict[int, str] = {}
         for shard in np.unique(failed // self.shard_rows).tolist():
-            texts = self._error.read(shard, self.shard_rows)
+            texts = self._error.read(shard)
             for row in failed[failed // self.shard_rows == shard].tolist():
                 found[row] = str(texts[row - shard * self.shard_rows])
         return found
@@ -119,9 +119,9 @@ class BranchArrays:
         if (status == Status.OK).any():
             for name in self.spec.arrays:
                 for part, array in self.stored(name).items():
-                    parts[part] = array.read(shard, len(status))
+                    parts[part] = array.read(shard)[: len(status)]
         failed = (status == Status.FAILED).any()
-        errors = self._error.read(shard, len(status)) if failed else None
+        errors = self._error.read(shard)[: len(status)] if failed else None
         return ShardContent(parts=parts, status=status, errors=errors)
 
     def read_status(self, shard: int) -> Array:
@@ -147,27 +147,19 @@ class BranchArrays:
             ),
         }
 
-    def read_rows(self, name: str, rows: Array, out: Array, *, verify: bool = True) -> None:
-        """Fill `out` with rows (ascending) of one array, whatever their status."""
+    def copy_rows(
+        self, name: str, shard: int, pieces: Sequence[Piece], *, verify: bool = True
+    ) -> None:
+        """Copy rows of one array of a shard into place, whatever their status."""
         stored = self.stored(name)
-        main = stored[name]
-        scales = stored.get(f"{name}.scale")
-        shards = rows // self.shard_rows
-        bounds = np.flatnonzero(np.diff(shards)) + 1
-        for part in np.split(np.arange(len(rows)), bounds):
-            if not len(part):
-                continue
-            shard = int(shards[part[0]])
-            local = rows[part] - shard * self.shard_rows
-            target = out[part[0] : part[-1] + 1]
-            if scales is None:
-                _read_local(main, shard, local, target, verify=verify)
-                continue
-            numbers = np.empty((len(local), *main.row_shape), np.int8)
-            scale = np.empty((len(local), *scales.row_shape), np.float32)
-            _read_local(main, shard, local, numbers, verify=verify)
-            _read_local(scales, shard, local, scale, verify=verify)
-            dequantise(numbers, scale, target)
+        if self.spec.arrays[name].quantise == "none":
+            stored[name].copy(shard, pieces, verify=verify)
+            return
+        numbers = stored[name].read(shard)
+        scale = stored[f"{name}.scale"].read(shard)
+        for piece in pieces:
+            rows = slice(piece.first, piece.first + len(piece.out))
+            dequantise(numbers[rows], scale[rows], piece.out)
 
     def require_computed(self, status: Array) -> None:
         """Refuse to go on with videos that nobody computed: they would silently be left out."""
@@ -260,13 +252,3 @@ def check_same(there: BranchArrays, wanted: BranchSpec, shard_rows: int | None) 
 
 def _any_length(document: Json) -> Json:
     return {**document, "shape": document["shape"][1:]}
-
-
-def _read_local(array: ChunkedArray, shard: int, rows: Array, out: Array, *, verify: bool) -> None:
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first + 1 == len(rows):
-        array.read_into(shard, first, out, verify=verify)
-    else:
-        whole = np.empty((last - first + 1, *array.row_shape), array.numpy_dtype)
-        array.read_into(shard, first, whole, verify=verify)
-        np.take(whole, rows - first, axis=0, out=out)

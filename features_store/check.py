@@ -40,8 +40,8 @@ class Finding:
 
 def verify(place: Place, progress: Progress | None = None) -> list[Finding]:
     """Read every byte; name everything that is not what was written."""
-    if not place.children(""):
-        raise NotAStore(f"{place.name} is not a feature store: nothing is there.")
+    if place.size("zarr.json") is None and place.size(f"{VIDEOS}/zarr.json") is None:
+        raise NotAStore(f"{place.name} is not a feature store: it has no zarr.json.")
     findings = [*_document(place, ""), *_videos(place)]
     if findings:
         return findings  # without these nothing else has a length
@@ -119,7 +119,7 @@ def _videos(place: Place) -> Iterator[Finding]:
         array = column_array(place, name)
         for chunk in range(-(-count // CHUNK_ROWS)):
             try:
-                array.check(chunk)
+                array.read(chunk)
             except Damaged as damage:
                 yield Finding(
                     place=damage.place,
@@ -137,7 +137,7 @@ def _shard(job: tuple[BranchArrays, int]) -> list[Finding]:
         status = branch.committed(shard)
         for array in [] if status is None else branch.chunks_of(status):
             try:
-                array.check(shard)
+                array.read(shard)
             except Damaged as damage:
                 findings.append(_lost(branch, shard, damage))
     except Damaged as damage:

@@ -1,7 +1,7 @@
 """One Zarr array cut into chunks of whole rows: its document, and chunk bytes to NumPy and back.
 
-An uncompressed chunk is its numbers, row after row, then four bytes of crc32c, so it is read
-straight into the array that wants it: no decoder, no copy. Every chunk is written in full, the
+An uncompressed chunk is its numbers, row after row, then four bytes of crc32c, so a mapped file is
+an array already: no decoder, no copy. Every chunk is written in full, the
 last one padded, so the right size of every file is known and a missing or short one is an error
 (zarr itself would answer with fill values).
 """
@@ -17,11 +17,12 @@ import numpy as np
 from features_store import documents
 from features_store.documents import Json
 from features_store.errors import Damaged
-from features_store.places import Buffers, Place
+from features_store.places import Buffers, Place, View
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CRC_BYTES = 4
+_BLOCK = 2**22  # fits a big cache, and threads seldom wait for each other
 _ZSTD_LEVEL = 1
 _RELEASE_GIL = 1  # crc32c computes beside other threads
 
@@ -83,45 +84,46 @@ class ChunkedArray:
         """Write rows 0 … len(data) of a chunk; the rest is padding."""
         self.place.put(self.key(chunk), self._encode(data))
 
-    def read(self, chunk: int, count: int, *, verify: bool = True) -> Array:
-        """The first `count` rows of a chunk, in memory of their own."""
+    def read(self, chunk: int) -> Array:
+        """The rows of a chunk, padding included, checked. Numbers come as a read-only view."""
         if self.dtype == "string":
-            return self._decode_strings(chunk, self._value(chunk))[:count]
-        out = np.empty((count, *self.row_shape), self.numpy_dtype)
-        self.read_into(chunk, 0, out, verify=verify)
-        return out
-
-    def read_into(self, chunk: int, first: int, out: Array, *, verify: bool = True) -> None:
-        """Fill `out` (contiguous numbers) with the chunk's rows from `first` on."""
+            return self._decode_strings(chunk, self._checked_body(chunk))
         if self.compression != "none":
-            self._decompress_into(chunk, first, out)
-            return
-        row = self.chunk_bytes // self.rows
-        before = bytearray(first * row)
-        after = bytearray(self.chunk_bytes - (first + len(out)) * row + CRC_BYTES)
-        target = _bytes(out)
-        views = [memoryview(before), target, memoryview(after)]
-        size = self.place.read_into(self.key(chunk), views if verify else views[:2])
-        self._check_size(chunk, size)
-        if verify:
-            crc = _crc(before, target, memoryview(after)[:-CRC_BYTES])
-            self._check_crc(chunk, crc, bytes(after[-CRC_BYTES:]))
+            return self._decompress(chunk)
+        return self.decode(chunk, self._view(chunk).memory)
 
-    def decode(self, chunk: int, value: bytes) -> Array:
-        """Numbers from an uncompressed chunk's bytes, however they were fetched."""
-        self._check_size(chunk, len(value))
-        body = memoryview(value)[:-CRC_BYTES]
-        self._check_crc(chunk, _crc(body), value[-CRC_BYTES:])
+    def decode(self, chunk: int, value: memoryview | bytes) -> Array:
+        """Numbers from an uncompressed chunk's bytes, without a copy."""
+        body, stored = self._split(chunk, value)
+        self._check_crc(chunk, _crc(body), stored)
         return np.frombuffer(body, self.numpy_dtype).reshape(self.rows, *self.row_shape)
 
-    def check(self, chunk: int) -> None:
-        """Raise Damaged where the chunk is not what was written."""
-        if self.dtype == "string":
-            self._decode_strings(chunk, self._value(chunk))
-        elif self.compression != "none":
-            self._decompress(chunk)
-        else:
-            self.read_into(chunk, 0, np.empty((0, *self.row_shape), self.numpy_dtype))
+    def copy(self, chunk: int, pieces: "Sequence[Piece]", *, verify: bool = True) -> None:
+        """Copy runs of rows (ascending) into place.
+
+        The whole chunk is checked on the way, once in this process for as long as its file stays
+        the same. Where this raises, the pieces hold nothing to be used.
+        """
+        if self.compression != "none":
+            whole = self.read(chunk)
+            for piece in pieces:
+                piece.out[:] = whole[piece.first : piece.first + len(piece.out)]
+            return
+        view = self._view(chunk)
+        key = self.key(chunk)
+        verify = verify and (view.identity is None or self.place.intact.get(key) != view.identity)
+        body, stored = self._split(chunk, view.memory)
+        row = self.chunk_bytes // self.rows
+        crc = position = 0
+        for piece in pieces:
+            start = piece.first * row
+            crc = _crc(body[position:start], start=crc) if verify else 0
+            position = start + piece.out.nbytes
+            crc = _copy(body[start:position], piece.out, crc, verify=verify)
+        if verify:
+            self._check_crc(chunk, _crc(body[position:], start=crc), stored)
+            if view.identity is not None:
+                self.place.intact[key] = view.identity
 
     def exists(self, chunk: int) -> bool:
         return self.place.size(self.key(chunk)) is not None
@@ -138,14 +140,14 @@ class ChunkedArray:
                 body = [_zstd().encode(b"".join(body))]
         return [*body, _crc(*body).to_bytes(CRC_BYTES, "little")]
 
-    def _value(self, chunk: int) -> bytes:
-        """The chunk's checked bytes without their crc; for arrays without a fixed size."""
+    def _checked_body(self, chunk: int) -> bytes:
+        """A chunk's bytes without their crc; for chunks whose size is not known beforehand."""
         value = self.place.get(self.key(chunk))
         if value is None:
             raise Damaged(self.where(chunk), "the file is missing")
         if len(value) < CRC_BYTES:
             raise Damaged(self.where(chunk), f"the file is cut off at {len(value)} bytes")
-        body: bytes = value[:-CRC_BYTES]
+        body = value[:-CRC_BYTES]
         self._check_crc(chunk, _crc(body), value[-CRC_BYTES:])
         return body
 
@@ -161,26 +163,48 @@ class ChunkedArray:
         return np.asarray(strings, self.numpy_dtype)
 
     def _decompress(self, chunk: int) -> Array:
-        body = self._value(chunk)
+        body = self._checked_body(chunk)
         try:
             flat = np.frombuffer(_zstd().decode(body), self.numpy_dtype)
             return flat.reshape(self.rows, *self.row_shape)
         except (ValueError, RuntimeError) as error:
             raise Damaged(self.where(chunk), f"does not decompress ({error})") from error
 
-    def _decompress_into(self, chunk: int, first: int, out: Array) -> None:
-        out[:] = self._decompress(chunk)[first : first + len(out)]
-
-    def _check_size(self, chunk: int, size: int | None) -> None:
-        expected = self.chunk_bytes + CRC_BYTES
-        if size is None:
+    def _view(self, chunk: int) -> View:
+        view = self.place.view(self.key(chunk))
+        if view is None:
             raise Damaged(self.where(chunk), "the file is missing")
-        if size != expected:
-            raise Damaged(self.where(chunk), f"{size} bytes instead of {expected}")
+        return view
 
-    def _check_crc(self, chunk: int, crc: int, stored: bytes) -> None:
+    def _split(self, chunk: int, value: memoryview | bytes) -> tuple[memoryview, memoryview]:
+        expected = self.chunk_bytes + CRC_BYTES
+        if len(value) != expected:
+            raise Damaged(self.where(chunk), f"{len(value)} bytes instead of {expected}")
+        return memoryview(value)[:-CRC_BYTES], memoryview(value)[-CRC_BYTES:]
+
+    def _check_crc(self, chunk: int, crc: int, stored: memoryview | bytes) -> None:
         if crc != int.from_bytes(stored, "little"):
             raise Damaged(self.where(chunk), "the checksum does not fit the bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Consecutive rows of a chunk, and where they go."""
+
+    first: int
+    out: Array
+
+
+def _copy(source: memoryview, out: Array, crc: int, *, verify: bool) -> int:
+    """Copy, taking the checksum of each block while it is in the processor's cache."""
+    target = np.frombuffer(_bytes(out), np.uint8)
+    numbers = np.frombuffer(source, np.uint8)
+    for start in range(0, len(source), _BLOCK):
+        stop = start + _BLOCK
+        if verify:
+            crc = _crc(source[start:stop], start=crc)
+        target[start:stop] = numbers[start:stop]
+    return crc
 
 
 def _bytes(array: Array) -> memoryview:
@@ -188,8 +212,8 @@ def _bytes(array: Array) -> memoryview:
     return memoryview(array.data).cast("B") if array.size else memoryview(b"")
 
 
-def _crc(*parts: bytes | bytearray | memoryview) -> int:
-    value = 0
+def _crc(*parts: bytes | memoryview, start: int = 0) -> int:
+    value = start
     for part in parts:
         value = crc32c.crc32c(part, value, gil_release_mode=_RELEASE_GIL)
     return value

@@ -6,10 +6,12 @@ the bytes mean. A remote write is one PUT, which object stores make durable and 
 
 import contextlib
 import fcntl
+import mmap
 import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,12 +25,25 @@ Location: TypeAlias = "str | os.PathLike[str] | ZarrStore | Place"
 
 Buffers = Sequence[memoryview | bytes]
 LEASE = "being-extended"
+_WORTH_MAPPING = 2**16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A value's bytes, and what tells a file from a later one of that name."""
+
+    memory: memoryview
+    identity: tuple[int, ...] | None
+    """None where there is no telling."""
 
 
 class Place(ABC):
     """Keys and values."""
 
-    name: str
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.intact: dict[str, tuple[int, ...]] = {}
+        """Files whose checksum this process has found to be right, by key."""
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
@@ -39,8 +54,11 @@ class Place(ABC):
         """Many small values, fetched together where that is faster."""
 
     @abstractmethod
-    def read_into(self, key: str, targets: Sequence[memoryview]) -> int | None:
-        """Fill the targets from the value's start. The value's size, None where there is none."""
+    def view(self, key: str) -> View | None:
+        """The value as memory to read from. In a folder a big file is mapped, not copied.
+
+        As with any mapped file, a disk that fails meanwhile ends the process with SIGBUS.
+        """
 
     @abstractmethod
     def size(self, key: str) -> int | None:
@@ -98,8 +116,8 @@ class LocalPlace(Place):
     """A folder. Reads go straight to the files, writes through `commit`."""
 
     def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
         self.root = root
-        self.name = str(root)
 
     def get(self, key: str) -> bytes | None:
         try:
@@ -110,15 +128,21 @@ class LocalPlace(Place):
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         return [self.get(key) for key in keys]
 
-    def read_into(self, key: str, targets: Sequence[memoryview]) -> int | None:
+    def view(self, key: str) -> View | None:
         try:
             descriptor = os.open(f"{self.root}/{key}", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            size = os.fstat(descriptor).st_size
-            _fill(descriptor, targets)
-            return size
+            status = os.fstat(descriptor)
+            size = status.st_size
+            identity = (status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns)
+            if size < _WORTH_MAPPING:
+                return View(memory=memoryview(os.pread(descriptor, size, 0)), identity=identity)
+            if hasattr(os, "posix_fadvise"):  # not on macOS
+                os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_WILLNEED)
+            mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+            return View(memory=memoryview(mapped), identity=identity)
         finally:
             os.close(descriptor)
 
@@ -163,19 +187,3 @@ class LocalPlace(Place):
             yield
         finally:
             os.close(descriptor)
-
-
-def _fill(descriptor: int, targets: Sequence[memoryview]) -> None:
-    """Like one preadv, however short the kernel's answers are."""
-    left = [target for target in targets if target.nbytes]
-    offset = 0
-    while left:
-        got = os.preadv(descriptor, left, offset)
-        if got == 0:
-            return
-        offset += got
-        while left and got >= left[0].nbytes:
-            got -= left[0].nbytes
-            left.pop(0)
-        if got:
-            left[0] = left[0][got:]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from features_store.errors import BadInput, StoreError, WriteFailed
-from features_store.places import LEASE, Buffers, Place
+from features_store.places import LEASE, Buffers, Place, View
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
@@ -46,8 +46,8 @@ class RemotePlace(Place):
     """Anything behind zarr's store interface: object stores, fsspec file systems, memory."""
 
     def __init__(self, store: "ZarrStore", name: str) -> None:
+        super().__init__(name)
         self.store = store
-        self.name = name
 
     def get(self, key: str) -> bytes | None:
         return self._run(lambda: self._get(key))
@@ -70,16 +70,9 @@ class RemotePlace(Place):
 
         return self._run(gather)
 
-    def read_into(self, key: str, targets: Sequence[memoryview]) -> int | None:
+    def view(self, key: str) -> View | None:
         value = self.get(key)
-        if value is None:
-            return None
-        start = 0
-        for target in targets:
-            part = value[start : start + target.nbytes]
-            target[: len(part)] = part
-            start += target.nbytes
-        return len(value)
+        return None if value is None else View(memory=memoryview(value), identity=None)
 
     def size(self, key: str) -> int | None:
         async def size() -> int | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from features_store.branch_arrays import BranchArrays
-from features_store.chunks import Array
+from features_store.chunks import Array, Piece
 from features_store.errors import AmbiguousKey, BadInput, NotComputed, UnknownKey
 
 if TYPE_CHECKING:
@@ -138,9 +138,8 @@ def load(selection: Selection, *, verify: bool = True) -> Table:
             bounds = np.concatenate([[0], np.flatnonzero(np.diff(shards)) + 1, [len(rows)]])
             for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
                 out = arrays[key][start:stop]
-                jobs.append(
-                    pool.submit(branch.read_rows, name, rows[start:stop], out, verify=verify)
-                )
+                wanted = rows[start:stop]
+                jobs.append(pool.submit(_load_part, branch, name, wanted, out, verify=verify))
         try:
             for job in jobs:
                 job.result()
@@ -148,6 +147,17 @@ def load(selection: Selection, *, verify: bool = True) -> Table:
             pool.shutdown(cancel_futures=True)
             raise
     return replace(selection.table, arrays=arrays)
+
+
+def _load_part(branch: BranchArrays, name: str, rows: Array, out: Array, *, verify: bool) -> None:
+    """Rows (ascending) of one shard."""
+    shard = int(rows[0]) // branch.shard_rows
+    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
+    pieces = [
+        Piece(first=int(rows[run[0]]) - shard * branch.shard_rows, out=out[run[0] : run[-1] + 1])
+        for run in np.split(np.arange(len(rows)), cuts)
+    ]
+    branch.copy_rows(name, shard, pieces, verify=verify)
 
 
 def empty(selection: Selection, count: int) -> dict[str, Array]:

@@ -30,6 +30,7 @@ class Videos:
         self.place = place
         self.classes = tuple(classes)
         self.count = 0
+        self._columns: dict[str, Array] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -38,7 +39,10 @@ class Videos:
         if document is None:
             raise Damaged(f"{self.place.name}/{PREFIX}/zarr.json", "the file is missing")
         self._attributes = documents.attributes(document)
-        self.count = int(self._attributes["count"])
+        count = int(self._attributes["count"])
+        if count != self.count:
+            self._columns.clear()
+        self.count = count
 
     @staticmethod
     def create(place: Place, store: Json) -> None:
@@ -55,13 +59,17 @@ class Videos:
         """A whole column. Strings come as NumPy's variable-width strings."""
         if name not in COLUMNS:
             raise BadInput(f"Column {name!r} unknown; have: {', '.join(COLUMNS)}.")
+        if name not in self._columns:
+            self._columns[name] = self._read_column(name)
+        return self._columns[name]
+
+    def _read_column(self, name: str) -> Array:
         array = column_array(self.place, name)
         _read_document(self.place, array.prefix)
-        parts = [
-            array.read(chunk, min(CHUNK_ROWS, self.count - chunk * CHUNK_ROWS))
-            for chunk in range(-(-self.count // CHUNK_ROWS))
-        ]
-        return np.concatenate([np.empty(0, array.numpy_dtype), *parts])
+        parts = [array.read(chunk) for chunk in range(-(-self.count // CHUNK_ROWS))]
+        column = np.concatenate([np.empty(0, array.numpy_dtype), *parts])[: self.count]
+        column.flags.writeable = False  # it is kept, and handed to everyone who asks
+        return column
 
     def rows_by_id(self) -> dict[str, int]:
         return {str(video): row for row, video in enumerate(self.column("id"))}
@@ -88,7 +96,7 @@ class Videos:
             array = column_array(self.place, name)
             first = self.count // CHUNK_ROWS
             kept = self.count - first * CHUNK_ROWS
-            head = array.read(first, kept) if kept else np.empty(0, array.numpy_dtype)
+            head = array.read(first)[:kept] if kept else np.empty(0, array.numpy_dtype)
             tail = np.concatenate([head, values.astype(array.numpy_dtype)])
             for chunk in range(first, -(-total // CHUNK_ROWS)):
                 start = (chunk - first) * CHUNK_ROWS
@@ -99,6 +107,7 @@ class Videos:
         attributes = {**self._attributes, "count": total}
         documents.write(self.place, PREFIX, documents.group(attributes))
         self._attributes = attributes
+        self._columns.clear()
         self.count = total
 
     def _checked(self, columns: Mapping[str, Sequence[Any] | Array]) -> dict[str, Array]:

@@ -2,21 +2,25 @@
 
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore.store
 import pytest
 from zarr.storage import MemoryStore, ObjectStore
 
 from features_store import Store, StoreError
-from features_store.places import Place, open_place
+from features_store.places import Location, Place, open_place
 from tests.test_features_store import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _serial = itertools.count()
 
 
 @pytest.fixture(params=["folder", "zarr memory", "fsspec memory", "obstore folder"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    kinds = {
+    kinds: dict[str, Callable[[], Location]] = {
         "folder": lambda: tmp_path / "place",
         "zarr memory": MemoryStore,
         "fsspec memory": lambda: f"memory://place{next(_serial)}",
@@ -36,15 +40,18 @@ def test_values_come_back_whole(place: Place) -> None:
     assert place.get_many(["a/b/d", "a/b/c"]) == [None, b"onetwo"]
 
 
-def test_a_value_is_read_into_several_buffers(place: Place) -> None:
-    place.put("k", [b"abcdef"])
-    first, second = bytearray(2), bytearray(4)
-    assert place.read_into("k", [memoryview(first), memoryview(second)]) == 6
-    assert (first, second) == (b"ab", b"cdef")
-    longer = bytearray(8)
-    assert place.read_into("k", [memoryview(longer)]) == 6
-    assert longer == b"abcdef\0\0"
-    assert place.read_into("none", [memoryview(first)]) is None
+@pytest.mark.parametrize("size", [6, 200_000])
+def test_a_view_stays_what_it_was(place: Place, size: int) -> None:
+    place.put("k", [bytes(size)])
+    view = place.view("k")
+    assert view is not None
+    place.put("k", [b"other"])
+    assert bytes(view.memory) == bytes(size)
+    later = place.view("k")
+    assert later is not None
+    assert bytes(later.memory) == b"other"
+    assert later.identity is None or later.identity != view.identity
+    assert place.view("none") is None
 
 
 def test_put_replaces_and_put_new_does_not(place: Place) -> None:

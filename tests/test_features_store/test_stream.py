@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features_store import ArraySpec, BranchSpec, Store, stream, table
+from features_store import ArraySpec, BranchSpec, Damaged, Store, stream, table
+from features_store.chunks import Array
+from features_store.places import LocalPlace
 from tests.test_features_store import samples
 
 KEYS = ["internvideo2/cls", "depthpro/depth"]
@@ -35,18 +37,19 @@ def check(part: table.Table) -> None:
 
 
 @pytest.mark.parametrize("batch", [None, 1, 3, 64])
-@pytest.mark.parametrize("hold", [3, 4, 9])
-def test_in_order(store: Store, batch: int | None, hold: int) -> None:
-    seen = []
-    for part in store.stream(KEYS, batch=batch, hold=hold):
+@pytest.mark.parametrize("hold", [2, 4, 9])
+@pytest.mark.parametrize("verify", [True, False])
+def test_in_order(store: Store, batch: int | None, hold: int, *, verify: bool) -> None:
+    parts = list(store.stream(KEYS, batch=batch, hold=hold, verify=verify))
+    for part in parts:
         check(part)
-        assert len(part) <= (batch or 4)
-        seen += part.rows.tolist()
-    assert seen == [row for row in range(50) if not samples.failed(row)]
+    assert {len(part) for part in parts[:-1]} <= {batch or 4}
+    rows = [row for part in parts for row in part.rows.tolist()]
+    assert rows == [row for row in range(50) if not samples.failed(row)]
 
 
-@pytest.mark.parametrize("batch", [None, 1, 5])
-@pytest.mark.parametrize("hold", [3, 6])
+@pytest.mark.parametrize("batch", [None, 1, 5, 64])
+@pytest.mark.parametrize("hold", [2, 3, 6])
 def test_shuffled(store: Store, batch: int | None, hold: int) -> None:
     def rows(seed: int) -> list[int]:
         parts = list(store.stream(KEYS, batch=batch, shuffle=seed, hold=hold))
@@ -68,21 +71,48 @@ def test_where_applies(store: Store) -> None:
 
 
 @pytest.mark.parametrize("shuffle", [None, 3])
-def test_no_more_than_the_stated_spans_are_held(
-    store: Store, shuffle: int | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("batch", [1, 4, 10])
+def test_no_more_than_the_stated_memory_is_taken(
+    store: Store, shuffle: int | None, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    real = stream.empty
+    real = table.empty
 
-    def counting(selection: table.Selection, count: int) -> dict[str, stream.Array]:
-        made.append(count)
+    def counting(selection: table.Selection, count: int) -> dict[str, Array]:
+        made.append(sum(array.nbytes for array in real(selection, count).values()))
         return real(selection, count)
 
+    selection = table.select(store, KEYS, None, None, allow_missing=False)
+    stated = stream.stated_bytes(selection, batch, 4)
     monkeypatch.setattr(stream, "empty", counting)
-    for part in store.stream(KEYS, batch=4, hold=4, shuffle=shuffle):
+    for part in store.stream(KEYS, batch=batch, hold=4, shuffle=shuffle):
         check(part)
-    batches = 0 if shuffle is None else 2  # the one being filled, the one the caller holds
-    assert len(made) <= 4 + batches
+    assert sum(made) <= stated
+
+
+@pytest.mark.parametrize("shuffle", [None, 3])
+@pytest.mark.parametrize("read_before", [False, True])
+def test_damage_is_noticed_before_a_row_of_it_comes_out(
+    store: Store, shuffle: int | None, *, read_before: bool
+) -> None:
+    assert isinstance(store.place, LocalPlace)
+    if read_before:  # a file that was found intact is checked again once it is another
+        assert sum(len(part) for part in store.stream(KEYS)) > 0
+    chunk = store.place.root / samples.PROTOCOL / samples.SPEC.group / "cls/c/6/0/0"
+    content = bytearray(chunk.read_bytes())
+    content[-5] ^= 1
+    chunk.write_bytes(content)
+    parts = store.stream(KEYS, batch=2, shuffle=shuffle)
+    seen: set[int] = set()
+
+    def read_on() -> None:
+        for part in parts:
+            check(part)
+            seen.update(part.rows.tolist())
+
+    with pytest.raises(Damaged, match="cls/c/6/0/0"):
+        read_on()
+    assert not seen & set(range(24, 28))
 
 
 def test_a_stream_can_be_left(store: Store) -> None:
@@ -91,8 +121,3 @@ def test_a_stream_can_be_left(store: Store) -> None:
         break
     else:
         pytest.fail("nothing came")
-
-
-def test_the_bound_is_stated(store: Store) -> None:
-    selection = table.select(store, KEYS, None, None, allow_missing=False)
-    assert stream.span_bytes(selection) == 4 * (2 * 6 * 2 + 5 * 4)

@@ -1,0 +1,105 @@
+"""The `telltale` command itself: help, version, doctor, errors."""
+
+import argparse
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from features_store import TelltaleError
+from heads import cli, doctor
+from tests.test_features_store.test_cli import telltale
+
+
+def test_help_and_version() -> None:
+    printed = telltale("--help")
+    for command in ("store", "doctor"):
+        assert f"    {command}" in printed
+    assert telltale("--version") == f"telltale {version('telltale')}\n"
+    assert "verify" in telltale("store", "--help")
+    assert "required" in telltale(expect=2)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from heads.cli import build_parser; build_parser().format_help(); "
+        "print([m for m in ('torch', 'zarr', 'numpy', 'h5py', 'av', 'cv2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['numpy']\n"
+
+
+def test_the_store_needs_neither_torch_nor_zarr() -> None:
+    code = (
+        "import sys, features_store; "
+        "print([m for m in ('torch', 'zarr', 'h5py') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_doctor_says_what_is_here_and_how_to_get_the_rest() -> None:
+    printed = telltale("doctor")
+    assert "ok        torch" in printed
+    assert "features_store   " in printed
+    assert "All that is needed is here." in printed
+
+
+def test_doctor_tells_missing_from_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = doctor.Part(
+        title="x", module="x_absent", distribution="x-absent", needed_for="extract", install="get x"
+    )
+    assert doctor.look_at(absent).state == "missing"
+    assert "for extract: get x" in doctor.look_at(absent).detail
+
+    info = tmp_path / "x_broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: x-broken\nVersion: 1.0\n")
+    (tmp_path / "x_broken.py").write_text("raise RuntimeError('operator does not exist')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    broken = doctor.Part(
+        title="x", module="x_broken", distribution="x-broken", needed_for="extract", install="get x"
+    )
+    finding = doctor.look_at(broken)
+    assert finding.state == "broken"
+    assert "1.0 does not import (RuntimeError: operator does not exist); get x" in finding.detail
+    monkeypatch.setattr(doctor, "PARTS", (absent, broken))
+    assert doctor.run(argparse.Namespace()) == 1
+
+
+def test_packages_from_two_places_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.check_packages_belong_together()
+    place = cli.package_place
+    monkeypatch.setattr(
+        cli, "package_place", lambda n: Path("/other/extract") if n == "extract" else place(n)
+    )
+    with pytest.raises(TelltaleError, match="extract from /other/extract"):
+        cli.check_packages_belong_together()
+
+
+def test_unexpected_errors_are_one_line_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(arguments: argparse.Namespace) -> int:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(doctor, "run", broken)
+    assert cli.main(["doctor"]) == 1
+    assert "ZeroDivisionError: by zero (not an error that Telltale expects" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["--debug", "doctor"])
+
+
+def test_ctrl_c_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run", interrupted)
+    assert cli.main(["doctor"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
