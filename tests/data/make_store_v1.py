@@ -1,6 +1,6 @@
 """Makes `store_v1`, the store that every later version must open.
 
-Run `python -m tests.data.make_store_v1` only to make a store of a new format version, under a new name.
+Run `python -m tests.data.make_store_v1` only for a store of a new format, under a new name.
 """
 
 import shutil
