@@ -1,0 +1,88 @@
+"""Every error that `extract` raises on purpose.
+
+    TelltaleError
+    └── ExtractError             anything about manifests, videos and views
+        ├── BadManifest          one or more problems of a manifest, all of them listed
+        ├── BadProtocol          a protocol, view or perturbation that does not exist
+        ├── BadSetting           a limit, count or option outside what is allowed
+        └── VideoError           one video cannot be used; the run goes on without it
+            ├── NotAFile         missing, a directory, a FIFO, outside the root, unreadable
+            ├── NotAVideo        no container or no video stream that Telltale opens
+            ├── DamagedVideo     it opens, but pictures are missing or broken
+            ├── OverLimit        too large, too long, or more memory than a worker may use
+            └── WorkerLost       the worker that decoded it hung or died
+
+A VideoError's text is a reason on one line, and travels between processes as that text.
+"""
+
+from collections.abc import Sequence
+
+from features_store.errors import TelltaleError
+
+_SHOWN = 40
+
+
+class ExtractError(TelltaleError):
+    """Anything about manifests, videos and views."""
+
+
+class BadManifest(ExtractError):
+    """Everything that is wrong with a manifest, one line each."""
+
+    def __init__(self, place: str, problems: Sequence[str]) -> None:
+        self.place = place
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        lines = [f"{place}: {count} problem{'s' if count != 1 else ''}, nothing was read from it:"]
+        lines += [f"  {problem}" for problem in self.problems[:_SHOWN]]
+        if count > _SHOWN:
+            lines.append(f"  … and {count - _SHOWN} more")
+        super().__init__("\n".join(lines))
+
+
+class BadProtocol(ExtractError, ValueError):
+    """A protocol, view or perturbation that does not exist."""
+
+
+class BadSetting(ExtractError, ValueError):
+    """A limit, count or option outside what is allowed."""
+
+
+class VideoError(ExtractError):
+    """One video cannot be used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason))
+
+
+class NotAFile(VideoError):
+    """Missing, a directory, a FIFO, outside the root, or unreadable."""
+
+
+class NotAVideo(VideoError):
+    """No container or no video stream that Telltale opens."""
+
+
+class DamagedVideo(VideoError):
+    """It opens, but pictures are missing or broken."""
+
+
+class OverLimit(VideoError):
+    """Too large, too long, or more memory than a worker may use."""
+
+
+class WorkerLost(VideoError):
+    """The worker that decoded it hung or died."""
+
+
+VIDEO_ERRORS = {
+    kind.__name__: kind for kind in (NotAFile, NotAVideo, DamagedVideo, OverLimit, WorkerLost)
+}
+
+
+def one_line(text: str) -> str:
+    """Text for a terminal or a table: control characters escaped, nothing to break a line."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
