@@ -1,0 +1,82 @@
+"""From a path to an open container: what is let near FFmpeg, and how much of it.
+
+A file is opened as that file and nothing else: by descriptor, never by a name that FFmpeg could
+take for a protocol; by its content, from a list of containers, so that no playlist or script can
+send the decoder to another file or to a network. Nothing here looks at streams or pictures.
+"""
+
+import os
+import stat
+from dataclasses import dataclass
+
+import av
+from av.container import InputContainer
+
+from extract.errors import BadSetting, NotAFile, NotAVideo, OverLimit, VideoError
+
+CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,ivf,h264,hevc,obu,m4v,mpegvideo,3gp"
+_SCRIPTS = {b"ffconcat": "an ffconcat script", b"#EXTM3U": "an HLS playlist", b"<": "XML or HTML"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is too much for one video."""
+
+    max_pixels: int = 8192 * 4320
+    """Width x height of a frame."""
+    max_seconds: float = 600.0
+    max_bytes: int = 2**30
+    """Size of the file: its packets are held in memory."""
+    time_limit: float = 120.0
+    """Seconds of wall clock that a worker may spend on a video."""
+    memory_limit: int = 3 * 2**30
+    """Bytes that a worker may have beyond what it starts with."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_seconds", "max_bytes", "time_limit", "memory_limit"):
+            if not getattr(self, name) > 0:
+                raise BadSetting(f"{name} is {getattr(self, name)}; give a number above 0.")
+
+
+def open_file(path: str, root: str | None, limits: Limits) -> int:
+    if root is not None:
+        real, inside = os.path.realpath(path), os.path.realpath(root)
+        if os.path.commonpath([real, inside]) != inside:
+            raise NotAFile("it is a link that leaves the manifest's root")
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NotAFile(f"it cannot be opened: {reason}") from error
+    try:
+        _check_file(handle, limits)
+    except VideoError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_file(handle: int, limits: Limits) -> None:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
+        raise NotAFile(f"it is {kind}, not a file")
+    if found.st_size == 0:
+        raise NotAVideo("the file is empty")
+    if found.st_size > limits.max_bytes:
+        raise OverLimit(
+            f"the file has {found.st_size:,} bytes; at most {limits.max_bytes:,} (--max-bytes)"
+        )
+    start = os.pread(handle, 64, 0).lstrip(b"\xef\xbb\xbf \t\r\n")
+    for sign, kind in _SCRIPTS.items():
+        if start.startswith(sign):
+            raise NotAVideo(f"it is {kind}, not a video")
+
+
+def open_container(name: str) -> InputContainer:
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    try:
+        return av.open(f"file:{name}", mode="r", options=options)
+    except av.error.FFmpegError as error:
+        raise NotAVideo(f"no video container that is known ({error.strerror})") from error

@@ -1,0 +1,148 @@
+"""The compressed packets of one video stream, and the shortest decode that yields chosen frames.
+
+Frame k is the k-th picture in order of time, as a full scan shows them. A decode starts at the
+last keyframe that is shown no later than the frame wanted (pictures that lead an open GOP's
+keyframe need the GOP before), and pictures that no other picture refers to are skipped unless
+wanted. Both leave the frames what a full scan gives, bit for bit; should a decoder keep a wanted
+frame back nevertheless, the whole stream is decoded in order instead. Streams whose packets do
+not say when they are shown are counted and read by decoding everything.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import av
+from av.packet import Packet as AnyPacket
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from extract.errors import DamagedVideo
+
+Packet = AnyPacket[VideoStream]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketTable:
+    """The packets in decoding order, and which of them is which frame."""
+
+    packets: tuple[Packet, ...]
+    shown: tuple[int, ...]
+    """Frame number → position of its packet. Empty when the packets do not say."""
+    open_gop: bool
+    """Some pictures are decoded after a keyframe and shown before it."""
+    trimmed: bool
+    """An edit list hides pictures at the ends."""
+
+    @property
+    def timed(self) -> bool:
+        return bool(self.shown)
+
+    def __repr__(self) -> str:
+        return f"PacketTable({len(self.packets)} packets, {len(self.shown)} frames)"
+
+
+def tabulate(packets: Sequence[Packet]) -> PacketTable:
+    """Order the packets of one stream by the time they are shown."""
+    visible = [position for position, packet in enumerate(packets) if not packet.is_discard]
+    times = [packets[position].pts for position in visible]
+    known = [time for time in times if time is not None]
+    timed = len(known) == len(times) == len(set(known)) and bool(known)
+    order = sorted(zip(known, visible, strict=True)) if timed else []
+    return PacketTable(
+        packets=tuple(packets),
+        shown=tuple(position for _, position in order),
+        open_gop=_has_open_gop(packets),
+        trimmed=len(visible) < len(packets),
+    )
+
+
+def _has_open_gop(packets: Sequence[Packet]) -> bool:
+    key: int | None = None
+    for packet in packets:
+        if packet.is_keyframe:
+            key = packet.pts
+        elif key is not None and packet.pts is not None and packet.pts < key:
+            return True
+    return False
+
+
+def decode_frames(
+    context: VideoCodecContext, table: PacketTable, wanted: Sequence[int]
+) -> Iterator[tuple[int, VideoFrame]]:
+    """The frames of those numbers. Each comes once; which one comes when is the decoder's."""
+    missing = set(wanted)
+    if table.timed:
+        for number, frame in _sparse(context, table, sorted(missing)):
+            missing.discard(number)
+            yield number, frame
+    if missing:
+        for number, frame in enumerate(every_frame(context, table)):
+            if number in missing:
+                missing.discard(number)
+                yield number, frame
+    if missing:
+        first = min(missing)
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DamagedVideo(f"frame {first}{more} of {len(table.shown)} cannot be decoded")
+
+
+def every_frame(context: VideoCodecContext, table: PacketTable) -> Iterator[VideoFrame]:
+    """A full scan, in order of time."""
+    context.flush_buffers()
+    context.skip_frame = "DEFAULT"
+    for packet in table.packets:
+        yield from _decode(context, packet)
+    yield from _decode(context, None)
+
+
+def _sparse(
+    context: VideoCodecContext, table: PacketTable, wanted: Sequence[int]
+) -> Iterator[tuple[int, VideoFrame]]:
+    positions = {table.shown[number]: number for number in wanted}
+    times = {table.packets[position].pts: number for position, number in positions.items()}
+    for first, last in _stretches(table, sorted(positions)):
+        context.flush_buffers()
+        for position in range(first, last + 1):
+            context.skip_frame = "DEFAULT" if position in positions else "NONREF"
+            for frame in _decode(context, table.packets[position]):
+                if frame.pts in times:
+                    yield times.pop(frame.pts), frame
+        context.skip_frame = "DEFAULT"
+        for frame in _decode(context, None):
+            if frame.pts in times:
+                yield times.pop(frame.pts), frame
+
+
+def _stretches(table: PacketTable, positions: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of packets to decode, first and last; runs that touch are one."""
+    keys = [place for place, packet in enumerate(table.packets) if packet.is_keyframe]
+    runs: list[tuple[int, int]] = []
+    for position in positions:
+        start = _start(table, keys, position)
+        if runs and start <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], position)
+        else:
+            runs.append((start, position))
+    assert all(before[1] < after[0] for before, after in pairwise(runs))
+    return runs
+
+
+def _start(table: PacketTable, keys: Sequence[int], position: int) -> int:
+    """The last keyframe at or before a packet that is also shown no later."""
+    time = table.packets[position].pts
+    for key in reversed(keys):
+        shown = table.packets[key].pts
+        if key <= position and (shown is None or time is None or shown <= time):
+            return key
+    return 0
+
+
+def _decode(context: VideoCodecContext, packet: Packet | None) -> list[VideoFrame]:
+    try:
+        return context.decode(packet)
+    except av.error.EOFError:
+        return []
+    except av.error.FFmpegError as error:
+        raise DamagedVideo(f"the {context.name} decoder stops: {error.strerror}") from error

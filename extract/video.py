@@ -1,0 +1,246 @@
+"""Open one video file, say what it is, and decode chosen frames of it exactly.
+
+The first video stream that has packets and is no cover picture is used. Frames are RGB, turned
+upright by the rotation in the file's metadata (multiples of 90 degrees). Everything that can be
+wrong with a file ends as a `VideoError`.
+
+Not promised: protection from a decoder that hangs or eats memory. That is `decode_pool`'s.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from extract.containers import Limits, open_container, open_file
+from extract.errors import BadSetting, DamagedVideo, NotAVideo, OverLimit
+from extract.packets import Packet, PacketTable, decode_frames, every_frame, tabulate
+
+Image = NDArray[np.uint8]
+DECODERS = ("pyav", "decord")
+_COVERED = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What a file turned out to be."""
+
+    frames: int
+    fps: float
+    width: int
+    """Upright, as are the frames."""
+    height: int
+    codec: str
+    container: str
+    rotation: int = 0
+    open_gop: bool = False
+    decoder: str = "pyav"
+    """Which one decodes: PyAV takes over what decord may get wrong."""
+
+
+@dataclass(slots=True)
+class OpenVideo:
+    """A video that is open. `open_video` makes it."""
+
+    info: VideoInfo
+    rate: Fraction
+    _stream: VideoStream = field(repr=False)
+    _table: PacketTable = field(repr=False)
+    _limits: Limits = field(repr=False)
+    _decord: Any = field(default=None, repr=False)
+
+    def read(self, numbers: Sequence[int]) -> dict[int, Image]:
+        """Frame number → frame (H, W, 3), each decoded once, all in one pass."""
+        wanted = sorted(set(numbers))
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < self.info.frames:
+            raise BadSetting(f"Frames {wanted[0]}…{wanted[-1]} of {self.info.frames} asked for.")
+        if self._decord is not None:
+            return self._read_decord(wanted)
+        context = self._stream.codec_context
+        found = decode_frames(context, self._table, wanted)
+        return {number: self._image(frame) for number, frame in found}
+
+    def every_frame(self) -> Iterator[Image]:
+        """A full scan."""
+        for frame in every_frame(self._stream.codec_context, self._table):
+            yield self._image(frame)
+
+    def _image(self, frame: VideoFrame) -> Image:
+        if frame.is_corrupt:
+            raise DamagedVideo("a frame that is needed is broken in the file")
+        pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        image_hwc = upright(pixels, self.info.rotation)
+        self._check_size(image_hwc)
+        return image_hwc
+
+    def _read_decord(self, wanted: Sequence[int]) -> dict[int, Image]:
+        frames_thwc = self._decord.get_batch(list(wanted)).asnumpy()
+        images = {
+            number: upright(frame_hwc, self.info.rotation)
+            for number, frame_hwc in zip(wanted, frames_thwc, strict=True)
+        }
+        for image_hwc in images.values():
+            self._check_size(image_hwc)
+        return images
+
+    def _check_size(self, image_hwc: Image) -> None:
+        height, width = image_hwc.shape[:2]
+        if (width, height) != (self.info.width, self.info.height):
+            raise DamagedVideo(
+                f"frames change size from {self.info.width}x{self.info.height} to {width}x{height}"
+            )
+
+
+def upright(frame_hwc: Image, rotation: int) -> Image:
+    """Turn a frame by its metadata's counter-clockwise degrees."""
+    if rotation % 360 == 0:
+        return frame_hwc
+    return np.ascontiguousarray(np.rot90(frame_hwc, rotation // 90))
+
+
+@contextmanager
+def open_video(
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    decoder: str = "pyav",
+) -> Iterator[OpenVideo]:
+    """Open a video for reading; a file outside `root`, links followed, is refused."""
+    if decoder not in DECODERS:
+        raise BadSetting(f"Decoder {decoder!r} unknown; have: {', '.join(DECODERS)}.")
+    limits = limits or Limits()
+    handle = open_file(os.fspath(path), None if root is None else os.fspath(root), limits)
+    try:
+        name = f"/dev/fd/{handle}"
+        with open_container(name) as container:
+            video = _open_stream(container, limits)
+            if decoder == "decord":
+                _take_decord(video, name)
+            yield video
+    except av.error.FFmpegError as error:
+        raise DamagedVideo(f"it cannot be read: {error.strerror}") from error
+    finally:
+        os.close(handle)
+
+
+def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
+    if container.duration is not None and container.duration > limits.max_seconds * av.time_base:
+        _too_long(container.duration / av.time_base, limits)
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & stream.disposition.attached_pic
+    ]
+    if not streams:
+        raise NotAVideo("it has no video stream")
+    stream, packets = _first_with_packets(container, streams)
+    context = stream.codec_context
+    context.thread_type, context.thread_count = "NONE", 1
+    context.options = {"max_pixels": str(limits.max_pixels)}
+    _check_pixels(context.width, context.height, limits)
+    table = tabulate(packets)
+    _check_complete(stream, table, limits)
+    count, first = _first_look(stream, table)
+    _check_pixels(first.width, first.height, limits)
+    rotation = int(round(first.rotation / 90) * 90) % 360
+    sides = (first.height, first.width) if rotation % 180 else (first.width, first.height)
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    info = VideoInfo(
+        frames=count,
+        fps=float(rate),
+        width=sides[0],
+        height=sides[1],
+        codec=context.name,
+        container=container.format.name,
+        rotation=rotation,
+        open_gop=table.open_gop,
+    )
+    return OpenVideo(info, rate, stream, table, limits)
+
+
+def _first_with_packets(
+    container: InputContainer, streams: Sequence[VideoStream]
+) -> tuple[VideoStream, list[Packet]]:
+    by_stream: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
+    for packet in container.demux(list(streams)):
+        if packet.size:
+            by_stream[packet.stream.index].append(packet)
+    for stream in streams:
+        if by_stream[stream.index]:
+            return stream, by_stream[stream.index]
+    raise DamagedVideo("its video stream has no pictures")
+
+
+def _check_complete(stream: VideoStream, table: PacketTable, limits: Limits) -> None:
+    broken = sum(packet.is_corrupt for packet in table.packets)
+    if broken:
+        raise DamagedVideo(
+            f"{broken} of its {max(stream.frames, len(table.packets))} pictures are cut off or "
+            f"broken; the file is damaged or was not copied to its end"
+        )
+    times = [packet.pts for packet in table.packets if packet.pts is not None]
+    if not times or stream.time_base is None:
+        return
+    last = max(packet.duration or 0 for packet in table.packets)
+    seconds = float((max(times) - min(times) + last) * stream.time_base)
+    if seconds > limits.max_seconds:
+        _too_long(seconds, limits)
+    promised = float((stream.duration or 0) * stream.time_base)
+    if stream.frames > len(table.packets) and seconds < promised * _COVERED:
+        raise DamagedVideo(
+            f"{stream.frames} pictures are promised, {len(table.packets)} are there; the file was "
+            f"not copied to its end"
+        )
+
+
+def _first_look(stream: VideoStream, table: PacketTable) -> tuple[int, VideoFrame]:
+    """How many frames there are, and one of them: a header alone is not believed."""
+    context = stream.codec_context
+    if table.timed:
+        for _, frame in decode_frames(context, table, [0]):
+            return len(table.shown), frame
+    count, first = 0, None
+    for frame in every_frame(context, table):
+        count, first = count + 1, first or frame
+    if first is None:
+        raise DamagedVideo(f"{len(table.packets)} packets yield no picture")
+    return count, first
+
+
+def _check_pixels(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.max_pixels:
+        raise OverLimit(
+            f"{width}x{height} is more than {limits.max_pixels:,} pixels (--max-pixels)"
+        )
+
+
+def _too_long(seconds: float, limits: Limits) -> None:
+    raise OverLimit(f"it lasts {seconds:.0f} s, longer than {limits.max_seconds:g} (--max-seconds)")
+
+
+def _take_decord(video: OpenVideo, name: str) -> None:
+    """Let decord decode, unless this is a file whose frames it can get wrong."""
+    try:
+        import decord
+    except ImportError as error:
+        raise BadSetting("decord is not installed; use --decoder pyav.") from error
+    table = video._table
+    if table.open_gop or table.trimmed or not table.timed:
+        return
+    try:
+        reader = decord.VideoReader(name, num_threads=1)
+    except (RuntimeError, decord.DECORDError):
+        return
+    if len(reader) == video.info.frames:
+        video._decord = reader
+        video.info = replace(video.info, decoder="decord")
