@@ -11,23 +11,25 @@ not say when they are shown are counted and read by decoding everything.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import av
-from av.packet import Packet as AnyPacket
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from extract.errors import DamagedVideo
 
-Packet = AnyPacket[VideoStream]
+if TYPE_CHECKING:
+    from av.packet import Packet as AnyPacket
+
+    Packet = AnyPacket[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketTable:
     """The packets in decoding order, and which of them is which frame."""
 
-    packets: tuple[Packet, ...]
+    packets: "tuple[Packet, ...]"
     shown: tuple[int, ...]
     """Frame number → position of its packet. Empty when the packets do not say."""
     open_gop: bool
@@ -43,7 +45,7 @@ class PacketTable:
         return f"PacketTable({len(self.packets)} packets, {len(self.shown)} frames)"
 
 
-def tabulate(packets: Sequence[Packet]) -> PacketTable:
+def tabulate(packets: "Sequence[Packet]") -> PacketTable:
     """Order the packets of one stream by the time they are shown."""
     visible = [position for position, packet in enumerate(packets) if not packet.is_discard]
     times = [packets[position].pts for position in visible]
@@ -58,7 +60,7 @@ def tabulate(packets: Sequence[Packet]) -> PacketTable:
     )
 
 
-def _has_open_gop(packets: Sequence[Packet]) -> bool:
+def _has_open_gop(packets: "Sequence[Packet]") -> bool:
     key: int | None = None
     for packet in packets:
         if packet.is_keyframe:
@@ -139,7 +141,7 @@ def _start(table: PacketTable, keys: Sequence[int], position: int) -> int:
     return 0
 
 
-def _decode(context: VideoCodecContext, packet: Packet | None) -> list[VideoFrame]:
+def _decode(context: VideoCodecContext, packet: "Packet | None") -> list[VideoFrame]:
     try:
         return context.decode(packet)
     except av.error.EOFError:

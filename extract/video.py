@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -23,7 +23,10 @@ from numpy.typing import NDArray
 
 from extract.containers import Limits, open_container, open_file
 from extract.errors import BadSetting, DamagedVideo, NotAVideo, OverLimit
-from extract.packets import Packet, PacketTable, decode_frames, every_frame, tabulate
+from extract.packets import PacketTable, decode_frames, every_frame, tabulate
+
+if TYPE_CHECKING:
+    from extract.packets import Packet
 
 Image = NDArray[np.uint8]
 DECODERS = ("pyav", "decord")
@@ -170,7 +173,7 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
 
 def _first_with_packets(
     container: InputContainer, streams: Sequence[VideoStream]
-) -> tuple[VideoStream, list[Packet]]:
+) -> "tuple[VideoStream, list[Packet]]":
     by_stream: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
     for packet in container.demux(list(streams)):
         if packet.size:
