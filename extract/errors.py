@@ -76,7 +76,8 @@ class WorkerLost(VideoError):
 
 
 VIDEO_ERRORS = {
-    kind.__name__: kind for kind in (NotAFile, NotAVideo, DamagedVideo, OverLimit, WorkerLost)
+    kind.__name__: kind
+    for kind in (VideoError, NotAFile, NotAVideo, DamagedVideo, OverLimit, WorkerLost)
 }
 
 

@@ -1,0 +1,125 @@
+"""What goes to a decode worker and what comes back: small records; pixels go by shared memory."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.containers import Limits
+from extract.errors import VIDEO_ERRORS, VideoError
+from extract.video import VideoInfo
+from extract.views import CLIP_FRAMES, CLIP_SIZE, DEPTH_POSITIONS
+
+_ALIGN = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One array that a worker makes of every video, a row per view."""
+
+    name: str
+    function: str
+    """`module:function`, called in the worker as `function(frames, views)`; see `transforms`."""
+    shape: tuple[int, ...]
+    """Per view."""
+    dtype: str
+
+    def nbytes(self, views: int) -> int:
+        return views * math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+CLIPS = Output(
+    name="clips",
+    function="extract.transforms:view_clips",
+    shape=(CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE, 3),
+    dtype="uint8",
+)
+DEPTH = Output(
+    name="depth",
+    function="extract.transforms:depth_inputs",
+    shape=(len(DEPTH_POSITIONS), 3, 384, 384),
+    dtype="float32",
+)
+FULL_FRAME_DEPTH = Output(
+    name="depth",
+    function="extract.transforms:full_frame_depth_inputs",
+    shape=DEPTH.shape,
+    dtype=DEPTH.dtype,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a pool's workers do with every video of a run."""
+
+    protocol: str
+    outputs: tuple[Output, ...] = (CLIPS,)
+    root: str | None = None
+    """Videos outside it, links followed, are refused."""
+    seed: int = 0
+    decoder: str = "pyav"
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One video."""
+
+    index: int
+    """The caller's number; comes back with the outcome."""
+    id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a worker says of a job; the arrays lie in the job's slot."""
+
+    info: VideoInfo | None = None
+    error: str = ""
+    """Name of the VideoError's class, empty when all is well."""
+    reason: str = ""
+    resident: int = 0
+    """Bytes of memory the worker held at the end."""
+
+    def failure(self) -> VideoError | None:
+        return VIDEO_ERRORS[self.error](self.reason) if self.error else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What became of a job: an info and arrays, or a failure."""
+
+    job: Job
+    info: VideoInfo | None
+    arrays: dict[str, NDArray[np.generic]]
+    """Name → (views, …). Memory that is used again: copy what is kept past the next outcome."""
+    failure: VideoError | None
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+
+def slot_bytes(outputs: Sequence[Output], views: int) -> int:
+    return sum(_aligned(output.nbytes(views)) for output in outputs)
+
+
+def slot_arrays(
+    buffer: memoryview, outputs: Sequence[Output], views: int
+) -> dict[str, NDArray[np.generic]]:
+    """The arrays that lie in a slot, one after the other."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    offset = 0
+    for output in outputs:
+        size = output.nbytes(views)
+        flat = np.frombuffer(buffer[offset : offset + size], output.dtype)
+        arrays[output.name] = flat.reshape(views, *output.shape)
+        offset += _aligned(size)
+    return arrays
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN

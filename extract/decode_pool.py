@@ -1,0 +1,251 @@
+"""Decode workers: processes with a time limit and a memory limit, recycled and replaced.
+
+One bad file costs that video and at most one worker, never the run. A worker that hangs is
+killed at the time limit, one that dies is noticed at once; either way its video fails with the
+reason and a fresh worker takes its place. Each worker has two slots of shared memory, so it
+decodes the next video while the caller looks at the last one; nothing else is buffered.
+Outcomes come in the order in which they are ready.
+"""
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from extract.decode_job import Job, Outcome, Plan, Reply, slot_arrays, slot_bytes
+from extract.decode_worker import READY
+from extract.errors import BadSetting, ExtractError, WorkerLost
+from extract.video import DECODERS
+from extract.views import Protocol
+
+START_LIMIT = 120.0
+RECYCLE_AFTER = 500
+
+
+class DecodePool:
+    """Runs jobs through worker processes. Use it as a context manager."""
+
+    def __init__(self, plan: Plan, *, workers: int = 1, recycle_after: int = RECYCLE_AFTER) -> None:
+        if workers < 1 or recycle_after < 1:
+            raise BadSetting(
+                f"{workers} workers, recycled after {recycle_after} videos: give 1 or more."
+            )
+        if plan.decoder not in DECODERS:
+            raise BadSetting(f"Decoder {plan.decoder!r} unknown; have: {', '.join(DECODERS)}.")
+        self.plan = plan
+        self.recycle_after = recycle_after
+        self.views = Protocol.parse(plan.protocol).view_count
+        self._count = workers
+        self._workers: list[_Worker] = []
+        self.started = 0
+        """Worker processes started so far."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every worker; one in the middle of a video is killed."""
+        for worker in self._workers:
+            worker.stop()
+        self._workers.clear()
+
+    @property
+    def processes(self) -> list[int]:
+        """Ids of the worker processes that run now."""
+        return [worker.process.pid for worker in self._workers]
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Do all jobs. An outcome's arrays are good until the next one is asked for."""
+        queue = iter(jobs)
+        for job in queue:
+            self._start().give(job)
+            if len(self._workers) >= self._count:
+                break
+        while any(worker.job is not None for worker in self._workers):
+            for worker, outcome in self._finished():
+                self._next_job(worker, queue)
+                yield outcome
+
+    def _start(self) -> "_Worker":
+        idle = [worker for worker in self._workers if worker.job is None]
+        if idle:
+            return idle[0]
+        worker = _Worker(self.plan, self.views)
+        self._workers.append(worker)
+        self.started += 1
+        return worker
+
+    def _next_job(self, worker: "_Worker", queue: Iterator[Job]) -> None:
+        """The same worker goes on, or a fresh one in its place."""
+        spent = worker.done >= self.recycle_after or not worker.healthy
+        if spent:
+            worker.stop()
+            self._workers.remove(worker)
+        job = next(queue, None)
+        if job is not None:
+            (self._start() if spent else worker).give(job)
+
+    def _finished(self) -> Iterator[tuple["_Worker", Outcome]]:
+        """Workers with an outcome; waits for the first."""
+        busy = {worker.connection: worker for worker in self._workers if worker.job is not None}
+        patience = min(worker.deadline for worker in busy.values()) - time.monotonic()
+        for connection in wait(list(busy), max(0.0, patience)):
+            assert isinstance(connection, Connection)
+            outcome = busy[connection].receive()
+            if outcome is not None:
+                yield busy[connection], outcome
+        for worker in busy.values():
+            if worker.is_overdue():
+                yield worker, worker.overdue()
+
+
+class _Worker:
+    """One process, its socket and its shared memory."""
+
+    def __init__(self, plan: Plan, views: int) -> None:
+        self.plan = plan
+        self.views = views
+        self.job: Job | None = None
+        self.done = 0
+        self.healthy = True
+        self.ready = False
+        self.deadline = time.monotonic() + START_LIMIT
+        self._slot = 0
+        self._slot_bytes = max(slot_bytes(plan.outputs, views), mmap.PAGESIZE)
+        size = 2 * self._slot_bytes
+        memory = _anonymous_file(size)
+        self._buffer = memoryview(mmap.mmap(memory, size))
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by `stop`
+        ours, theirs = socket.socketpair()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "extract.decode_worker"]
+            + [str(number) for number in (theirs.fileno(), memory, size)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            pass_fds=(theirs.fileno(), memory),
+            env=_environment(),
+            start_new_session=True,
+        )
+        theirs.close()
+        os.close(memory)
+        self.connection = Connection(ours.detach())
+        self._send(plan)
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        self._slot = self._slot_bytes - self._slot
+        if self.ready:
+            self.deadline = time.monotonic() + self.plan.limits.time_limit
+        self._send((job, self._slot))
+
+    def receive(self) -> Outcome | None:
+        """What the worker has to say; None when it was only that it is ready."""
+        try:
+            said = self.connection.recv()
+        except (EOFError, OSError):
+            return self._died()
+        if said == READY:
+            self.ready = True
+            self.deadline = time.monotonic() + self.plan.limits.time_limit
+            return None
+        assert isinstance(said, Reply)
+        assert self.job is not None
+        self.done += 1
+        failure = said.failure()
+        self.healthy = said.error != "OverLimit" and (
+            said.resident < self.plan.limits.memory_limit // 2
+        )
+        slot = self._buffer[self._slot : self._slot + self._slot_bytes]
+        arrays = {} if failure else slot_arrays(slot, self.plan.outputs, self.views)
+        outcome = Outcome(job=self.job, info=said.info, arrays=arrays, failure=failure)
+        self.job = None
+        return outcome
+
+    def is_overdue(self) -> bool:
+        """Past its deadline, with no answer waiting to be read."""
+        late = self.job is not None and time.monotonic() > self.deadline
+        return late and not self.connection.poll()
+
+    def overdue(self) -> Outcome:
+        if not self.ready:
+            self._cannot_start(f"not ready after {START_LIMIT:g} s")
+        limit = self.plan.limits.time_limit
+        return self._lost(f"no result after {limit:g} s (--time-limit); its worker was killed")
+
+    def stop(self) -> None:
+        """Idle workers end by themselves; a busy one is killed."""
+        if self.job is not None or not self.healthy:
+            self.process.kill()
+        self.connection.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._errors.close()
+
+    def _send(self, message: object) -> None:
+        """A worker that died is noticed when its answer is read."""
+        try:
+            self.connection.send(message)
+        except OSError:
+            self.healthy = False
+
+    def _died(self) -> Outcome:
+        code = self.process.wait()
+        cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        if not self.ready:
+            self._cannot_start(cause)
+        return self._lost(f"its worker died ({cause})")
+
+    def _lost(self, reason: str) -> Outcome:
+        assert self.job is not None
+        self.healthy = False
+        self.process.kill()
+        outcome = Outcome(job=self.job, info=None, arrays={}, failure=WorkerLost(reason))
+        self.job = None
+        return outcome
+
+    def _cannot_start(self, cause: str) -> None:
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        detail = said[-1] if said else "it said nothing"
+        raise ExtractError(f"Decode workers cannot start ({cause}): {detail}")
+
+
+def _anonymous_file(size: int) -> int:
+    """Memory with a descriptor and no name: nothing is left behind, however we end."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("telltale-frames")
+    else:
+        with tempfile.TemporaryFile() as file:
+            handle = os.dup(file.fileno())
+    os.ftruncate(handle, size)
+    return handle
+
+
+def _environment() -> dict[str, str]:
+    """One thread per worker, and the same packages as here."""
+    ours = str(Path(__file__).resolve().parents[1])
+    paths = [ours, os.environ.get("PYTHONPATH", "")]
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    path = os.pathsep.join(part for part in paths if part)
+    return {**os.environ, **single, "PYTHONPATH": path}
