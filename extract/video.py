@@ -7,6 +7,7 @@ wrong with a file ends as a `VideoError`.
 Not promised: protection from a decoder that hangs or eats memory. That is `decode_pool`'s.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,10 +88,7 @@ class OpenVideo:
 
     def _read_decord(self, wanted: Sequence[int]) -> dict[int, Image]:
         frames_thwc = self._decord.get_batch(list(wanted)).asnumpy()
-        images = {
-            number: upright(frame_hwc, self.info.rotation)
-            for number, frame_hwc in zip(wanted, frames_thwc, strict=True)
-        }
+        images = dict(zip(wanted, frames_thwc, strict=True))
         for image_hwc in images.values():
             self._check_size(image_hwc)
         return images
@@ -146,13 +144,15 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
     ]
     if not streams:
         raise NotAVideo("it has no video stream")
-    stream, packets = _first_with_packets(container, streams)
+    stream, packets, seconds = _first_with_packets(container, streams)
+    if seconds > limits.max_seconds:
+        _too_long(seconds, limits)
     context = stream.codec_context
     context.thread_type, context.thread_count = "NONE", 1
     context.options = {"max_pixels": str(limits.max_pixels)}
     _check_pixels(context.width, context.height, limits)
     table = tabulate(packets)
-    _check_complete(stream, table, limits)
+    _check_complete(container, stream, table, seconds)
     count, first = _first_look(stream, table)
     _check_pixels(first.width, first.height, limits)
     rotation = int(round(first.rotation / 90) * 90) % 360
@@ -173,36 +173,39 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
 
 def _first_with_packets(
     container: InputContainer, streams: Sequence[VideoStream]
-) -> "tuple[VideoStream, list[Packet]]":
-    by_stream: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
-    for packet in container.demux(list(streams)):
-        if packet.size:
+) -> "tuple[VideoStream, list[Packet], float]":
+    """The stream used, its packets, and the seconds that all streams together last."""
+    by_stream: "dict[int, list[Packet]]" = {stream.index: [] for stream in streams}
+    start, end = math.inf, -math.inf
+    for packet in container.demux():
+        if not packet.size:
+            continue
+        if packet.pts is not None and packet.time_base is not None:
+            start = min(start, float(packet.pts * packet.time_base))
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index in by_stream:
             by_stream[packet.stream.index].append(packet)
     for stream in streams:
         if by_stream[stream.index]:
-            return stream, by_stream[stream.index]
+            return stream, by_stream[stream.index], max(end - start, 0)
     raise DamagedVideo("its video stream has no pictures")
 
 
-def _check_complete(stream: VideoStream, table: PacketTable, limits: Limits) -> None:
+def _check_complete(
+    container: InputContainer, stream: VideoStream, table: PacketTable, seconds: float
+) -> None:
+    """A file that was cut off must not pass for a shorter video."""
     broken = sum(packet.is_corrupt for packet in table.packets)
     if broken:
         raise DamagedVideo(
             f"{broken} of its {max(stream.frames, len(table.packets))} pictures are cut off or "
             f"broken; the file is damaged or was not copied to its end"
         )
-    times = [packet.pts for packet in table.packets if packet.pts is not None]
-    if not times or stream.time_base is None:
-        return
-    last = max(packet.duration or 0 for packet in table.packets)
-    seconds = float((max(times) - min(times) + last) * stream.time_base)
-    if seconds > limits.max_seconds:
-        _too_long(seconds, limits)
-    promised = float((stream.duration or 0) * stream.time_base)
-    if stream.frames > len(table.packets) and seconds < promised * _COVERED:
+    promised = (container.duration or 0) / av.time_base
+    if table.timed and seconds < promised * _COVERED:
         raise DamagedVideo(
-            f"{stream.frames} pictures are promised, {len(table.packets)} are there; the file was "
-            f"not copied to its end"
+            f"{promised:.2f} s are promised, {seconds:.2f} s are there; the file was not copied to "
+            f"its end"
         )
 
 
@@ -232,13 +235,17 @@ def _too_long(seconds: float, limits: Limits) -> None:
 
 
 def _take_decord(video: OpenVideo, name: str) -> None:
-    """Let decord decode, unless this is a file whose frames it can get wrong."""
+    """Let decord decode, unless this is a file whose frames it gets wrong or turns by itself.
+
+    It returns other frames on open GOPs, numbers hidden frames, and turns before it converts to
+    RGB, which smears colours by half a pixel. PyAV decodes those: the frames stay the same.
+    """
     try:
         import decord
     except ImportError as error:
         raise BadSetting("decord is not installed; use --decoder pyav.") from error
     table = video._table
-    if table.open_gop or table.trimmed or not table.timed:
+    if table.open_gop or table.trimmed or not table.timed or video.info.rotation:
         return
     try:
         reader = decord.VideoReader(name, num_threads=1)
