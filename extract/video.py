@@ -87,7 +87,13 @@ class OpenVideo:
         return image_hwc
 
     def _read_decord(self, wanted: Sequence[int]) -> dict[int, Image]:
-        frames_thwc = self._decord.get_batch(list(wanted)).asnumpy()
+        import decord
+
+        try:
+            frames_thwc = self._decord.get_batch(list(wanted)).asnumpy()
+        except (RuntimeError, decord.DECORDError):  # PyAV gives the same frames, or the reason
+            self._decord, self.info = None, replace(self.info, decoder="pyav")
+            return self.read(wanted)
         images = dict(zip(wanted, frames_thwc, strict=True))
         for image_hwc in images.values():
             self._check_size(image_hwc)
@@ -175,7 +181,7 @@ def _first_with_packets(
     container: InputContainer, streams: Sequence[VideoStream]
 ) -> "tuple[VideoStream, list[Packet], float]":
     """The stream used, its packets, and the seconds that all streams together last."""
-    by_stream: "dict[int, list[Packet]]" = {stream.index: [] for stream in streams}
+    by_stream: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
     start, end = math.inf, -math.inf
     for packet in container.demux():
         if not packet.size:

@@ -1,0 +1,128 @@
+"""Workers that hang, die, leak or lie; none takes the run with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extract.containers import Limits
+from extract.decode_job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Outcome, Output, Plan
+from extract.decode_pool import DecodePool
+from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
+from extract.perturb import read_frames
+from extract.transforms import depth_inputs, view_clips
+from extract.video import open_video
+from extract.views import Protocol
+from tests.test_extract.clips import write_clip
+
+MAKERS = "tests.test_extract.makers"
+NUMBERS = Output(name="numbers", function=f"{MAKERS}:numbers", shape=(8,), dtype="int64")
+MISBEHAVE = Output(name="numbers", function=f"{MAKERS}:misbehave", shape=(8,), dtype="int64")
+
+
+def jobs_for(paths: list[Path]) -> list[Job]:
+    return [Job(index=index, id=path.name, path=str(path)) for index, path in enumerate(paths)]
+
+
+def run(plan: Plan, paths: list[Path], workers: int = 1) -> dict[str, Outcome]:
+    with DecodePool(plan, workers=workers) as pool:
+        return {outcome.job.id: outcome for outcome in pool.run(jobs_for(paths))}
+
+
+def test_a_worker_makes_what_the_library_makes(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "v.mp4", frames=40)
+    for name in ("test-2x3", "train-2", "val+blur3"):
+        protocol = Protocol.parse(name)
+        plan = Plan(protocol=name, outputs=(CLIPS, DEPTH), seed=7)
+        with DecodePool(plan) as pool:
+            (outcome,) = [
+                (outcome.info, {key: array.copy() for key, array in outcome.arrays.items()})
+                for outcome in pool.run([Job(index=0, id="v.mp4", path=str(path))])
+            ]
+        with open_video(path) as video:
+            assert outcome[0] == video.info
+            views = protocol.views("v.mp4", video.info.frames, seed=7)
+            frames = read_frames(video, views)
+        np.testing.assert_array_equal(outcome[1]["clips"], view_clips(frames, views))
+        np.testing.assert_array_equal(outcome[1]["depth"], depth_inputs(frames, views))
+
+
+def test_outcomes_stay_readable_while_the_next_video_is_decoded(tmp_path: Path) -> None:
+    counts = [9, 20, 33, 47, 60, 75]
+    paths = [write_clip(tmp_path / f"{count}.mp4", frames=count) for count in counts]
+    with DecodePool(Plan(protocol="val", outputs=(NUMBERS, FULL_FRAME_DEPTH)), workers=2) as pool:
+        seen = 0
+        for outcome in pool.run(jobs_for(paths)):
+            assert outcome.info is not None
+            (view,) = Protocol.parse("val").views("v", outcome.info.frames)
+            assert tuple(outcome.arrays["numbers"][0]) == view.frames
+            assert outcome.arrays["depth"].shape == (1, 2, 3, 384, 384)
+            seen += 1
+    assert seen == len(counts)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_trouble_costs_one_video_each(tmp_path: Path, workers: int) -> None:
+    widths = {16: "hangs", 32: "dies", 48: "eats", 64: "breaks", 80: "lies"}
+    paths = []
+    for width, name in widths.items():
+        paths.append(write_clip(tmp_path / f"{name}.mp4", frames=9, size=(width, 64)))
+        paths.append(write_clip(tmp_path / f"after-{name}.mp4", frames=9, size=(96, 64)))
+    limits = Limits(time_limit=1.5, memory_limit=2**30)
+    found = run(Plan(protocol="val", outputs=(MISBEHAVE,), limits=limits), paths, workers)
+    assert len(found) == len(paths)
+    for name in widths.values():
+        assert found[f"after-{name}.mp4"].ok
+    reasons = {name: found[f"{name}.mp4"].failure for name in widths.values()}
+    assert isinstance(reasons["hangs"], WorkerLost)
+    assert "no result after 1.5 s" in str(reasons["hangs"])
+    assert "its worker died (SIGKILL)" in str(reasons["dies"])
+    assert isinstance(reasons["eats"], OverLimit)
+    assert str(reasons["breaks"]) == "unexpected KeyError: 'a bug\\nin two lines'"
+    assert "int64 (3,), int64 (1, 8) was announced" in str(reasons["lies"])
+
+
+def test_workers_are_recycled_and_end_with_the_pool(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "v.mp4", frames=9)
+    jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(7)]
+    with DecodePool(Plan(protocol="val", outputs=(NUMBERS,)), recycle_after=3) as pool:
+        assert sum(outcome.ok for outcome in pool.run(jobs)) == 7
+        assert pool.started == 3
+        alive = pool.processes
+    for process in alive:
+        assert not Path(f"/proc/{process}").exists()
+
+
+def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "v.mp4", frames=9)
+    jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(50)]
+    with DecodePool(Plan(protocol="val", outputs=(NUMBERS,)), workers=2) as pool:
+        assert next(pool.run(jobs)).ok
+        alive = pool.processes
+    assert len(alive) == 2
+    for process in alive:
+        assert not Path(f"/proc/{process}").exists()
+
+
+def test_500_opens_leave_memory_flat(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "v.mp4", frames=24, size=(320, 180))
+    jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(520)]
+    resident = []
+    with DecodePool(Plan(protocol="val", outputs=(CLIPS,)), recycle_after=10**6) as pool:
+        for outcome in pool.run(jobs):
+            assert outcome.ok
+            pages = Path(f"/proc/{pool.processes[0]}/statm").read_text().split()[1]
+            resident.append(int(pages) * 4096)
+        assert pool.started == 1
+    assert max(resident[-100:]) - min(resident[20:120]) < 8 * 2**20
+
+
+def test_settings_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="0 workers"):
+        DecodePool(Plan(protocol="val"), workers=0)
+    with pytest.raises(BadSetting, match="Decoder 'x' unknown"):
+        DecodePool(Plan(protocol="val", decoder="x"))
+    nowhere = Output(name="n", function="extract.nowhere:make", shape=(1,), dtype="int64")
+    path = write_clip(tmp_path / "v.mp4", frames=9)
+    with pytest.raises(ExtractError, match=r"cannot start .*No module named 'extract\.nowhere'"):
+        run(Plan(protocol="val", outputs=(nowhere,)), [path])
