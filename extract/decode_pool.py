@@ -7,6 +7,7 @@ decodes the next video while the caller looks at the last one; nothing else is b
 Outcomes come in the order in which they are ready.
 """
 
+import itertools
 import mmap
 import os
 import signal
@@ -74,10 +75,8 @@ class DecodePool:
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Do all jobs. An outcome's arrays are good until the next one is asked for."""
         queue = iter(jobs)
-        for job in queue:
+        for job in itertools.islice(queue, self._count):
             self._start().give(job)
-            if len(self._workers) >= self._count:
-                break
         while any(worker.job is not None for worker in self._workers):
             for worker, outcome in self._finished():
                 self._next_job(worker, queue)

@@ -93,6 +93,18 @@ def test_workers_are_recycled_and_end_with_the_pool(tmp_path: Path) -> None:
         assert not Path(f"/proc/{process}").exists()
 
 
+def test_a_pool_runs_again_on_all_its_workers(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "v.mp4", frames=9)
+    jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(4)]
+    with DecodePool(Plan(protocol="val", outputs=(NUMBERS,)), workers=2) as pool:
+        for _ in range(2):
+            running = pool.run(jobs)
+            assert next(running).ok
+            assert sum(worker.job is not None for worker in pool._workers) == 2
+            assert sum(outcome.ok for outcome in running) == 3
+        assert pool.started == 2
+
+
 def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=9)
     jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(50)]
