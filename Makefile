@@ -30,6 +30,7 @@ test: check
 
 bench: setup
 	$(BIN)/python -m benchmarks.bench_store
+	$(BIN)/python -m benchmarks.bench_decode
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

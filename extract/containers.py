@@ -5,6 +5,7 @@ take for a protocol; by its content, from a list of containers, so that no playl
 send the decoder to another file or to a network. Nothing here looks at streams or pictures.
 """
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import av
 from av.container import InputContainer
 
-from extract.errors import BadSetting, NotAFile, NotAVideo, OverLimit, VideoError
+from extract.errors import BadSetting, DamagedVideo, NotAFile, NotAVideo, OverLimit, VideoError
 
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,ivf,h264,hevc,obu,m4v,mpegvideo,3gp"
 _SCRIPTS = {b"ffconcat": "an ffconcat script", b"#EXTM3U": "an HLS playlist", b"<": "XML or HTML"}
@@ -80,3 +81,10 @@ def open_container(name: str) -> InputContainer:
         return av.open(f"file:{name}", mode="r", options=options)
     except av.error.FFmpegError as error:
         raise NotAVideo(f"no video container that is known ({error.strerror})") from error
+
+
+def media_error(error: av.error.FFmpegError, what: str) -> VideoError:
+    """FFmpeg's complaint as a reason; memory that it was refused is no damage of the file."""
+    if error.errno == errno.ENOMEM:
+        return OverLimit("it needs more memory than a worker may use (--memory-limit)")
+    return DamagedVideo(f"{what}: {error.strerror}")

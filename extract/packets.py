@@ -17,6 +17,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from extract.containers import media_error
 from extract.errors import DamagedVideo
 
 if TYPE_CHECKING:
@@ -147,4 +148,4 @@ def _decode(context: VideoCodecContext, packet: "Packet | None") -> list[VideoFr
     except av.error.EOFError:
         return []
     except av.error.FFmpegError as error:
-        raise DamagedVideo(f"the {context.name} decoder stops: {error.strerror}") from error
+        raise media_error(error, f"the {context.name} decoder stops") from error

@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from extract.containers import Limits, open_container, open_file
+from extract.containers import Limits, media_error, open_container, open_file
 from extract.errors import BadSetting, DamagedVideo, NotAVideo, OverLimit
 from extract.packets import PacketTable, decode_frames, every_frame, tabulate
 
@@ -135,7 +135,7 @@ def open_video(
                 _take_decord(video, name)
             yield video
     except av.error.FFmpegError as error:
-        raise DamagedVideo(f"it cannot be read: {error.strerror}") from error
+        raise media_error(error, "it cannot be read") from error
     finally:
         os.close(handle)
 
@@ -208,7 +208,8 @@ def _check_complete(
             f"broken; the file is damaged or was not copied to its end"
         )
     promised = (container.duration or 0) / av.time_base
-    if table.timed and seconds < promised * _COVERED:
+    last_frame = 1 / float(stream.average_rate or 25)
+    if table.timed and seconds + last_frame < promised * _COVERED:
         raise DamagedVideo(
             f"{promised:.2f} s are promised, {seconds:.2f} s are there; the file was not copied to "
             f"its end"

@@ -94,10 +94,8 @@ def _write(path: Path, frames: int, size: tuple[int, int], codec: str) -> None:
 
 
 def probe(root: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "heads.cli", "probe", str(root), "--workers", "2", *more]
-    code = "import sys; from heads.cli import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run(
-        [sys.executable, "-c", code, *command[3:]],
+        [sys.executable, "-m", "heads", "probe", str(root), "--workers", "2", *more],
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,16 +1,20 @@
 """Chosen frames against a full scan, from both decoders, on awkward files."""
 
+import errno
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
-from extract.containers import Limits
+from extract.containers import Limits, media_error
 from extract.errors import BadSetting, DamagedVideo, NotAFile, NotAVideo, OverLimit
 from extract.video import open_video
 from tests.test_extract.clips import (
     full_scan,
     given_clips,
+    picture,
     rotate_metadata,
     write_audio,
     write_clip,
@@ -168,3 +172,32 @@ def test_frames_outside_the_video_are_a_mistake(tmp_path: Path) -> None:
         with pytest.raises(BadSetting, match=r"Frames 3…30 of 30"):
             video.read([3, 30])
         assert video.read([]) == {}
+
+
+def test_memory_that_is_refused_is_no_damage() -> None:
+    for number, kind in ((errno.ENOMEM, OverLimit), (errno.EIO, DamagedVideo)):
+        error = av.error.FFmpegError(number, "refused")
+        assert type(media_error(error, "it cannot be read")) is kind
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("gif", "gif"), ("mkv", "ffv1"), ("avi", "mjpeg")])
+def test_other_containers(tmp_path: Path, suffix: str, codec: str) -> None:
+    for frames in (1, 11):
+        path = tmp_path / f"{frames}.{suffix}"
+        _write_other(path, codec, frames)
+        with open_video(path) as video:
+            assert video.info.frames == frames
+            last = video.read([frames - 1])[frames - 1]
+        np.testing.assert_array_equal(last, full_scan(path)[-1])
+
+
+def _write_other(path: Path, codec: str, frames: int) -> None:
+    formats = {"gif": "rgb8", "mjpeg": "yuvj420p", "ffv1": "yuv420p"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, formats[codec]
+        for number in range(frames):
+            image = av.VideoFrame.from_ndarray(picture(number, 64, 48), format="rgb24")
+            container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
