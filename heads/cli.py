@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import features_store.cli
-
 import extract.cli
+import features_store.cli
 from features_store.errors import TelltaleError
 
 PACKAGES = ("extract", "features_store", "heads")
