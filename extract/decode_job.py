@@ -1,8 +1,10 @@
 """What goes to a decode worker and what comes back: small records; pixels go by shared memory."""
 
+import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,12 @@ class Output:
     shape: tuple[int, ...]
     """Per view."""
     dtype: str
+
+    def load(self) -> Callable[..., Any]:
+        """The function itself, importing no more than its own module."""
+        module, _, name = self.function.partition(":")
+        loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return loaded
 
     def nbytes(self, views: int) -> int:
         return views * math.prod(self.shape) * np.dtype(self.dtype).itemsize

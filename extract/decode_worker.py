@@ -8,7 +8,6 @@ function does. Only `decode_pool` starts it.
 """
 
 import contextlib
-import importlib
 import mmap
 import os
 import resource
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     av.logging.set_level(av.logging.PANIC)
     cv2.setNumThreads(1)
     plan: Plan = connection.recv()
-    makers = {output.name: _load(output.function) for output in plan.outputs}
+    makers = {output.name: output.load() for output in plan.outputs}
     _limit_memory(plan.limits.memory_limit)
     connection.send(READY)
     while True:
@@ -89,12 +88,6 @@ def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
             )
         np.copyto(arrays[name], made)
     return Reply(info=info, resident=resident_bytes())
-
-
-def _load(reference: str) -> Callable[..., Any]:
-    module, _, name = reference.partition(":")
-    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return loaded
 
 
 def _limit_memory(extra: int) -> None:

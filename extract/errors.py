@@ -5,6 +5,7 @@
         ├── BadManifest          one or more problems of a manifest, all of them listed
         ├── BadProtocol          a protocol, view or perturbation that does not exist
         ├── BadSetting           a limit, count or option outside what is allowed
+        ├── BadWeights           a weights file that is missing, broken, hostile or another model's
         └── VideoError           one video cannot be used; the run goes on without it
             ├── NotAFile         missing, a directory, a FIFO, outside the root, unreadable
             ├── NotAVideo        no container or no video stream that Telltale opens
@@ -46,6 +47,10 @@ class BadProtocol(ExtractError, ValueError):
 
 class BadSetting(ExtractError, ValueError):
     """A limit, count or option outside what is allowed."""
+
+
+class BadWeights(ExtractError):
+    """A weights file that is missing, broken, hostile, or another model's."""
 
 
 class VideoError(ExtractError):

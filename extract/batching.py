@@ -1,0 +1,59 @@
+"""How many views go to the device at once, and what happens when they were too many."""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from extract.branch import Branch
+
+CPU_BATCH = 8
+LARGEST_BATCH = 512
+_SHARE_OF_FREE_MEMORY = 0.8
+
+log = logging.getLogger(__name__)
+
+
+class Batcher:
+    """Runs a branch in batches that fit; an out-of-memory costs time, never work."""
+
+    def __init__(self, branch: Branch, size: int | None = None) -> None:
+        self.branch = branch
+        self.size = size or automatic_size(branch)
+
+    def run(self, views: Tensor) -> dict[str, Tensor]:
+        """All outputs of all views. The batch size is halved for good when memory runs out."""
+        parts: list[dict[str, Tensor]] = []
+        start = 0
+        while start < len(views):
+            try:
+                parts.append(self.branch.forward(views[start : start + self.size]))
+            except torch.OutOfMemoryError:
+                if self.size == 1:
+                    raise
+                self.size //= 2
+                log.warning("%s: out of memory, batches of %d now", self.branch.name, self.size)
+                torch.cuda.empty_cache()
+            else:
+                start += self.size
+        return {name: torch.cat([part[name] for part in parts]) for name in self.branch.outputs}
+
+
+def automatic_size(branch: Branch) -> int:
+    """The largest batch that leaves a fifth of the device's free memory alone."""
+    if branch.device.type != "cuda":
+        return CPU_BATCH
+    free, _ = torch.cuda.mem_get_info(branch.device)
+    one, two = (_peak(branch, count) for count in (1, 2))
+    per_view = max(two - one, 1)
+    fitting = int((free * _SHARE_OF_FREE_MEMORY - (one - per_view)) // per_view)
+    fitting = max(1, min(fitting, LARGEST_BATCH))
+    return fitting if fitting < 8 else fitting // 8 * 8
+
+
+def _peak(branch: Branch, count: int) -> int:
+    views = branch.example(count)
+    before = torch.cuda.memory_allocated(branch.device)
+    torch.cuda.reset_peak_memory_stats(branch.device)
+    branch.forward(views)
+    return torch.cuda.max_memory_allocated(branch.device) - before

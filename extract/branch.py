@@ -1,0 +1,173 @@
+"""The contract that every branch keeps, and how one is asked for by name.
+
+A branch is one file in `extract/branches/`; the file's name is its name, and it has a function
+`load(request) -> Branch`. Asking is `NAME=PRESET[:WEIGHTS][?option=value&…]`, for example
+`internvideo2=L14:/weights/internvideo2-L14-k400.bin?outputs=cls,avg,attn,tokens`.
+"""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from extract import branches
+from extract.decode_job import Output
+from extract.errors import BadSetting
+from features_store.schema import ArraySpec, BranchSpec, fingerprint
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchRequest:
+    """What was asked for."""
+
+    name: str
+    preset: str
+    weights: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Each branch says which it knows."""
+    device: str = "cpu"
+    precision: Precision | None = None
+    """None: float32 on a CPU, bfloat16 on CUDA. Part of the fingerprint."""
+
+    def __post_init__(self) -> None:
+        if self.precision is not None and self.precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise BadSetting(f"Precision {self.precision!r} unknown; have: {known}.")
+
+    @staticmethod
+    def parse(text: str) -> "BranchRequest":
+        name, equals, rest = text.partition("=")
+        place, _, query = rest.partition("?")
+        preset, colon, weights = place.partition(":")
+        if not equals or not name or not preset or (colon and not weights):
+            raise BadSetting(
+                f"Branch {text!r}: give NAME=PRESET:WEIGHTS, such as "
+                f"internvideo2=L14:/weights/internvideo2-L14-k400.bin, or internvideo2=tiny."
+            )
+        options: dict[str, str] = {}
+        for part in query.split("&") if query else []:
+            key, equals, value = part.partition("=")
+            if not equals or not key or not value or key in options:
+                raise BadSetting(f"Branch {text!r}: after '?' give option=value, joined by '&'.")
+            options[key] = value
+        precision = options.pop("precision", None)
+        path = Path(weights).expanduser() if weights else None
+        return BranchRequest(
+            name=name, preset=preset, weights=path, options=options, precision=precision,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    @property
+    def computes_in(self) -> Precision:
+        if self.precision is not None:
+            return self.precision
+        return "bfloat16" if torch.device(self.device).type == "cuda" else "float32"
+
+    def option(self, name: str, default: str, allowed: Sequence[str]) -> str:
+        value = self.options.get(name, default)
+        if value not in allowed:
+            raise BadSetting(
+                f"Branch {self.name}: {name}={value!r} unknown; have: {', '.join(allowed)}."
+            )
+        return value
+
+    def check_options(self, known: Sequence[str]) -> None:
+        for name in self.options:
+            if name not in known:
+                have = ", ".join((*known, "precision"))
+                raise BadSetting(f"Branch {self.name} has no option {name!r}; have: {have}.")
+
+
+class Branch(ABC):
+    """A frozen network that says something about views.
+
+    On a CPU a view gets the same bits whatever else is in its batch, since views are computed one
+    by one (they are large enough to keep the cores busy). On CUDA they agree to rounding.
+    """
+
+    name: str
+    preset: str
+    device: torch.device
+    precision: Precision
+    outputs: Mapping[str, ArraySpec]
+    """Per view: name → shape and dtype of what `forward` gives, as it is stored."""
+    prepare: Output
+    """What decode workers make of a video's frames for this branch, a row per view. It names its
+    function, so that workers need not load torch."""
+    decides: Mapping[str, Any]
+    """All that decides the numbers: architecture, weights' hash, preprocessing, precision,
+    revision. Its hash is the fingerprint."""
+    provenance: Mapping[str, Any]
+    """For people: the weights' file, library versions."""
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.decides)
+
+    @torch.inference_mode()
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        """Rows of `prepare`, on the branch's device → outputs, without gradient."""
+        half = self.precision != "float32"
+        with torch.autocast(self.device.type, getattr(torch, self.precision), enabled=half):
+            if self.device.type != "cpu":
+                return self.compute(batch)
+            parts = [self.compute(batch[row : row + 1]) for row in range(len(batch))]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.outputs}
+
+    @abstractmethod
+    def compute(self, batch: Tensor) -> dict[str, Tensor]:
+        """The network itself; `forward` sees to precision and gradients."""
+
+    @abstractmethod
+    def example(self, count: int) -> Tensor:
+        """Random input of the right shape and type, for measuring memory and speed."""
+
+    def spec(self, views: int) -> BranchSpec:
+        """What the store has to know, for a protocol with so many views."""
+        arrays = {
+            name: replace(array, shape=(views, *array.shape))
+            for name, array in self.outputs.items()
+        }
+        return BranchSpec(
+            name=self.name,
+            preset=self.preset,
+            fingerprint=self.fingerprint,
+            arrays=arrays,
+            provenance={**self.decides, **self.provenance},
+        )
+
+    def numpy(self, results: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+        """Results as they are stored. A number too large for its type is an error, not infinity."""
+        stored: dict[str, NDArray[Any]] = {}
+        for name, array in self.outputs.items():
+            numbers = results[name].float().cpu().numpy()
+            with np.errstate(over="ignore"):
+                stored[name] = numbers.astype(array.dtype)
+            if not np.isfinite(stored[name]).all():
+                raise BadSetting(
+                    f"Branch {self.name}: {name} holds numbers that do not fit {array.dtype} "
+                    f"(largest {np.nanmax(np.abs(numbers)):g}). Store it with ?dtype=float32."
+                )
+        return stored
+
+
+def branch_names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(branches.__path__))
+
+
+def load_branch(request: BranchRequest) -> Branch:
+    """Find a branch by its file's name and load it."""
+    if request.name not in branch_names():
+        raise BadSetting(f"Branch {request.name!r} unknown; have: {', '.join(branch_names())}.")
+    module = importlib.import_module(f"extract.branches.{request.name}")
+    branch: Branch = module.load(request)
+    return branch

@@ -1,0 +1,1 @@
+"""One branch a file; the file's name is the branch's name."""

@@ -1,0 +1,246 @@
+"""Depth Pro's encoder as HumanSAM uses it: the lowest-resolution feature, averaged over 48 x 48.
+
+That feature depends on the 384-pixel level alone: one pass of the patch encoder and one of the
+image encoder, where the released code runs 36. What follows the two is linear and its transposed
+convolutions do not overlap, so the average is taken on their tokens first and the rest is a few
+matrix products on one vector. Output: `depth`, one vector for each of a view's two frames.
+Legend: b images, n tokens, d channels.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from extract import weights
+from extract.branch import Branch, BranchRequest
+from extract.decode_job import DEPTH, FULL_FRAME_DEPTH
+from extract.errors import BadSetting, BadWeights
+from extract.transforms import DEPTH_SIZE, DEPTH_SOURCES
+from extract.views import DEPTH_POSITIONS
+from extract.vit import Block, BlockConfig, LayerNorm
+from features_store.schema import ArraySpec
+
+REVISION = 1
+OPTIONS = ("source", "dtype")
+_PARTS = ("patch_encoder", "image_encoder", "upsample2", "upsample_lowres", "fuse_lowres")
+_OURS = re.compile(rf"({'|'.join(_PARTS)})\..*")
+_NOT_NEEDED = re.compile(
+    r"(decoder|head|fov|upsample0|upsample1|upsample_latent0|upsample_latent1)\..*"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What decides the encoder's shape."""
+
+    width: int
+    depth: int
+    heads: int
+    hidden: int
+    out: int
+    image: int = DEPTH_SIZE
+    patch: int = 16
+
+
+PRESETS = {
+    "L16": Architecture(width=1024, depth=24, heads=16, hidden=4096, out=1024),
+    "tiny": Architecture(width=32, depth=2, heads=2, hidden=128, out=32),
+}
+
+
+class PatchEmbed(nn.Module):
+    """An image cut into patches, each a vector."""
+
+    def __init__(self, a: Architecture) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, a.width, a.patch, stride=a.patch)
+
+    def forward(self, images_bchw: Tensor) -> Tensor:
+        patches: Tensor = self.proj(images_bchw)
+        return patches.flatten(2).transpose(1, 2)
+
+
+class DinoV2(nn.Module):
+    """DINOv2's vision transformer; tokens after the final norm, class token first."""
+
+    def __init__(self, a: Architecture) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(a)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, a.width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (a.image // a.patch) ** 2, a.width))
+        block = BlockConfig(width=a.width, heads=a.heads, hidden=a.hidden)
+        self.blocks = nn.ModuleList(Block(block) for _ in range(a.depth))
+        self.norm = LayerNorm(a.width, eps=1e-6)
+
+    def forward(self, images_bchw: Tensor) -> Tensor:
+        patches_bnd = self.patch_embed(images_bchw)
+        cls_b1d = self.cls_token.expand(len(patches_bnd), -1, -1)
+        tokens_bnd = torch.cat([cls_b1d, patches_bnd], 1) + self.pos_embed
+        for block in self.blocks:
+            tokens_bnd = block(tokens_bnd)
+        normed: Tensor = self.norm(tokens_bnd)
+        return normed
+
+
+class DepthProEncoder(nn.Module):
+    """The part of Depth Pro's encoder that reaches its lowest-resolution feature."""
+
+    def __init__(self, a: Architecture) -> None:
+        super().__init__()
+        self.patch_encoder = DinoV2(a)
+        self.image_encoder = DinoV2(a)
+        self.upsample2 = nn.Sequential(
+            nn.Conv2d(a.width, a.out, 1, bias=False),
+            nn.ConvTranspose2d(a.out, a.out, 2, stride=2, bias=False),
+        )
+        self.upsample_lowres = nn.ConvTranspose2d(a.width, a.out, 2, stride=2)
+        self.fuse_lowres = nn.Conv2d(2 * a.out, a.out, 1)
+
+    def forward(self, images_bchw: Tensor) -> Tensor:
+        """384-pixel images → the feature's mean (b, out)."""
+        patch_bd = self.patch_encoder(images_bchw)[:, 1:].float().mean(1)
+        image_bd = self.image_encoder(images_bchw)[:, 1:].float().mean(1)
+        return self.tail(patch_bd, image_bd)
+
+    def tail(self, patch_bd: Tensor, image_bd: Tensor) -> Tensor:
+        """What comes after the transformers, applied to mean tokens, in float32."""
+        project = self.get_parameter("upsample2.0.weight").float()
+        spread = self.get_parameter("upsample2.1.weight").float()
+        with torch.autocast(patch_bd.device.type, enabled=False):
+            patch_bd = patch_bd @ project[:, :, 0, 0].T @ spread.mean((2, 3))
+            image_bd = image_bd @ self.upsample_lowres.weight.float().mean((2, 3))
+            image_bd = image_bd + _bias(self.upsample_lowres)
+            fused = torch.cat([patch_bd, image_bd], 1)
+            return fused @ self.fuse_lowres.weight.float()[:, :, 0, 0].T + _bias(self.fuse_lowres)
+
+
+class DepthProBranch(Branch):
+    """The frozen encoder on frames 0 and 3 of each view."""
+
+    name = "depthpro"
+
+    def __init__(self, request: BranchRequest, model: DepthProEncoder, source: str) -> None:
+        a = PRESETS[request.preset]
+        frames = request.option("source", "official", DEPTH_SOURCES)
+        dtype = request.option("dtype", "float16", ("float16", "float32"))
+        self.preset = request.preset
+        self.device = torch.device(request.device)
+        self.precision = request.computes_in
+        self.outputs = {"depth": ArraySpec(shape=(len(DEPTH_POSITIONS), a.out), dtype=dtype)}
+        self.prepare = DEPTH if frames == "official" else FULL_FRAME_DEPTH
+        self.decides = {
+            "architecture": asdict(a),
+            "weights": weights.content_hash(model.state_dict()),
+            "preprocessing": {"size": DEPTH_SIZE, "frames": DEPTH_POSITIONS, "source": frames},
+            "outputs": {"depth": dtype},
+            "precision": self.precision,
+            "revision": REVISION,
+        }
+        self.provenance = {"source": source, "torch": torch.__version__}
+        self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
+
+    def compute(self, batch: Tensor) -> dict[str, Tensor]:
+        pooled_bd: Tensor = self.model(batch.flatten(0, 1))
+        return {"depth": pooled_bd.reshape(*batch.shape[:2], -1)}
+
+    def example(self, count: int) -> Tensor:
+        shape = (count, len(DEPTH_POSITIONS), 3, DEPTH_SIZE, DEPTH_SIZE)
+        return torch.rand(shape, device=self.device) * 2 - 1
+
+
+def load(request: BranchRequest) -> DepthProBranch:
+    request.check_options(OPTIONS)
+    if request.preset not in PRESETS:
+        raise BadSetting(
+            f"Depth Pro preset {request.preset!r} unknown; have: {', '.join(PRESETS)}."
+        )
+    architecture = PRESETS[request.preset]
+    if request.preset == "tiny" and request.weights is None:
+        model = DepthProEncoder(architecture)
+        weights.seeded(model, seed=2)
+        return DepthProBranch(request, model, "random numbers (tiny preset), no training")
+    if request.weights is None:
+        raise BadWeights(
+            f"depthpro={request.preset} needs weights: depthpro={request.preset}:PATH, with "
+            f"depth_pro.pt as Apple's ml-depth-pro repository links it, or model.safetensors of "
+            f"Hugging Face's DepthPro. To try things out without weights there is depthpro=tiny, "
+            f"whose numbers are random and mean nothing."
+        )
+    model = from_state(weights.read_state(request.weights), architecture)
+    return DepthProBranch(request, model, request.weights.name)
+
+
+def from_state(state: Mapping[str, Tensor], architecture: Architecture) -> DepthProEncoder:
+    """The encoder with the weights of Apple's file, Hugging Face's, or a HumanSAM checkpoint."""
+    state = weights.without_prefix(state, ("depth_pro.", "model2."))
+    if any(".embeddings." in key for key in state):
+        state = _from_hugging_face(state)
+    state = weights.without_prefix(state, ("encoder.",)) if _is_whole(state) else dict(state)
+    ours = {key: value.float() for key, value in state.items() if not _NOT_NEEDED.fullmatch(key)}
+    model = DepthProEncoder(architecture)
+    weights.fill(model, ours, model="Depth Pro's encoder")
+    return model
+
+
+def _is_whole(state: Mapping[str, Tensor]) -> bool:
+    return any(key.startswith("encoder.") for key in state)
+
+
+_HF_PREFIXES = (
+    (re.compile(r"encoder\.(patch|image)_encoder\.model\.(.*)"), r"encoder.\1_encoder.\2"),
+    (re.compile(r"neck\.feature_upsample\.scaled_images\.0\.layers\.(.*)"),
+     r"encoder.upsample2.\1"),
+    (re.compile(r"neck\.feature_upsample\.image_block\.layers\.0\.(.*)"),
+     r"encoder.upsample_lowres.\1"),
+    (re.compile(r"neck\.fuse_image_with_low_res\.(.*)"), r"encoder.fuse_lowres.\1"),
+)  # fmt: skip
+_HF_NAMES = (
+    (".embeddings.cls_token", ".cls_token"),
+    (".embeddings.position_embeddings", ".pos_embed"),
+    (".embeddings.patch_embeddings.projection.", ".patch_embed.proj."),
+    (".encoder.layer.", ".blocks."),
+    (".attention.output.dense.", ".attn.proj."),
+    (".attention.o_proj.", ".attn.proj."),
+    (".layer_scale1.lambda1", ".ls1.gamma"),
+    (".layer_scale2.lambda1", ".ls2.gamma"),
+    (".layernorm.", ".norm."),
+)
+_HF_QKV = re.compile(
+    r"(.*)\.(?:attention\.attention\.(query|key|value)|attention\.([qkv])_proj)\.(weight|bias)"
+)
+_HF_NOT_NEEDED = re.compile(
+    r"(fov_model|fusion_stage|head|neck\.feature_projection|"
+    r"neck\.feature_upsample\.(intermediate|scaled_images\.[1-9]))\..*|.*\.mask_token"
+)
+
+
+def _from_hugging_face(state: Mapping[str, Tensor]) -> weights.State:
+    """Hugging Face's names → Apple's; queries, keys and values put back together."""
+    renamed: weights.State = {}
+    apart: dict[str, dict[str, Tensor]] = {}
+    for original, value in state.items():
+        if _HF_NOT_NEEDED.fullmatch(original):
+            continue
+        key = original
+        for pattern, replacement in _HF_PREFIXES:
+            key = pattern.sub(replacement, key)
+        for name, replacement in _HF_NAMES:
+            key = key.replace(name, replacement)
+        found = _HF_QKV.fullmatch(key)
+        if found:
+            part = (found[2] or found[3])[0]
+            apart.setdefault(f"{found[1]}.attn.qkv.{found[4]}", {})[part] = value
+        else:
+            renamed[key] = value
+    for key, parts in apart.items():
+        if set(parts) == set("qkv"):  # anything less is reported as missing
+            renamed[key] = torch.cat([parts[part] for part in "qkv"])
+    return renamed
+
+
+def _bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias.float()

@@ -1,0 +1,293 @@
+"""InternVideo2's vision transformer, and the three vectors that HumanSAM makes of its tokens.
+
+Outputs: `cls`, `avg` and `attn`, taken before `down_norm` and `fc_norm`, which belong to the head;
+`tokens`, the final ones; `tokens:4x4`, the same averaged over 4 x 4 fields of each frame;
+`tokens@k`, the input of block k. Official checkpoints load under their own names.
+Legend: b batch, t frames, h w height and width, c colour, n tokens, d channels.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from extract import position, weights
+from extract.branch import Branch, BranchRequest
+from extract.decode_job import CLIPS
+from extract.errors import BadSetting, BadWeights
+from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views import CLIP_FRAMES, CLIP_SIZE
+from extract.vit import AttentionPool, Block, BlockConfig, Gelu
+from features_store.schema import ArraySpec
+
+REVISION = 1
+POOLED = ("cls", "avg", "attn")
+OPTIONS = ("outputs", "gelu", "dtype")
+_PREFIXES = ("module.", "backbone.", "encoder.", "model1.")
+_HEAD_KEYS = re.compile(r"(head|down_norm|fc_norm)\..*")
+_FIELD = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What decides InternVideo2's shape."""
+
+    width: int
+    depth: int
+    heads: int
+    hidden: int
+    image: int = CLIP_SIZE
+    patch: int = 14
+    frames: int = CLIP_FRAMES
+    pool_heads: int = 16
+    pool_width: int = 768
+    gelu: Gelu = "tanh"
+    """Released checkpoints were trained with flash-attn's fused MLP: the tanh form."""
+    separate_positions: bool = False
+
+    @property
+    def side(self) -> int:
+        return self.image // self.patch
+
+    @property
+    def tokens(self) -> int:
+        return 1 + self.frames * self.side**2
+
+
+PRESETS = {
+    "S14": Architecture(width=384, depth=12, heads=6, hidden=1536),
+    "B14": Architecture(width=768, depth=12, heads=12, hidden=3072),
+    "L14": Architecture(width=1024, depth=24, heads=16, hidden=4096),
+    "1B": Architecture(width=1408, depth=40, heads=16, hidden=6144),
+    "6B": Architecture(width=3200, depth=48, heads=25, hidden=12800),
+    "tiny": Architecture(
+        width=64, depth=4, heads=4, hidden=128, patch=28, pool_heads=4, pool_width=48
+    ),
+}
+_FILES = {
+    "S14": "a distilled InternVideo2-S14 checkpoint",
+    "B14": "a distilled InternVideo2-B14 checkpoint",
+    "L14": "internvideo2-L14-k400.bin, as the HumanSAM README links it",
+    "1B": "an InternVideo2-1B checkpoint, such as 1B_ft_k710_f8.pth",
+    "6B": "an InternVideo2-6B checkpoint",
+}
+
+
+class PatchEmbed(nn.Module):
+    """Frames cut into patches, each a vector."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        size = (1, architecture.patch, architecture.patch)
+        self.proj = nn.Conv3d(3, architecture.width, size, stride=size)
+
+    def forward(self, clips_bcthw: Tensor) -> Tensor:
+        patches: Tensor = self.proj(clips_bcthw)
+        return patches.flatten(2).transpose(1, 2)
+
+
+class InternVideo2(nn.Module):
+    """The network up to the attention pool; parameters named as in the official checkpoints."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.patch_embed = PatchEmbed(a)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, a.width))
+        if a.separate_positions:
+            space, time = position.sincos_apart(a.width, a.frames, a.side)
+            self.pos_embed_spatial = nn.Parameter(space[None])
+            self.pos_embed_temporal = nn.Parameter(time[None])
+            self.pos_embed_cls = nn.Parameter(torch.zeros(1, 1, a.width))
+        else:
+            self.pos_embed = nn.Parameter(position.sincos(a.width, a.frames, a.side)[None])
+        block = BlockConfig(
+            width=a.width, heads=a.heads, hidden=a.hidden, gelu=a.gelu, norm="rms",
+            qkv_bias=False, qk_norm=True,
+        )  # fmt: skip
+        self.blocks = nn.ModuleList(Block(block) for _ in range(a.depth))
+        self.clip_projector = AttentionPool(a.width, a.pool_heads, a.pool_width)
+
+    def embed(self, clips_bcthw: Tensor) -> Tensor:
+        """Normalised clips → the first block's input."""
+        patches_bnd = self.patch_embed(clips_bcthw)
+        cls_b1d = self.cls_token.expand(len(patches_bnd), -1, -1)
+        return torch.cat([cls_b1d, patches_bnd], 1) + self.positions()
+
+    def positions(self) -> Tensor:
+        if not self.architecture.separate_positions:
+            return self.pos_embed
+        space, time = self.pos_embed_spatial, self.pos_embed_temporal
+        grid = (time[:, :, None] + space[:, None]).flatten(1, 2)
+        return torch.cat([self.pos_embed_cls, grid], 1)
+
+    def run(self, tokens_bnd: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Blocks start … stop; from the input of block `start` (`tokens@start`)."""
+        for block in self.blocks[start:stop]:
+            tokens_bnd = block(tokens_bnd)
+        return tokens_bnd
+
+    def vectors(self, tokens_bnd: Tensor) -> dict[str, Tensor]:
+        """The three vectors of the final tokens."""
+        return {
+            "cls": tokens_bnd[:, 0],
+            "avg": tokens_bnd[:, 1:].float().mean(1),
+            "attn": self.clip_projector(tokens_bnd),
+        }
+
+    def forward(self, clips_bcthw: Tensor, outputs: Sequence[str] = POOLED) -> dict[str, Tensor]:
+        tokens_bnd = self.embed(clips_bcthw)
+        found: dict[str, Tensor] = {}
+        start = 0
+        for stop in sorted({block_of(name) for name in outputs if "@" in name}):
+            tokens_bnd = self.run(tokens_bnd, start, stop)
+            found[f"tokens@{stop}"] = tokens_bnd
+            start = stop
+        tokens_bnd = self.run(tokens_bnd, start)
+        found["tokens"] = tokens_bnd
+        if "tokens:4x4" in outputs:
+            found["tokens:4x4"] = self.fields(tokens_bnd)
+        if set(POOLED) & set(outputs):
+            found |= self.vectors(tokens_bnd)
+        return {name: found[name] for name in outputs}
+
+    def fields(self, tokens_bnd: Tensor) -> Tensor:
+        """The class token, then each frame's tokens averaged to a 4 x 4 grid."""
+        a = self.architecture
+        frames = tokens_bnd[:, 1:].reshape(-1, a.side, a.side, a.width).permute(0, 3, 1, 2)
+        pooled = functional.adaptive_avg_pool2d(frames, _FIELD).flatten(2).transpose(1, 2)
+        pooled_bnd = pooled.reshape(len(tokens_bnd), a.frames * _FIELD**2, a.width)
+        return torch.cat([tokens_bnd[:, :1], pooled_bnd], 1)
+
+
+class InternVideo2Branch(Branch):
+    """A frozen InternVideo2 that turns uint8 clips into named arrays."""
+
+    name = "internvideo2"
+
+    def __init__(self, request: BranchRequest, model: InternVideo2, source: str) -> None:
+        a = model.architecture
+        self.preset = request.preset
+        self.device = torch.device(request.device)
+        self.precision = request.computes_in
+        self.outputs = _outputs(request, a)
+        self.prepare = CLIPS
+        self.decides = {
+            "architecture": asdict(a),
+            "weights": weights.content_hash(model.state_dict()),
+            "preprocessing": {"size": a.image, "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+            "outputs": {name: array.dtype for name, array in self.outputs.items()},
+            "precision": self.precision,
+            "revision": REVISION,
+        }
+        self.provenance = {"source": source, "torch": torch.__version__}
+        self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        self._mean, self._std = (x.view(3, 1, 1, 1).to(self.device) for x in (mean, std))
+
+    def compute(self, batch: Tensor) -> dict[str, Tensor]:
+        clips_bcthw = batch.permute(0, 4, 1, 2, 3).float() / 255
+        clips_bcthw = (clips_bcthw - self._mean) / self._std
+        found: dict[str, Tensor] = self.model(clips_bcthw, tuple(self.outputs))
+        return found
+
+    def example(self, count: int) -> Tensor:
+        a = self.model.architecture
+        shape = (count, a.frames, a.image, a.image, 3)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
+
+
+def load(request: BranchRequest) -> InternVideo2Branch:
+    request.check_options(OPTIONS)
+    if request.preset not in PRESETS:
+        raise BadSetting(
+            f"InternVideo2 preset {request.preset!r} unknown; have: {', '.join(PRESETS)}."
+        )
+    architecture = PRESETS[request.preset]
+    gelu: Gelu = "erf" if request.option("gelu", "tanh", ("tanh", "erf")) == "erf" else "tanh"
+    architecture = replace(architecture, gelu=gelu)
+    if request.preset == "tiny" and request.weights is None:
+        model = InternVideo2(architecture)
+        weights.seeded(model, seed=1)
+        return InternVideo2Branch(request, model, "random numbers (tiny preset), no training")
+    if request.weights is None:
+        raise BadWeights(
+            f"internvideo2={request.preset} needs weights: internvideo2={request.preset}:PATH, "
+            f"with {_FILES[request.preset]}. To try things out without weights there is "
+            f"internvideo2=tiny, whose numbers are random and mean nothing."
+        )
+    model, _ = from_state(weights.read_state(request.weights), architecture, request.preset)
+    return InternVideo2Branch(request, model, request.weights.name)
+
+
+def from_state(
+    state: Mapping[str, Tensor], architecture: Architecture, model_name: str
+) -> tuple[InternVideo2, weights.State]:
+    """The network with an official checkpoint's weights, and what belongs to its head."""
+    state = {key: value.float() for key, value in weights.without_prefix(state, _PREFIXES).items()}
+    head = {key: value for key, value in state.items() if _HEAD_KEYS.fullmatch(key)}
+    body = {key: value for key, value in state.items() if key not in head}
+    separate = "pos_embed_spatial" in body
+    model = InternVideo2(replace(architecture, separate_positions=separate))
+    _fit_input(body, model.architecture)
+    weights.fill(model, body, model=f"InternVideo2-{model_name}", hint=_preset_hint(body))
+    return model, head
+
+
+def block_of(output: str) -> int:
+    return int(output.partition("@")[2])
+
+
+def _fit_input(body: weights.State, a: Architecture) -> None:
+    """Resize position embeddings, and give an image model's patch embedding its time axis."""
+    patch = body.get("patch_embed.proj.weight")
+    if patch is not None and patch.ndim == 4:
+        body["patch_embed.proj.weight"] = patch[:, :, None]
+    if "pos_embed" in body:
+        body["pos_embed"] = position.resize_joint(body["pos_embed"], a.frames, a.side)
+    if "pos_embed_spatial" in body:
+        body["pos_embed_spatial"] = position.resize_space(body["pos_embed_spatial"], a.side)
+    if "pos_embed_temporal" in body:
+        time_t1d = body["pos_embed_temporal"].transpose(0, 1)
+        body["pos_embed_temporal"] = position.resize_time(time_t1d, a.frames).transpose(0, 1)
+
+
+def _preset_hint(body: Mapping[str, Tensor]) -> str:
+    width = body["cls_token"].shape[-1] if "cls_token" in body else 0
+    depth = len({key.split(".")[1] for key in body if key.startswith("blocks.")})
+    fitting = [name for name, a in PRESETS.items() if (a.width, a.depth) == (width, depth)]
+    if not fitting:
+        return ""
+    return f" They look like preset {fitting[0]} (width {width}, {depth} blocks)."
+
+
+def _outputs(request: BranchRequest, a: Architecture) -> dict[str, ArraySpec]:
+    shapes = {
+        "cls": (a.width,),
+        "avg": (a.width,),
+        "attn": (a.pool_width,),
+        "tokens": (a.tokens, a.width),
+        "tokens:4x4": (1 + a.frames * _FIELD**2, a.width),
+        **{f"tokens@{k}": (a.tokens, a.width) for k in range(a.depth)},
+    }
+    names = request.options.get("outputs", ",".join(POOLED)).split(",")
+    unknown = [name for name in names if name not in shapes]
+    if unknown or len(set(names)) != len(names):
+        raise BadSetting(
+            f"internvideo2 outputs {', '.join(names)}: give each of these at most once: cls, avg, "
+            f"attn, tokens, tokens:4x4, tokens@K with K from 0 to {a.depth - 1}."
+        )
+    dtype = request.option("dtype", "float16", ("float16", "float32"))
+    return {name: ArraySpec(shape=shapes[name], dtype=dtype) for name in names}
+
+
+def view_flops(architecture: Architecture) -> float:
+    """Multiplications and additions of one view's matrix products, the pool's keys aside."""
+    a = architecture
+    linear = 2 * a.tokens * a.width * (4 * a.width + 2 * a.hidden)
+    attention = 4 * a.tokens**2 * a.width
+    return a.depth * (linear + attention) + 2 * math.prod((a.tokens, a.width, 3, a.patch**2))

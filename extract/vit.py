@@ -1,0 +1,167 @@
+"""Transformer blocks that the branches, and heads that train tokens, share.
+
+Parameters have the names of the official checkpoints (`norm1`, `attn.qkv`, `ls1.gamma`, `mlp.fc1`,
+…). Norms and layer scales compute in float32 whatever surrounds them. Legend: b batch, n tokens,
+d channels.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from extract.attention import attention
+
+Gelu = Literal["erf", "tanh"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockConfig:
+    """What a transformer block is made of."""
+
+    width: int
+    heads: int
+    hidden: int
+    """Width of the MLP's middle."""
+    gelu: Gelu = "erf"
+    norm: Literal["layer", "rms"] = "layer"
+    norm_eps: float = 1e-6
+    qkv_bias: bool = True
+    qk_norm: bool = False
+    """RMS norm of queries and keys, over the full width, before the split into heads."""
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) · weight, in float32."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x32 = x.float()
+        scale = torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)
+        return (x32 * scale * self.weight.float()).to(x.dtype)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm in float32, result in the input's precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight.float(), self.bias.float()
+        normed = functional.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps)
+        return normed.to(x.dtype)
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), 1e-5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma.float()
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, config: BlockConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.qkv_bias)
+        self.proj = nn.Linear(config.width, config.width)
+        self.q_norm = RMSNorm(config.width, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.width, config.norm_eps) if config.qk_norm else nn.Identity()
+
+    def forward(self, x_bnd: Tensor) -> Tensor:
+        q, k, v = self.qkv(x_bnd).chunk(3, dim=-1)
+        split = (*x_bnd.shape[:2], self.heads, -1)
+        q, k = self.q_norm(q), self.k_norm(k)
+        mixed = attention(q.reshape(split), k.reshape(split), v.reshape(split))
+        projected: Tensor = self.proj(mixed.flatten(2))
+        return projected
+
+
+class Mlp(nn.Module):
+    """Two linear layers around a GELU."""
+
+    def __init__(self, config: BlockConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.width, config.hidden)
+        self.fc2 = nn.Linear(config.hidden, config.width)
+        self.approximate = "tanh" if config.gelu == "tanh" else "none"
+
+    def forward(self, x_bnd: Tensor) -> Tensor:
+        hidden = functional.gelu(self.fc1(x_bnd), approximate=self.approximate)
+        result: Tensor = self.fc2(hidden)
+        return result
+
+
+class Block(nn.Module):
+    """Attention and MLP, each with a norm before, a layer scale after, and a shortcut."""
+
+    def __init__(self, config: BlockConfig) -> None:
+        super().__init__()
+        self.norm1 = _norm(config)
+        self.attn = Attention(config)
+        self.ls1 = LayerScale(config.width)
+        self.norm2 = _norm(config)
+        self.mlp = Mlp(config)
+        self.ls2 = LayerScale(config.width)
+
+    def forward(self, x_bnd: Tensor) -> Tensor:
+        x_bnd = x_bnd + self.ls1(self.attn(self.norm1(x_bnd)))
+        result: Tensor = x_bnd + self.ls2(self.mlp(self.norm2(x_bnd)))
+        return result
+
+
+def _norm(config: BlockConfig) -> nn.Module:
+    if config.norm == "rms":
+        return RMSNorm(config.width, config.norm_eps)
+    return LayerNorm(config.width, eps=config.norm_eps)
+
+
+class CrossAttention(nn.Module):
+    """One query looks at all tokens; the names are those of the official checkpoints."""
+
+    def __init__(self, width: int, heads: int, out: int) -> None:
+        super().__init__()
+        self.heads = heads
+        for name in ("q", "k", "v"):
+            setattr(self, name, nn.Linear(width, width, bias=False))
+            setattr(self, f"{name}_bias", nn.Parameter(torch.zeros(width)))
+        self.proj = nn.Linear(width, out)
+
+    def forward(self, q_bnd: Tensor, k_bnd: Tensor, v_bnd: Tensor) -> Tensor:
+        parts = []
+        for name, x_bnd in (("q", q_bnd), ("k", k_bnd), ("v", v_bnd)):
+            projected = functional.linear(
+                x_bnd, getattr(self, name).weight, getattr(self, f"{name}_bias")
+            )
+            parts.append(projected.reshape(*x_bnd.shape[:2], self.heads, -1))
+        mixed: Tensor = self.proj(attention(*parts).flatten(2))
+        return mixed
+
+
+class AttentionPool(nn.Module):
+    """InternVideo2's pool: the mean of all tokens asks, all tokens answer. Computed in float32."""
+
+    def __init__(self, width: int, heads: int, out: int) -> None:
+        super().__init__()
+        self.norm1_q = LayerNorm(width, eps=1e-5)
+        self.norm1_k = LayerNorm(width, eps=1e-5)
+        self.norm1_v = LayerNorm(width, eps=1e-5)
+        self.cross_attn = CrossAttention(width, heads, out)
+
+    def forward(self, tokens_bnd: Tensor) -> Tensor:
+        with torch.autocast(tokens_bnd.device.type, enabled=False):
+            tokens_bnd = tokens_bnd.float()
+            query = self.norm1_q(tokens_bnd.mean(1, keepdim=True))
+            keys, values = self.norm1_k(tokens_bnd), self.norm1_v(tokens_bnd)
+            pooled: Tensor = self.cross_attn(query, keys, values)
+            return pooled[:, 0]

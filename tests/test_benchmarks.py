@@ -1,0 +1,72 @@
+"""The benchmarks run and tell right from wrong; what they measure is not a matter of tests."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmarks import bench_branches, gpu, measure, parity
+from extract import weights
+from extract.branches import depthpro
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_every_golden_quantity_is_within_its_tolerance() -> None:
+    rows, _ = parity.check(GOLDEN)
+    assert {row.file for row in rows} >= {
+        "internvideo2_tiny_a.json", "internvideo2_tiny_b.json", "internvideo2_posembed.json",
+        "depthpro_tiny.json", "fusion.json", "sampling.json", "transforms.json",
+    }  # fmt: skip
+    assert [row for row in rows if not row.ok] == []
+    assert sum("train.grad" in row.quantity for row in rows) > 50
+
+
+def test_parity_notices_one_wrong_weight(tmp_path: Path) -> None:
+    for path in GOLDEN.glob("depthpro_tiny*"):
+        shutil.copy(path, tmp_path)
+    state = load_file(tmp_path / "depthpro_tiny_weights.safetensors")
+    state["encoder.patch_encoder.blocks.1.ls2.gamma"] *= 1.01
+    save_file(state, tmp_path / "depthpro_tiny_weights.safetensors")
+    command = [sys.executable, "-m", "benchmarks.parity", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    result = json.loads(done.stdout)
+    assert result["exceeded"] >= 2
+    (tmp_path / "empty").mkdir()
+    command[-1] = str(tmp_path / "empty")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
+@torch.inference_mode()
+def test_two_passes_are_the_thirty_six() -> None:
+    model = depthpro.DepthProEncoder(depthpro.PRESETS["tiny"]).eval()
+    weights.seeded(model, 0)
+    pixels = torch.rand(1, 3, 1536, 1536) * 2 - 1
+    small = torch.nn.functional.interpolate(pixels, scale_factor=0.25, mode="bilinear")
+    released = bench_branches.thirty_six_passes(model, pixels)
+    assert float((model(small) - released).norm() / released.norm()) < 1e-5
+
+
+def test_the_gpu_benchmarks_parts_run_on_a_cpu_and_the_whole_refuses() -> None:
+    device = torch.device("cpu")
+    assert gpu.matrix_rate(device, 64, torch.float32) > 0
+    ways = [gpu.Way(name="eager", backend="sdpa", compiled=False)]
+    (row,) = gpu.video("tiny", device, ways, (2,), peak=1e12)
+    assert float(str(row["views/s"])) > 0
+    assert len(gpu.depth("tiny", device, (1,), peak=1e12)) == 2
+    assert float(str(gpu.together("tiny", "tiny", device)[0]["views/s"])) > 0
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, so it would not refuse")
+    assert gpu.main() == 1
+
+
+def test_medians_and_ratios() -> None:
+    seconds = measure.interleaved({"a": lambda: None, "b": lambda: sum(range(20_000))}, runs=3)
+    assert set(seconds) == {"a", "b"}
+    assert measure.against({"base": 2.0, "fast": 1.0}, "base") == {"base": 1.0, "fast": 2.0}
