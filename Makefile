@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup check test bench clean
+.PHONY: help setup check test demo bench clean
 
 help:
 	@echo "make test    set up .venv, check the code, run the tests"
+	@echo "make demo    run everything that there is on a made-up data set; see runs/demo"
 	@echo "make check   ruff, formatting, mypy, import-linter"
 	@echo "make bench   run the CPU benchmarks; results go to benchmarks/results/"
 	@echo "make clean   remove .venv and caches"
@@ -28,9 +29,13 @@ check: setup
 test: check
 	$(BIN)/pytest
 
+demo: setup
+	$(BIN)/telltale demo --out runs/demo
+
 bench: setup
 	$(BIN)/python -m benchmarks.bench_store
 	$(BIN)/python -m benchmarks.bench_decode
+	$(BIN)/python -m benchmarks.bench_branches
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

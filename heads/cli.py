@@ -69,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     features_store.cli.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)
+    demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="default: %(default)s")
+    demo.set_defaults(run=_demo)
     return parser
 
 
@@ -94,3 +97,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from heads import doctor
 
     return doctor.run(arguments)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from heads import demo
+
+    return demo.run(arguments)
