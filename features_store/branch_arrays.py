@@ -95,9 +95,10 @@ class BranchArrays:
         `errors` gives the reason for each failed row, by its position in the shard.
         """
         new = shard_content.checked(self, shard, arrays, status, errors or {})
-        before = self.read_status(shard)
+        before = self._status_up_to(shard, len(new.status))
+        new = shard_content.lengthened(new, len(before))
         keep = (new.status == Status.MISSING) & (before != Status.MISSING)
-        content = shard_content.merged(new, self.read_shard(shard), keep) if keep.any() else new
+        content = shard_content.merged(new, self._read(shard, before), keep) if keep.any() else new
         if ((before == Status.OK) & ~keep).any():
             self.forget(shard)  # numbers change: not committed until the new status is there
         self.commit(shard, content)
@@ -114,7 +115,9 @@ class BranchArrays:
 
     def read_shard(self, shard: int) -> ShardContent:
         """All that is stored of a shard, checked."""
-        status = self.read_status(shard)
+        return self._read(shard, self.read_status(shard))
+
+    def _read(self, shard: int, status: Array) -> ShardContent:
         parts: dict[str, Array] = {}
         if (status == Status.OK).any():
             for name in self.spec.arrays:
@@ -217,6 +220,14 @@ class BranchArrays:
     def forget(self, shard: int) -> None:
         """Mark a shard missing."""
         self.place.delete(self._status.key(shard))
+
+    def _status_up_to(self, shard: int, rows: int) -> Array:
+        """Statuses of so many rows, or more where another process has added and written videos."""
+        committed = self.committed(shard)
+        if committed is None:
+            return np.zeros(rows, np.uint8)
+        written = np.flatnonzero(committed)
+        return committed[: max(rows, int(written[-1]) + 1 if len(written) else 0)]
 
     def _flat(self, name: str, dtype: str) -> ChunkedArray:
         fill: str | int = "" if dtype == "string" else 0

@@ -94,11 +94,8 @@ class RemotePlace(Place):
 
         try:
             self._run(send)
-        except Exception as error:  # each driver raises its own kinds
-            raise WriteFailed(
-                f"{self.name}/{key}: {type(error).__name__}: {error}. Nothing committed is lost; "
-                f"run the same command again."
-            ) from error
+        except StoreError as error:
+            raise WriteFailed(f"{key}: not written; nothing committed is lost. {error}") from error
 
     def delete(self, key: str) -> None:
         self._run(lambda: self.store.delete(key))
@@ -134,9 +131,15 @@ class RemotePlace(Place):
         finally:
             self.delete(key)
 
-    @staticmethod
-    def _run(work: Callable[[], Coroutine[None, None, T]]) -> T:
+    def _run(self, work: Callable[[], Coroutine[None, None, T]]) -> T:
         # zarr's stores are bound to zarr's own event loop; this is its way in.
         from zarr.core.sync import sync
 
-        return sync(work())
+        try:
+            return sync(work())
+        except Exception as error:  # each driver raises its own kinds
+            reason = str(error).split("\n")[0]
+            raise StoreError(
+                f"{self.name}: {type(error).__name__}: {reason}. Check the address, the "
+                f"credentials and the network, then run the same command again."
+            ) from error

@@ -47,6 +47,22 @@ def checked(
     return ShardContent(parts=parts, status=status, errors=_error_texts(rows, errors))
 
 
+def lengthened(content: ShardContent, rows: int) -> ShardContent:
+    """The same with missing rows at its end, for a shard that has grown meanwhile."""
+    more = rows - len(content.status)
+    if not more:
+        return content
+    parts = {
+        name: np.concatenate([part, np.zeros((more, *part.shape[1:]), part.dtype)])
+        for name, part in content.parts.items()
+    }
+    errors = content.errors
+    if errors is not None:
+        errors = np.concatenate([errors, np.full(more, "", object)])
+    status = np.concatenate([content.status, np.zeros(more, np.uint8)])
+    return ShardContent(parts=parts, status=status, errors=errors)
+
+
 def merged(new: ShardContent, stored: ShardContent, keep: Array) -> ShardContent:
     """The new shard with the rows `keep` taken from what is stored."""
     parts = dict(new.parts) or {name: np.zeros_like(rows) for name, rows in stored.parts.items()}
@@ -83,6 +99,8 @@ def _check_arrays(
         raise BadInput(f"{where}: got {sorted(arrays)}, needs {sorted(specs)}.")
     for name, spec in specs.items():
         got, shape = arrays[name], (rows, *spec.shape)
+        if not isinstance(got, np.ndarray):
+            raise BadInput(f"{where}: {name!r} is a {type(got).__name__}, must be a NumPy array.")
         if got.shape != shape or got.dtype != np.dtype(spec.dtype):
             raise BadInput(
                 f"{where}: {name!r} is {got.dtype}{list(got.shape)}, must be "

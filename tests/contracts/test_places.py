@@ -8,7 +8,7 @@ import obstore.store
 import pytest
 from zarr.storage import MemoryStore, ObjectStore
 
-from features_store import Store, StoreError
+from features_store import Store, StoreError, WriteFailed
 from features_store.places import Location, Place, open_place
 from tests.test_features_store import samples
 
@@ -103,3 +103,18 @@ def test_a_dead_writers_lease_is_named_and_swept(tmp_path: Path) -> None:
     assert leftovers(place, 3600) == ["videos/being-extended"]
     place.delete("videos/being-extended")
     assert store.add_videos(samples.video_columns(2, 3)).tolist() == [2]
+
+
+def test_a_driver_that_fails_is_a_store_error() -> None:
+    class Broken(MemoryStore):
+        async def get(self, *arguments: object, **options: object) -> None:
+            raise PermissionError("denied")
+
+        async def set(self, *arguments: object, **options: object) -> None:
+            raise PermissionError("denied")
+
+    place = open_place(Broken())
+    with pytest.raises(StoreError, match=r"PermissionError: denied.*credentials"):
+        place.get("k")
+    with pytest.raises(WriteFailed, match="nothing committed is lost"):
+        place.put("k", [b"x"])

@@ -138,6 +138,17 @@ def test_a_store_grows_and_keeps_what_it_had(tmp_path: Path) -> None:
     assert branch.errors() == {3: "clip 3 has no frames"}
 
 
+def test_a_writer_that_does_not_know_of_new_videos_loses_none_of_them(tmp_path: Path) -> None:
+    stale = samples.full_store(tmp_path / "s", videos=6, shard_rows=4).branch(PROTOCOL, SPEC)
+    grown = Store.open(tmp_path / "s")
+    grown.add_videos(samples.video_columns(6, 8))
+    for shard in grown.branch(PROTOCOL, SPEC).missing_shards():
+        samples.write(grown.branch(PROTOCOL, SPEC), shard)
+    before = samples.contents(Store.open(tmp_path / "s"))
+    samples.write(stale, 1)
+    assert samples.contents(Store.open(tmp_path / "s")) == before
+
+
 def test_failed_rows_are_retried_without_touching_the_others(tmp_path: Path) -> None:
     store = samples.full_store(tmp_path / "s", videos=4)
     branch = store.branch(PROTOCOL, SPEC)
@@ -285,6 +296,7 @@ def test_two_fingerprints_are_told_apart_by_name_only_in_full(tmp_path: Path) ->
     [
         (lambda a: a.pop("depth"), r"got \['cls'\], needs \['cls', 'depth'\]"),
         (lambda a: a.update(extra=a["cls"]), "needs"),
+        (lambda a: a.update(cls=a["cls"].tolist()), "must be a NumPy array"),
         (lambda a: a.update(cls=a["cls"][:2]), r"float16\[2, 2, 6\], must be float16\[4, 2, 6\]"),
         (lambda a: a.update(cls=a["cls"].astype("f4")), "float32.*must be float16"),
     ],
