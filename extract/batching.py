@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 class Batcher:
     """Runs a branch in batches that fit; an out-of-memory costs time, never work."""
 
-    def __init__(self, branch: Branch, size: int | None = None) -> None:
+    def __init__(self, branch: Branch, size: int | None = None, *, in_flight: int = 1) -> None:
         self.branch = branch
-        self.size = size or automatic_size(branch)
+        self.size = size or automatic_size(branch, in_flight)
 
     def run(self, views: Tensor) -> dict[str, Tensor]:
         """All outputs of all views. The batch size is halved for good when memory runs out."""
@@ -39,14 +39,17 @@ class Batcher:
         return {name: torch.cat([part[name] for part in parts]) for name in self.branch.outputs}
 
 
-def automatic_size(branch: Branch) -> int:
-    """The largest batch that leaves a fifth of the device's free memory alone."""
+def automatic_size(branch: Branch, in_flight: int = 1) -> int:
+    """The largest batch that leaves a fifth of the device's free memory alone.
+
+    `in_flight` batches are in memory at a time.
+    """
     if branch.device.type != "cuda":
         return CPU_BATCH
     free, _ = torch.cuda.mem_get_info(branch.device)
     one, two = (_peak(branch, count) for count in (1, 2))
     per_view = max(two - one, 1)
-    fitting = int((free * _SHARE_OF_FREE_MEMORY - (one - per_view)) // per_view)
+    fitting = int((free * _SHARE_OF_FREE_MEMORY / in_flight - (one - per_view)) // per_view)
     fitting = max(1, min(fitting, LARGEST_BATCH))
     return fitting if fitting < 8 else fitting // 8 * 8
 

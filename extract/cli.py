@@ -41,7 +41,7 @@ def _add_manifest(commands: "Commands") -> None:
     manifest = commands.add_parser("manifest", help="check a manifest, or rank its scores")
     actions = manifest.add_subparsers(title="actions", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="read a manifest and report every problem")
-    _add_manifest_options(check)
+    add_manifest_options(check)
     check.add_argument("--require-ranks", action="store_true", help="labelled rows need a rank")
     check.add_argument("--names-only", action="store_true", help="do not look for the files")
     check.set_defaults(run=_manifest_check)
@@ -50,7 +50,7 @@ def _add_manifest(commands: "Commands") -> None:
         help="make ranks from raw anomaly scores",
         description="Ranks scores inside each class, r/n: small means more obvious.",
     )
-    _add_manifest_options(rank)
+    add_manifest_options(rank)
     rank.add_argument("--out", required=True, type=Path, help="the CSV to write")
     rank.add_argument(
         "--obvious",
@@ -61,7 +61,7 @@ def _add_manifest(commands: "Commands") -> None:
     rank.set_defaults(run=_manifest_rank)
 
 
-def _add_manifest_options(parser: argparse.ArgumentParser) -> None:
+def add_manifest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "manifest",
         metavar="MANIFEST",
@@ -79,18 +79,22 @@ def _add_probe(commands: "Commands") -> None:
         description="Decodes each video's frames for a protocol in worker processes and reports "
         "one line a video. Exit status: 0 all ok, 3 some failed, 1 nothing could be done.",
     )
-    _add_manifest_options(probe)
+    add_manifest_options(probe)
     probe.add_argument("--protocol", default="val", help="val, test-4x3, train-8, … (default: val)")
     probe.add_argument("--decoder", default="pyav", help="pyav or decord (default: pyav)")
     probe.add_argument("--workers", type=int, default=max(1, min(16, os.cpu_count() or 1)))
     probe.add_argument("--quiet", action="store_true", help="only failures and the summary")
-    limits = probe.add_argument_group("limits of one video")
-    limits.add_argument("--time-limit", type=float, metavar="SECONDS", help="of decoding")
-    limits.add_argument("--memory-limit", type=int, metavar="BYTES")
-    limits.add_argument("--max-pixels", type=int, metavar="N", help="of a frame")
-    limits.add_argument("--max-seconds", type=float, metavar="SECONDS", help="duration")
-    limits.add_argument("--max-bytes", type=int, metavar="BYTES", help="file size")
+    add_limit_options(probe)
     probe.set_defaults(run=_probe)
+
+
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("limits of one video")
+    group.add_argument("--time-limit", type=float, metavar="SECONDS", help="of decoding")
+    group.add_argument("--memory-limit", type=int, metavar="BYTES")
+    group.add_argument("--max-pixels", type=int, metavar="N", help="of a frame")
+    group.add_argument("--max-seconds", type=float, metavar="SECONDS", help="duration")
+    group.add_argument("--max-bytes", type=int, metavar="BYTES", help="file size")
 
 
 def _synth(arguments: argparse.Namespace) -> int:
@@ -107,7 +111,7 @@ def _synth(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(arguments: argparse.Namespace, *, ranks: bool = False, files: bool = False) -> "Manifest":
+def read(arguments: argparse.Namespace, *, ranks: bool = False, files: bool = False) -> "Manifest":
     from extract.manifest import ManifestOptions, read_manifest
 
     options = ManifestOptions(
@@ -119,7 +123,7 @@ def _read(arguments: argparse.Namespace, *, ranks: bool = False, files: bool = F
 def _manifest_check(arguments: argparse.Namespace) -> int:
     from collections import Counter
 
-    manifest = _read(arguments, ranks=arguments.require_ranks, files=not arguments.names_only)
+    manifest = read(arguments, ranks=arguments.require_ranks, files=not arguments.names_only)
     classes = manifest.scheme.classes if manifest.scheme else ()
     labels = Counter(
         classes[video.label] if video.label >= 0 else "no label" for video in manifest.videos
@@ -144,7 +148,7 @@ def _manifest_rank(arguments: argparse.Namespace) -> int:
     from extract.manifest import table_rows
     from extract.ranks import with_ranks
 
-    manifest = _read(arguments)
+    manifest = read(arguments)
     ranked = with_ranks(manifest.videos, obvious=arguments.obvious)
     folder = Path(os.path.abspath(arguments.out.parent))  # noqa: PTH100, links stay links
     moved = [
@@ -164,12 +168,12 @@ def _probe(arguments: argparse.Namespace) -> int:
     from extract.decode_job import Job, Plan
     from extract.decode_pool import DecodePool
 
-    manifest = _read(arguments)
+    manifest = read(arguments)
     plan = Plan(
         protocol=arguments.protocol,
         root=str(manifest.root),
         decoder=arguments.decoder,
-        limits=_limits(arguments),
+        limits=limits(arguments),
     )
     jobs = (
         Job(index=index, id=video.id, path=video.path)
@@ -203,7 +207,7 @@ def _line(outcome: "Outcome") -> str:
     )
 
 
-def _limits(arguments: argparse.Namespace) -> "Limits":
+def limits(arguments: argparse.Namespace) -> "Limits":
     from dataclasses import replace
 
     from extract.containers import Limits

@@ -53,6 +53,10 @@ class BadWeights(ExtractError):
     """A weights file that is missing, broken, hostile, or another model's."""
 
 
+class TooManyFailures(ExtractError):
+    """So many videos fail that something else must be wrong."""
+
+
 class VideoError(ExtractError):
     """One video cannot be used."""
 

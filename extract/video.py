@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from extract.containers import Limits, media_error, open_container, open_file
 from extract.errors import BadSetting, DamagedVideo, NotAVideo, OverLimit
 from extract.packets import PacketTable, decode_frames, every_frame, tabulate
+from features_store import facts
 
 if TYPE_CHECKING:
     from extract.packets import Packet
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 DECODERS = ("pyav", "decord")
 _COVERED = 0.9
+_FACTS = (*facts.NUMBERS, *facts.TEXTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +48,19 @@ class VideoInfo:
     codec: str
     container: str
     rotation: int = 0
+    duration: float = math.nan
+    """Seconds, by the packets' times; NaN in streams that have none."""
+    file_bytes: int = 0
+    pixel_format: str = ""
+    has_audio: bool = False
     open_gop: bool = False
     decoder: str = "pyav"
     """Which one decodes: PyAV takes over what decord may get wrong."""
+
+    def facts(self) -> dict[str, float | str]:
+        """What gives a file away without a look at its pictures; see `features_store.facts`."""
+        known = {name: value for name, value in asdict(self).items() if name in _FACTS}
+        return {**known, "bit_rate": 8 * self.file_bytes / self.duration}
 
 
 @dataclass(slots=True)
@@ -131,6 +143,7 @@ def open_video(
         name = f"/dev/fd/{handle}"
         with open_container(name) as container:
             video = _open_stream(container, limits)
+            video.info = replace(video.info, file_bytes=os.fstat(handle).st_size)
             if decoder == "decord":
                 _take_decord(video, name)
             yield video
@@ -172,6 +185,9 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
         codec=context.name,
         container=container.format.name,
         rotation=rotation,
+        duration=seconds or math.nan,
+        pixel_format=context.pix_fmt or "",
+        has_audio=bool(container.streams.audio),
         open_gop=table.open_gop,
     )
     return OpenVideo(info, rate, stream, table, limits)

@@ -101,9 +101,11 @@ class BranchSpec:
         return f"{self.name}-{self.preset}@{self.fingerprint[:8]}"
 
     def default_shard_rows(self) -> int:
-        """As many videos as fill a shard of 64 MiB, at most 256."""
+        """As many videos as fill a shard of 64 MiB, at most 256; a power of two, so that the
+        shards of different branches begin and end together."""
         largest = max(spec.row_bytes for spec in self.arrays.values())
-        return max(1, min(MAX_SHARD_ROWS, SHARD_BYTES // largest))
+        fitting = max(1, min(MAX_SHARD_ROWS, SHARD_BYTES // largest))
+        return 1 << (fitting.bit_length() - 1)
 
     def to_json(self) -> dict[str, Any]:
         arrays = {name: {**asdict(a), "shape": list(a.shape)} for name, a in self.arrays.items()}

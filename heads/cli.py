@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import extract.cli
+import extract.extract_cli
 import features_store.cli
 from features_store.errors import TelltaleError
 
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     extract.cli.add_commands(commands)
+    extract.extract_cli.add_commands(commands)
     features_store.cli.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)

@@ -1,0 +1,122 @@
+"""The same over Ray: two CPU nodes on this machine, workers and a node killed in the middle."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extract.extraction import Extraction
+from extract.manifest import Manifest
+from extract.progress import Summary
+from tests.test_extract.extractions import (
+    assert_equal_stores,
+    extract,
+    settings,
+    tiny,
+    write_videos,
+)
+
+ray = pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return write_videos(tmp_path_factory.mktemp("videos") / "data", 40)
+
+
+@pytest.fixture(scope="module")
+def reference(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("reference") / "s"
+    extract(manifest, store)
+    return store
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    options = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    cluster.second = cluster.add_node(**options)
+    cluster.wait_for_nodes()
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def run(manifest: Manifest, store: Path, address: str) -> Summary:
+    from extract.cluster import ClusterOptions, run_on_ray
+
+    extraction = Extraction.begin(manifest, store, tiny("internvideo2"), settings())
+    options = ClusterOptions(address=address, runners=2, decoders=1)
+    return run_on_ray(extraction, ["internvideo2=tiny"], options)
+
+
+def in_the_middle(store: Path, do: Callable[[], object]) -> "Future[object]":
+    """Do something once the first shard is committed."""
+
+    def watch() -> object:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if any(store.glob("val/*/status/c/*")):
+                return do()
+            time.sleep(0.01)
+        raise TimeoutError("no shard was committed")
+
+    return ThreadPoolExecutor(1).submit(watch)
+
+
+def test_ray_and_local_runs_continue_each_other(
+    cluster: Any,
+    manifest: Manifest,
+    reference: Path,
+    tmp_path: Path,
+) -> None:
+    asked = iter([False] * 10 + [True] * 100)
+    extraction = Extraction.begin(manifest, tmp_path / "s", tiny("internvideo2"), settings())
+    extraction.run(workers=1, bar=False, stop=lambda: next(asked))
+    summary = run(manifest, tmp_path / "s", cluster.address)
+    assert summary.done == 30
+    assert_equal_stores(reference, tmp_path / "s")
+
+
+def test_killed_workers_are_replaced(
+    cluster: Any,
+    manifest: Manifest,
+    reference: Path,
+    tmp_path: Path,
+) -> None:
+    def kill_actors() -> None:
+        for process in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if (process / "cmdline").read_bytes().startswith((b"ray::Runner", b"ray::Decoder")):
+                    os.kill(int(process.name), signal.SIGKILL)
+
+    killing = in_the_middle(tmp_path / "s", kill_actors)
+    run(manifest, tmp_path / "s", cluster.address)
+    killing.result()
+    assert_equal_stores(reference, tmp_path / "s")
+
+
+def test_a_lost_node_is_survived(
+    cluster: Any,
+    manifest: Manifest,
+    reference: Path,
+    tmp_path: Path,
+) -> None:
+    def lose() -> None:
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        cluster.add_node(num_cpus=2)
+
+    losing = in_the_middle(tmp_path / "s", lose)
+    run(manifest, tmp_path / "s", cluster.address)
+    losing.result()
+    assert_equal_stores(reference, tmp_path / "s")
