@@ -36,6 +36,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.bench_store
 	$(BIN)/python -m benchmarks.bench_decode
 	$(BIN)/python -m benchmarks.bench_branches
+	$(BIN)/python -m benchmarks.bench_extract --memory --planning
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

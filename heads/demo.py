@@ -14,19 +14,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from extract.batching import Batcher
-from extract.branch import Branch, BranchRequest, load_branch
-from extract.decode_job import Job, Plan
-from extract.decode_pool import DecodePool
+from extract.branch import BranchRequest, load_branch
 from extract.errors import VideoError
-from extract.manifest import Manifest, Video, read_manifest
+from extract.extraction import Extraction
+from extract.manifest import Manifest, read_manifest
+from extract.pipeline import Settings
 from extract.synthetic import SyntheticOptions, write_data_set
 from extract.video import open_video
 from features_store import Store, check
-from features_store.branch_arrays import BranchArrays
 
 PROTOCOL = "val"
 VIDEOS = 40
@@ -38,9 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.out
     manifest = data_set(folder / "data")
     branches = [load_branch(BranchRequest.parse(f"{n}=tiny")) for n in ("internvideo2", "depthpro")]
-    store = open_store(folder / "features.zarr", manifest)
-    for branch in branches:
-        fill(store.branch(PROTOCOL, branch.spec(1), shard_rows=SHARD_ROWS), branch, manifest)
+    settings = Settings(protocol=PROTOCOL, shard_rows=SHARD_ROWS)
+    extraction = Extraction.begin(manifest, folder / "features.zarr", branches, settings)
+    print("\n".join(extraction.run().lines()))
+    store = extraction.store
     damage = check.verify(store.place)
     page = folder / "report.html"
     page.write_text(report(store, manifest))
@@ -69,42 +67,6 @@ def data_set(folder: Path) -> Manifest:
     return read_manifest(str(folder))
 
 
-def open_store(path: Path, manifest: Manifest) -> Store:
-    assert manifest.scheme is not None
-    if not (path / "zarr.json").exists():
-        scheme = manifest.scheme
-        Store.create(path, scheme=scheme.name, classes=scheme.classes)
-    store = Store.open(path)
-    store.add_videos(manifest.columns(), keep_existing=True)
-    return store
-
-
-def fill(arrays: BranchArrays, branch: Branch, manifest: Manifest) -> None:
-    """Compute the shards that are missing, one at a time."""
-    batcher = Batcher(branch)
-    plan = Plan(protocol=PROTOCOL, outputs=(branch.prepare,), root=str(manifest.root))
-    missing = arrays.missing_shards()
-    with DecodePool(plan, workers=2) as pool:
-        for shard in tqdm(missing, desc=branch.name, unit=" shards", disable=None):
-            rows = arrays.rows(shard)
-            parts = {
-                name: np.zeros((len(rows), *spec.shape), spec.dtype)
-                for name, spec in arrays.spec.arrays.items()
-            }
-            errors: dict[int, str] = {}
-            jobs = [Job(index=i, id=v.id, path=v.path) for i, v in _videos(manifest, rows)]
-            for outcome in pool.run(jobs):
-                position = outcome.job.index
-                if outcome.failure is not None:
-                    errors[position] = str(outcome.failure)
-                    continue
-                views = torch.from_numpy(outcome.arrays[branch.prepare.name])
-                for name, numbers in branch.numpy(batcher.run(views)).items():
-                    parts[name][position] = numbers
-            status = np.array([2 if i in errors else 1 for i in range(len(rows))], np.uint8)
-            arrays.write_shard(shard, parts, status, errors)
-
-
 def report(store: Store, manifest: Manifest) -> str:
     """One page that opens from disk and needs no network."""
     reasons: dict[int, str] = {}
@@ -131,10 +93,6 @@ def report(store: Store, manifest: Manifest) -> str:
         f"<h2>Videos that failed</h2><table><tr><th>video<th>why{failures}</table>"
         f"<h2>The store</h2><p>{html.escape(repr(store))}</p>"
     )
-
-
-def _videos(manifest: Manifest, rows: range) -> Iterator[tuple[int, Video]]:
-    yield from enumerate(manifest.videos[rows.start : rows.stop])
 
 
 def _strips(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:

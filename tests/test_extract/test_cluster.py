@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    options = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
-    cluster.second = cluster.add_node(**options)
+    memory = 200 * 2**20
+    head = {"num_cpus": 2, "object_store_memory": memory, "include_dashboard": False}
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+    cluster.second = cluster.add_node(num_cpus=2, object_store_memory=memory)
     cluster.wait_for_nodes()
     yield cluster
     ray.shutdown()
@@ -60,22 +61,22 @@ def run(manifest: Manifest, store: Path, address: str) -> Summary:
     return run_on_ray(extraction, ["internvideo2=tiny"], options)
 
 
-def in_the_middle(store: Path, do: Callable[[], object]) -> "Future[object]":
-    """Do something once the first shard is committed."""
-
-    def watch() -> object:
+def run_and_disturb(
+    manifest: Manifest, store: Path, address: str, disturb: Callable[[], object]
+) -> None:
+    """Disturb the run once its first shard is committed."""
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run, manifest, store, address)
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if any(store.glob("val/*/status/c/*")):
-                return do()
+        while not any(store.glob("val/*/status/c/*")):
+            assert time.monotonic() < deadline
             time.sleep(0.01)
-        raise TimeoutError("no shard was committed")
-
-    return ThreadPoolExecutor(1).submit(watch)
+        disturb()
+        running.result(timeout=120)
 
 
 def test_ray_and_local_runs_continue_each_other(
-    cluster: Any,
+    cluster: Any,  # noqa: ANN401
     manifest: Manifest,
     reference: Path,
     tmp_path: Path,
@@ -89,7 +90,7 @@ def test_ray_and_local_runs_continue_each_other(
 
 
 def test_killed_workers_are_replaced(
-    cluster: Any,
+    cluster: Any,  # noqa: ANN401
     manifest: Manifest,
     reference: Path,
     tmp_path: Path,
@@ -100,14 +101,12 @@ def test_killed_workers_are_replaced(
                 if (process / "cmdline").read_bytes().startswith((b"ray::Runner", b"ray::Decoder")):
                     os.kill(int(process.name), signal.SIGKILL)
 
-    killing = in_the_middle(tmp_path / "s", kill_actors)
-    run(manifest, tmp_path / "s", cluster.address)
-    killing.result()
+    run_and_disturb(manifest, tmp_path / "s", cluster.address, kill_actors)
     assert_equal_stores(reference, tmp_path / "s")
 
 
 def test_a_lost_node_is_survived(
-    cluster: Any,
+    cluster: Any,  # noqa: ANN401
     manifest: Manifest,
     reference: Path,
     tmp_path: Path,
@@ -116,7 +115,5 @@ def test_a_lost_node_is_survived(
         cluster.remove_node(cluster.second, allow_graceful=False)
         cluster.add_node(num_cpus=2)
 
-    losing = in_the_middle(tmp_path / "s", lose)
-    run(manifest, tmp_path / "s", cluster.address)
-    losing.result()
+    run_and_disturb(manifest, tmp_path / "s", cluster.address, lose)
     assert_equal_stores(reference, tmp_path / "s")
