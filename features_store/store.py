@@ -174,10 +174,11 @@ class Store:
         where: Where = None,
         verify: bool = True,
         allow_missing: bool = False,
+        lazy: Sequence[str] = (),
     ) -> Table:
-        """Load arrays of many videos into memory; see `table.load`."""
+        """Load arrays of many videos into memory, or on demand where `lazy`; see `table.load`."""
         selection = table.select(self, keys, protocol, where, allow_missing=allow_missing)
-        return table.load(selection, verify=verify)
+        return table.load(selection, verify=verify, lazy=lazy)
 
     def stream(  # noqa: PLR0913 (what to read, and how)
         self,

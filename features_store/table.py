@@ -7,7 +7,7 @@ A key names an array: `internvideo2/cls`, or with more of the branch's name wher
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array, Piece
 from features_store.errors import AmbiguousKey, BadInput, NotComputed, UnknownKey
+from features_store.lazy import LazyRows
 
 if TYPE_CHECKING:
     from features_store.store import Store
@@ -50,6 +51,8 @@ class Table:
     """Videos that were selected and left out because they failed in a branch."""
     missing: int = 0
     """Videos left out because they were not computed yet (only with allow_missing)."""
+    lazy: Mapping[str, LazyRows] = field(default_factory=dict)
+    """Keys that were to stay on the disk."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,6 +72,7 @@ class Table:
             sources=self.sources[index],
             splits=self.splits[index],
             arrays={key: array[index] for key, array in self.arrays.items()},
+            lazy={key: rows.take(index) for key, rows in self.lazy.items()},
         )
 
 
@@ -127,9 +131,14 @@ def select(
     return Selection(table=table, branches=branches)
 
 
-def load(selection: Selection, *, verify: bool = True) -> Table:
-    """Everything selected, into one allocation per key, filled in parallel."""
+def load(selection: Selection, *, verify: bool = True, lazy: Sequence[str] = ()) -> Table:
+    """Everything selected, into one allocation per key, filled in parallel; `lazy` keys later."""
     rows = selection.table.rows
+    later = {
+        key: LazyRows(*selection.branches[key], rows) for key in lazy if key in selection.branches
+    }
+    branches = {key: found for key, found in selection.branches.items() if key not in later}
+    selection = replace(selection, branches=branches)
     arrays = empty(selection, len(rows))
     with ThreadPoolExecutor(_READERS) as pool:
         jobs = []
@@ -146,7 +155,7 @@ def load(selection: Selection, *, verify: bool = True) -> Table:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return replace(selection.table, arrays=arrays)
+    return replace(selection.table, arrays=arrays, lazy=later)
 
 
 def _load_part(branch: BranchArrays, name: str, rows: Array, out: Array, *, verify: bool) -> None:

@@ -1,0 +1,31 @@
+"""Every error that `heads` raises on purpose.
+
+TelltaleError
+└── HeadError            anything about heads, training and scores
+    ├── BadSetting       a setting that does not exist or is outside what is allowed
+    ├── BadTable         features, labels or ranks that a head cannot learn from or score
+    ├── WrongFeatures    features of another fingerprint than the head was trained on
+    └── BadBundle        a bundle that is missing, damaged, or of another version
+"""
+
+from features_store.errors import TelltaleError
+
+
+class HeadError(TelltaleError):
+    """Anything about heads, training and scores."""
+
+
+class BadSetting(HeadError, ValueError):
+    """A setting that does not exist or is outside what is allowed."""
+
+
+class BadTable(HeadError, ValueError):
+    """Features, labels or ranks that a head cannot learn from or score."""
+
+
+class WrongFeatures(HeadError):
+    """Features of another fingerprint than the head was trained on."""
+
+
+class BadBundle(HeadError):
+    """A bundle that is missing, damaged, or of another version."""

@@ -1,0 +1,200 @@
+"""HumanSAM's fusion head as arithmetic: the video vector, the depth vector, and alpha between them.
+
+    video = [down_norm(cls, avg), fc_norm(attn)]                      F numbers
+    logits = classes(alpha * fc1(video) + (1 - alpha) * depth)
+
+Nothing non-linear lies between fc1 and the classes, so their matrices are multiplied first
+(classes x F): the same function and gradients, and the wide product is never made per sample.
+
+Every function here also takes a leading axis of heads, K: parameters (K, …), inputs (K, B, …).
+Shapes: B samples, E width of cls and avg, A of attn, D of depth, C classes.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+DOWN_NORM_EPS = 1e-6
+FC_NORM_EPS = 1e-5
+BATCH_NORM_MOMENTUM = 0.1
+
+Parameters = Mapping[str, Tensor]
+AlphaMode = Literal["free", "sigmoid", "fixed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Which columns of the feature matrix are what, and what is used of them."""
+
+    width: int
+    """E; 0 without cls and avg."""
+    attn: int
+    depth: int
+    """D; 0 without the depth branch."""
+    hidden: int
+    """What fc1 makes; equal to D where there is depth."""
+    down_norm: Literal["bn", "ln", "none"] = "bn"
+    alpha: AlphaMode = "free"
+
+    @property
+    def video(self) -> int:
+        return 2 * self.width + self.attn
+
+    @property
+    def columns(self) -> int:
+        return self.video + self.depth
+
+
+def initial(layout: Layout, classes: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Parameters and buffers of one head, drawn as torch's own layers draw them."""
+
+    def drawn(into: int, *shape: int) -> Tensor:
+        bound = 1 / math.sqrt(into)
+        return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+    alpha = 0.0 if layout.alpha == "sigmoid" else 0.5
+    state = {
+        "fc_norm.weight": torch.ones(layout.attn),
+        "fc_norm.bias": torch.zeros(layout.attn),
+        "fc1.weight": drawn(layout.video, layout.hidden, layout.video),
+        "fc1.bias": drawn(layout.video, layout.hidden),
+        "alpha": torch.tensor([alpha]),
+        "classes.weight": drawn(layout.hidden, classes, layout.hidden),
+        "classes.bias": drawn(layout.hidden, classes),
+    }
+    if layout.width and layout.down_norm == "bn":
+        state["down_norm.running_mean"] = torch.zeros(layout.width)
+        state["down_norm.running_var"] = torch.ones(layout.width)
+    return state
+
+
+def mixing(parameters: Parameters, layout: Layout) -> Tensor:
+    """Alpha, ready to multiply (…, B, C)."""
+    alpha = parameters["alpha"].unsqueeze(-1)
+    return alpha.sigmoid() if layout.alpha == "sigmoid" else alpha
+
+
+def normalised(
+    parameters: Parameters, x: Tensor, layout: Layout, statistics: "BatchStatistics | None"
+) -> Tensor:
+    """The video vector: (…, B, columns) → (…, B, F). With `statistics` by the batch's own."""
+    attn = x[..., 2 * layout.width : layout.video]
+    attn = torch.nn.functional.layer_norm(attn, (layout.attn,), eps=FC_NORM_EPS)
+    attn = attn * parameters["fc_norm.weight"].unsqueeze(-2)
+    attn = attn + parameters["fc_norm.bias"].unsqueeze(-2)
+    if not layout.width:
+        return attn
+    pairs = x[..., : 2 * layout.width].reshape(*x.shape[:-1], 2, layout.width)
+    if layout.down_norm == "bn":
+        if statistics is None:
+            mean = parameters["down_norm.running_mean"]
+            variance = parameters["down_norm.running_var"]
+        else:
+            mean, variance = statistics.of(pairs)
+        scale = (variance + DOWN_NORM_EPS).rsqrt()
+        pairs = (pairs - mean[..., None, None, :]) * scale[..., None, None, :]
+    elif layout.down_norm == "ln":
+        pairs = torch.nn.functional.layer_norm(pairs, (layout.width,), eps=DOWN_NORM_EPS)
+    return torch.cat([pairs.flatten(-2), attn], -1)
+
+
+class BatchStatistics:
+    """Batch normalisation's mean and variance over samples and both of (cls, avg), in training."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        self._state = state
+
+    def of(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch's own; the running ones move towards them."""
+        count = pairs.shape[-3] * pairs.shape[-2]
+        variance, mean = torch.var_mean(pairs, dim=(-3, -2), correction=0)
+        unbiased = variance * (count / max(count - 1, 1))
+        self._state["down_norm.running_mean"].lerp_(mean.detach(), BATCH_NORM_MOMENTUM)
+        self._state["down_norm.running_var"].lerp_(unbiased.detach(), BATCH_NORM_MOMENTUM)
+        return mean, variance
+
+
+def logits(
+    parameters: Parameters,
+    x: Tensor,
+    layout: Layout,
+    statistics: BatchStatistics | None = None,
+    depth: Tensor | None = None,
+) -> Tensor:
+    """(…, B, columns) → (…, B, C). `depth` replaces the depth columns of x."""
+    video = normalised(parameters, x, layout, statistics)
+    classes = parameters["classes.weight"]
+    weight = classes @ parameters["fc1.weight"]
+    offset = (classes @ parameters["fc1.bias"].unsqueeze(-1)).squeeze(-1)
+    found = video @ weight.mT + offset.unsqueeze(-2)
+    if layout.depth:
+        depth = x[..., layout.video :] if depth is None else depth
+        alpha = mixing(parameters, layout)
+        found = alpha * found + (1 - alpha) * (depth @ classes.mT)
+    return found + parameters["classes.bias"].unsqueeze(-2)
+
+
+def logits_uncollapsed(parameters: Parameters, x: Tensor, layout: Layout) -> Tensor:
+    """The same as written in the paper; for comparison."""
+    video = normalised(parameters, x, layout, None)
+    fused = video @ parameters["fc1.weight"].mT + parameters["fc1.bias"].unsqueeze(-2)
+    if layout.depth:
+        alpha = mixing(parameters, layout)
+        fused = alpha * fused + (1 - alpha) * x[..., layout.video :]
+    return fused @ parameters["classes.weight"].mT + parameters["classes.bias"].unsqueeze(-2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """A trained head as one matrix, for scoring: all but the attention vector's own mean and
+    deviation is linear."""
+
+    weight: Tensor
+    """(columns, C)."""
+    bias: Tensor
+    attn: slice
+    attn_sums: Tensor
+    """Column sums of the attention vector's part of the weight."""
+
+    def logits(self, x: Tensor) -> Tensor:
+        attn = x[..., self.attn]
+        variance, mean = torch.var_mean(attn, dim=-1, correction=0, keepdim=True)
+        inverse = (variance + FC_NORM_EPS).rsqrt()
+        rest = torch.cat([x[..., : self.attn.start], x[..., self.attn.stop :]], -1)
+        weight = torch.cat([self.weight[: self.attn.start], self.weight[self.attn.stop :]])
+        found = rest @ weight if rest.shape[-1] else 0.0
+        own = (attn @ self.weight[self.attn] - mean * self.attn_sums) * inverse
+        return found + own + self.bias
+
+
+def fold(parameters: Parameters, layout: Layout) -> Folded:
+    """Norms, fc1, alpha and classes in one matrix. Not with down_norm=ln."""
+    classes = parameters["classes.weight"].double()
+    weight = (classes @ parameters["fc1.weight"].double()).T
+    bias = classes @ parameters["fc1.bias"].double()
+    attn = slice(2 * layout.width, layout.video)
+    bias = bias + parameters["fc_norm.bias"].double() @ weight[attn]
+    scaled = [parameters["fc_norm.weight"].double()[:, None] * weight[attn]]
+    if layout.width:
+        first = weight[: 2 * layout.width]
+        if layout.down_norm == "bn":
+            variance = parameters["down_norm.running_var"].double()
+            scale = (variance + DOWN_NORM_EPS).rsqrt().repeat(2)
+            mean = parameters["down_norm.running_mean"].double().repeat(2)
+            first = first * scale[:, None]
+            bias = bias - mean @ first
+        scaled.insert(0, first)
+    if layout.depth:
+        alpha = mixing(parameters, layout).double().reshape(())
+        scaled = [alpha * part for part in scaled]
+        bias = alpha * bias
+        scaled.append((1 - alpha) * classes.T)
+    whole = torch.cat(scaled).float()
+    return Folded(
+        weight=whole, bias=(bias + parameters["classes.bias"].double()).float(), attn=attn,
+        attn_sums=whole[attn].sum(0),
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""The contract that every head keeps, and how one is found by name.
+
+A head is one file in `heads/zoo/`; the file's name is its name. The file has a class `HEAD` whose
+`Config` is a frozen dataclass with all that can be set.
+"""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features_store.table import Table
+from heads import zoo
+from heads.errors import BadSetting, BadTable
+from heads.settings import Settings, build
+
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitReport:
+    """How a fit went."""
+
+    metric: str
+    """What was best on the validation videos."""
+    best: float
+    best_epoch: int
+    seconds: float
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Per epoch, where the head is trained in epochs."""
+
+
+class Head(ABC):
+    """Something that is trained on a table and gives probabilities."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+    lazy: ClassVar[tuple[str, ...]] = ()
+    """Arrays that are read batch by batch instead of held in memory."""
+
+    def __init__(self, config: Any, classes: Sequence[str]) -> None:  # noqa: ANN401
+        self.config = config
+        self.classes = tuple(classes)
+
+    @property
+    @abstractmethod
+    def keys(self) -> tuple[str, ...]:
+        """Arrays that it needs, as `Store.table` takes them."""
+
+    @abstractmethod
+    def fit(
+        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+    ) -> FitReport:
+        """Learn; the validation videos decide when to stop and what to keep."""
+
+    @abstractmethod
+    def predict(self, table: Table) -> Probabilities:
+        """(videos, views, classes); rows sum to one."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what was learnt, in files without code."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+
+
+def head_names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(zoo.__path__))
+
+
+def head_class(name: str) -> type[Head]:
+    """Find a head by its file's name."""
+    if name not in head_names():
+        raise BadSetting(f"Head {name!r} unknown; have: {', '.join(head_names())}.")
+    found: type[Head] = importlib.import_module(f"heads.zoo.{name}").HEAD
+    return found
+
+
+def make_head(name: str, settings: Settings, classes: Sequence[str]) -> Head:
+    kind = head_class(name)
+    return kind(build(kind.Config, settings, f"Head {name}"), classes)
+
+
+def check_table(table: Table, keys: Sequence[str], what: str) -> None:
+    """Refuse what would become a wrong number without a word."""
+    if not len(table):
+        raise BadTable(f"There are no {what} videos; choose another split or source.")
+    for key in keys:
+        if key in table.lazy:
+            continue  # looked at when it is read
+        if key not in table.arrays:
+            raise BadTable(f"The {what} table lacks {key!r}; it has {', '.join(table.arrays)}.")
+        array = table.arrays[key]
+        if not np.isfinite(array).all():
+            bad = table.ids[~np.isfinite(array.reshape(len(array), -1)).all(1)][0]
+            raise BadTable(f"{key} of {str(bad)!r} is not finite; extract that video again.")
+
+
+def check_labels(table: Table, what: str, *, several: bool = True) -> None:
+    """Every video labelled, and, to learn from, more than one class."""
+    if (table.labels < 0).any():
+        first = str(table.ids[table.labels < 0][0])
+        raise BadTable(
+            f"{int((table.labels < 0).sum())} {what} videos have no label, {first!r} for one; "
+            f"select labelled ones."
+        )
+    found = np.unique(table.labels)
+    if several and len(found) < 2:
+        raise BadTable(
+            f"All {what} videos are {table.classes[int(found[0])]!r}; a head needs two classes or "
+            f"more to learn from."
+        )

@@ -1,0 +1,234 @@
+"""The fit loop: one process, tensors in memory, no loader.
+
+A model says what its parameters are and how a batch becomes logits; everything else (order,
+rates, weights, mixing, early stopping, the best epoch) is here.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from heads.errors import BadTable
+from heads.head import FitReport
+from heads.losses import smoothed_losses
+from heads.metrics import averaged, macro_auc
+from heads.schedule import cosine_schedule
+from heads.training import Epoch, TrainConfig, batches, epoch_order
+
+
+class Model(ABC):
+    """What the loop trains."""
+
+    @abstractmethod
+    def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
+        """With weight decay, and without."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that make the model what it is, live."""
+
+    @abstractmethod
+    def training_logits(self, batch: "Batch") -> Tensor:
+        """(B, C), with gradients."""
+
+    @abstractmethod
+    def view_probabilities(self, samples: "Samples") -> NDArray[np.float32]:
+        """(n, V, C), in evaluation mode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Videos to learn from or to judge by."""
+
+    x: Tensor
+    """(n, V, columns) on the device."""
+    targets: Tensor
+    """(n)"""
+    weights: Tensor
+    """(n)"""
+
+    @property
+    def videos(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def views(self) -> int:
+        return self.x.shape[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Samples of one step."""
+
+    x: Tensor
+    """(B, columns)"""
+    rows: NDArray[np.int64]
+    """Their videos and views, for what is not in x."""
+    views: NDArray[np.int64]
+
+
+def train(
+    model: Model, config: TrainConfig, samples: Samples, validation: Samples, *, seed: int
+) -> FitReport:
+    """Train, and leave the model as it was after its best epoch."""
+    start = time.perf_counter()
+    optimiser = _optimiser(model, config)
+    per_epoch = len(batches(config, samples.videos * _samples_a_video(config, samples)))
+    steps = config.epochs * per_epoch
+    low = config.lr * config.min_lr
+    rates = cosine_schedule(config.lr, low, steps, int(config.warmup * steps), low)
+    watch = Watch(config, model.state())
+    for epoch in range(config.epochs):
+        order = epoch_order(config, seed, epoch, samples.videos, samples.views)
+        _epoch(model, config, samples, order, optimiser, rates[epoch * per_epoch :])
+        metric = judge(config, model.view_probabilities(validation), validation)
+        if watch.stops_after(epoch, metric):
+            break
+    watch.restore(model.state())
+    return FitReport(
+        metric=f"validation {config.select}", best=watch.best, best_epoch=watch.best_epoch,
+        seconds=time.perf_counter() - start, history={config.select: tuple(watch.history)},
+    )  # fmt: skip
+
+
+class Watch:
+    """Keeps the best epoch's state, and says when there is no more to hope for."""
+
+    def __init__(self, config: TrainConfig, state: dict[str, Tensor]) -> None:
+        self.history: list[float] = []
+        self.best = -math.inf
+        self.best_epoch = -1
+        self._config = config
+        self._live = state
+        self._kept: dict[str, Tensor] = {}
+
+    def stops_after(self, epoch: int, metric: float) -> bool:
+        self.history.append(metric)
+        if metric > self.best:
+            self.best, self.best_epoch = metric, epoch
+            for name, tensor in self._live.items():
+                if name not in self._kept:
+                    self._kept[name] = tensor.detach().clone()
+                else:
+                    self._kept[name].copy_(tensor.detach())
+        if math.isnan(metric):
+            raise BadTable(
+                "Training broke down: the validation metric is not a number. Try a lower lr."
+            )
+        patience = self._config.patience
+        return 0 < patience <= epoch - self.best_epoch
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, tensor in state.items():
+                tensor.copy_(self._kept[name])
+
+
+def judge(config: TrainConfig, probabilities: NDArray[np.float32], validation: Samples) -> float:
+    """The validation metric, larger is better. Without an AUC (one class) the loss decides."""
+    labels = validation.targets.cpu().numpy()
+    means = averaged(probabilities)
+    if config.select == "accuracy":
+        return float((means.argmax(1) == labels).mean())
+    if config.select == "auc":
+        found = macro_auc(means, labels)
+        if not math.isnan(found) or np.isnan(means).any():
+            return found
+    hits = means[np.arange(len(labels)), labels]
+    return float(np.log(np.maximum(hits, 1e-12)).mean())
+
+
+def _epoch(
+    model: Model,
+    config: TrainConfig,
+    samples: Samples,
+    order: Epoch,
+    optimiser: torch.optim.Optimizer,
+    rates: NDArray[np.float64],
+) -> None:
+    device = samples.x.device
+    flat = samples.x.view(-1, samples.x.shape[-1])
+    picks = torch.from_numpy(order.rows * samples.views + order.views).to(device)
+    rows = torch.from_numpy(order.rows).to(device)
+    targets, weights = samples.targets[rows], samples.weights[rows]
+    for step, part in enumerate(batches(config, len(order.rows))):
+        for group in optimiser.param_groups:
+            group["lr"] = rates[step]
+        x = flat[picks[part]]
+        mixing = Mixing.of(order, part, device)
+        if mixing is not None:
+            x = mixing.mixed(x)
+        if config.dropout:
+            x = dropped(x, config.dropout, order.dropout_seed, part.start)
+        batch = Batch(x=x, rows=order.rows[part], views=order.views[part])
+        logits = model.training_logits(batch)
+        losses = smoothed_losses(logits, targets[part], config.smoothing) * weights[part]
+        if mixing is not None:
+            other = smoothed_losses(logits, targets[part][mixing.partners], config.smoothing)
+            other = other * weights[part][mixing.partners]
+            losses = mixing.share * losses + (1 - mixing.share) * other
+        optimiser.zero_grad(set_to_none=True)
+        losses.mean().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """Mixup of one batch."""
+
+    partners: Tensor
+    share: float
+
+    @staticmethod
+    def of(order: Epoch, part: slice, device: torch.device) -> "Mixing | None":
+        if order.partners is None or order.shares is None:
+            return None
+        partners = torch.from_numpy(order.partners[part] - part.start).to(device)
+        return Mixing(partners, float(order.shares[part.start]))
+
+    def mixed(self, x: Tensor) -> Tensor:
+        return torch.lerp(x[self.partners], x, self.share)
+
+
+def dropped(x: Tensor, share: float, seed: int, first: int) -> Tensor:
+    """Zero a share of the features and scale the rest. Which ones follows from (seed, sample,
+    column) alone, by an integer hash, so that every device and every order drop the same."""
+    keep = uniform(torch.tensor(seed, device=x.device), first, x.shape[-2], x.shape[-1]) >= share
+    return x * keep / (1 - share)
+
+
+def uniform(seeds: Tensor, first: int, rows: int, columns: int) -> Tensor:
+    """Numbers in [0, 1) per (seed, row, column): (…, rows, columns) for seeds (…)."""
+    row = torch.arange(first, first + rows, device=seeds.device)[:, None]
+    column = torch.arange(columns, device=seeds.device)
+    mixed = (row * columns + column) + seeds.long()[..., None, None] * 0x9E3779B1
+    for factor in (0x7FEB352D, 0x846CA68B):
+        mixed = (mixed ^ (mixed >> 16)) * factor & 0xFFFFFFFF
+    return (mixed ^ (mixed >> 16)).double() / 2**32
+
+
+def _optimiser(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
+    decayed, plain = model.parameters()
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def _samples_a_video(config: TrainConfig, samples: Samples) -> int:
+    return samples.views if config.views == "all" else config.repeat
+
+
+def parameters_to_train(state: dict[str, Tensor], frozen: Sequence[str]) -> None:
+    """Ask for gradients of everything but buffers and what is frozen."""
+    for name, tensor in state.items():
+        if "running" not in name and name not in frozen:
+            tensor.requires_grad = True

@@ -1,0 +1,109 @@
+"""Cosine nearest neighbours among the training videos, as UniFD has it: nothing is learnt.
+
+A class's probability is the share of the neighbours' similarity that falls on it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features_store.table import Table
+from heads import arrays
+from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+from heads.errors import BadSetting
+from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.standard import Standard, timed_report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnnConfig:
+    """What there is to set."""
+
+    neighbours: int = 9
+    temperature: float = 0.07
+    """Neighbours are weighted by exp(similarity / temperature)."""
+    depth: bool = True
+    """Use the depth branch too."""
+    floor: float = 0.001
+    """Probability that a class without a neighbour keeps."""
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1 or not self.temperature > 0 or not 0 <= self.floor < 0.1:
+            raise BadSetting(
+                f"neighbours={self.neighbours}, temperature={self.temperature:g}, "
+                f"floor={self.floor:g}: give 1 or more, more than 0, and 0 to 0.1."
+            )
+
+
+class Knn(Head):
+    """See the module."""
+
+    name = "knn"
+    Config = KnnConfig
+    config: KnnConfig
+    _standard: Standard | None = None
+    _known: Tensor
+    _labels: Tensor
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
+
+    def fit(
+        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+    ) -> FitReport:
+        with timed_report(self, validation) as report:
+            check_table(train, self.keys, "training")
+            check_labels(train, "training")
+            x = arrays.matrix(train, self.keys)
+            self._standard = Standard.of(x)
+            self._known = self._directions(x).flatten(0, 1)
+            labels = np.repeat(train.labels.astype(np.int64), x.shape[1])
+            self._labels = torch.from_numpy(labels)
+        return report()
+
+    def _directions(self, x: Tensor) -> Tensor:
+        assert self._standard is not None
+        return torch.nn.functional.normalize(self._standard(x), dim=-1)
+
+    def predict(self, table: Table) -> Probabilities:
+        check_table(table, self.keys, "scored")
+        if self._standard is None:
+            raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
+        parts = []
+        for start in range(0, len(table), CHUNK):
+            x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
+            parts.append(self._shares(self._directions(x)))
+        found: Probabilities = torch.cat(parts).numpy()
+        return found
+
+    def _shares(self, x: Tensor) -> Tensor:
+        similar = x @ self._known.T
+        near, index = similar.topk(min(self.config.neighbours, len(self._known)), -1)
+        weight = (near / self.config.temperature).softmax(-1)
+        shares = torch.zeros(*x.shape[:-1], len(self.classes))
+        shares.scatter_add_(-1, self._labels[index], weight)
+        return (shares + self.config.floor) / (1 + self.config.floor * len(self.classes))
+
+    def save(self, folder: Path) -> None:
+        assert self._standard is not None
+        tensors = {**self._standard.tensors(), "known": self._known, "labels": self._labels}
+        arrays.save_tensors(folder / "head.safetensors", tensors)
+
+    def load(self, folder: Path) -> None:
+        path = folder / "head.safetensors"
+        found = arrays.load_tensors(path)
+        rows, columns = found["known"].shape if "known" in found else (0, 0)
+        wanted = {
+            "mean": torch.zeros(columns), "scale": torch.ones(columns),
+            "known": torch.zeros(rows, columns), "labels": torch.zeros(rows, dtype=torch.int64),
+        }  # fmt: skip
+        arrays.filled(found, wanted, path)
+        self._standard = Standard(mean=wanted["mean"], scale=wanted["scale"])
+        self._known, self._labels = wanted["known"], wanted["labels"]
+
+
+HEAD = Knn

@@ -1,0 +1,113 @@
+"""The fusion head's convex twin: multinomial logistic regression on the same vectors.
+
+Every column is standardised by the training videos; there is one optimum, and L-BFGS finds it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from features_store.table import Table
+from heads import arrays
+from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+from heads.errors import BadSetting
+from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.losses import table_weights
+from heads.standard import Standard, timed_report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearConfig:
+    """What there is to set."""
+
+    c: float = 0.01
+    """Inverse strength of the L2 penalty."""
+    depth: bool = True
+    """Use the depth branch too."""
+    rank_loss: bool = True
+    """Weigh each sample by log(e + rank)."""
+    iterations: int = 1000
+
+    def __post_init__(self) -> None:
+        if not self.c > 0 or self.iterations < 1:
+            raise BadSetting(f"c={self.c:g}, iterations={self.iterations}: give more than 0.")
+
+
+class Linear(Head):
+    """See the module."""
+
+    name = "linear"
+    Config = LinearConfig
+    config: LinearConfig
+    _standard: Standard | None = None
+    _weight: torch.Tensor
+    _bias: torch.Tensor
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
+
+    def fit(
+        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+    ) -> FitReport:
+        with timed_report(self, validation) as report:
+            check_table(train, self.keys, "training")
+            check_labels(train, "training")
+            x = arrays.matrix(train, self.keys)
+            views = x.shape[1]
+            self._standard = Standard.of(x)
+            weights = table_weights(train, rank_loss=self.config.rank_loss).numpy()
+            model = LogisticRegression(C=self.config.c, max_iter=self.config.iterations, tol=1e-5)
+            model.fit(
+                self._standard(x).flatten(0, 1).numpy(),
+                np.repeat(train.labels, views),
+                sample_weight=np.repeat(weights, views),
+            )
+            self._weight, self._bias = self._all_classes(model)
+        return report()
+
+    def _all_classes(self, model: LogisticRegression) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows for every class of the scheme; a class without videos is never predicted."""
+        coefficients, intercepts = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
+            coefficients = np.concatenate([-coefficients, coefficients]) / 2
+            intercepts = np.concatenate([-intercepts, intercepts]) / 2
+        weight = torch.zeros(len(self.classes), coefficients.shape[1])
+        bias = torch.full((len(self.classes),), -30.0)
+        weight[model.classes_.astype(int)] = torch.from_numpy(coefficients).float()
+        bias[model.classes_.astype(int)] = torch.from_numpy(intercepts).float()
+        return weight, bias
+
+    def predict(self, table: Table) -> Probabilities:
+        check_table(table, self.keys, "scored")
+        if self._standard is None:
+            raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
+        parts = []
+        for start in range(0, len(table), CHUNK):
+            x = self._standard(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
+            parts.append(x @ self._weight.T + self._bias)
+        return arrays.softmax_numpy(torch.cat(parts))
+
+    def save(self, folder: Path) -> None:
+        assert self._standard is not None
+        tensors = {**self._standard.tensors(), "weight": self._weight, "bias": self._bias}
+        arrays.save_tensors(folder / "head.safetensors", tensors)
+
+    def load(self, folder: Path) -> None:
+        path = folder / "head.safetensors"
+        found = arrays.load_tensors(path)
+        columns = found["mean"].shape[0] if "mean" in found else 0
+        wanted = {
+            "mean": torch.zeros(columns), "scale": torch.ones(columns),
+            "weight": torch.zeros(len(self.classes), columns),
+            "bias": torch.zeros(len(self.classes)),
+        }  # fmt: skip
+        arrays.filled(found, wanted, path)
+        self._standard = Standard(mean=wanted["mean"], scale=wanted["scale"])
+        self._weight, self._bias = wanted["weight"], wanted["bias"]
+
+
+HEAD = Linear
