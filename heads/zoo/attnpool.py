@@ -8,7 +8,7 @@ as well. Tokens are read from the store batch by batch, so a data set need not f
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from extract import weights
 from extract.vit import AttentionPool
-from features_store.lazy import LazyRows
 from features_store.table import Table
 from heads import arrays
 from heads.arrays import DEPTH, TOKENS
@@ -27,6 +26,9 @@ from heads.head import FitReport, Head, Probabilities, check_labels, check_table
 from heads.losses import table_weights
 from heads.train import Batch, Model, Samples, parameters_to_train, train
 from heads.training import TrainConfig
+
+if TYPE_CHECKING:
+    from features_store.lazy import LazyRows
 
 NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
 _POOL = "pool."
