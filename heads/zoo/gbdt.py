@@ -67,7 +67,8 @@ class Gbdt(Head):
     ) -> FitReport:
         config = self.config
         with timed_report(self, validation) as report:
-            check_table(validation, self.keys, "validation")
+            for table, what in ((train, "training"), (validation, "validation")):
+                check_table(table, self.keys, what)
             check_labels(train, "training")
             parameters = {
                 "objective": "multiclass", "num_class": len(self.classes), "verbose": -1,
@@ -76,8 +77,8 @@ class Gbdt(Head):
                 "seed": seed, "deterministic": True, "force_row_wise": True,
             }  # fmt: skip
             weights = table_weights(train, rank_loss=config.rank_loss).numpy()
-            learn = self._data(train, "training", weights)
-            judge = self._data(validation, "validation", np.ones(len(validation)), learn)
+            learn = self._data(train, weights)
+            judge = self._data(validation, np.ones(len(validation)), learn)
             self._booster = lightgbm.train(
                 parameters, learn, config.trees, valid_sets=[judge],
                 callbacks=[lightgbm.early_stopping(config.patience, verbose=False)],
@@ -87,11 +88,9 @@ class Gbdt(Head):
     def _data(
         self,
         table: Table,
-        what: str,
         weights: np.ndarray[Any, Any],
         like: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        check_table(table, self.keys, what)
         x = arrays.matrix(table, self.keys)
         views = x.shape[1]
         return lightgbm.Dataset(
