@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
 _POOL = "pool."
 _SCORED_AT_ONCE = 16
+"""Views."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +101,9 @@ class AttnPoolModel(Model):
         return self.tables[0]
 
     def _scored(self, table: Table, x: Tensor) -> Iterator[Probabilities]:
-        for start in range(0, len(table), _SCORED_AT_ONCE):
-            part = np.arange(start, min(start + _SCORED_AT_ONCE, len(table)))
+        step = max(1, _SCORED_AT_ONCE // x.shape[1])
+        for start in range(0, len(table), step):
+            part = np.arange(start, min(start + step, len(table)))
             tokens = self._tokens(table, part).to(x.device)
             flat = self._logits(tokens.flatten(0, 1), x[part].flatten(0, 1), None)
             yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
@@ -158,6 +160,7 @@ class AttnPool(Head):
             x=self._depth(table).to(device),
             targets=torch.from_numpy(table.labels.astype(np.int64)).to(device),
             weights=table_weights(table, rank_loss=rank_loss).to(device),
+            classes=len(self.classes),
         )
 
     def predict(self, table: Table) -> Probabilities:

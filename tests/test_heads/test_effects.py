@@ -12,7 +12,9 @@ from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
 from tests.test_heads.test_golden import LAYOUT
 
-QUICK = {"epochs": 25, "lr": 3e-3}
+
+def quick(**changes: object) -> FusionConfig:
+    return FusionConfig(**{"epochs": 25, "lr": 3e-3, **changes})  # type: ignore[arg-type]
 
 
 def fit(config: FusionConfig, train: Table, seed: int = 0) -> Fusion:
@@ -36,20 +38,15 @@ def test_rank_weighting_listens_to_the_videos_that_are_marked_important() -> Non
     labels = np.where(wrong, (whole.labels + 1) % 4, whole.labels).astype(np.int16)
     noisy = replace(whole, labels=labels, ranks=np.where(wrong, 0.0, 40.0))
     test = table(300, seed=2, video_signal=1.2)
-    with_ranks = [score(fit(FusionConfig(**QUICK), noisy, s), test) for s in range(3)]  # type: ignore[arg-type]
-    without = [
-        score(fit(FusionConfig(**QUICK, rank_loss=False), noisy, s), test)  # type: ignore[arg-type]
-        for s in range(3)
-    ]
+    with_ranks = [score(fit(quick(), noisy, s), test) for s in range(3)]
+    without = [score(fit(quick(rank_loss=False), noisy, s), test) for s in range(3)]
     assert np.mean(with_ranks) > np.mean(without) + 0.01
 
 
 def test_smoothing_makes_less_confident() -> None:
     train, test = table(120, seed=1, video_signal=3), table(100, seed=2, video_signal=3)
     sharp, soft = (
-        averaged(fit(FusionConfig(**QUICK, smoothing=s, select="loss"), train).predict(test))
-        .max(1)
-        .mean()  # type: ignore[arg-type]
+        averaged(fit(quick(smoothing=s, select="loss"), train).predict(test)).max(1).mean()
         for s in (0.0, 0.3)
     )
     assert soft < sharp - 0.02
@@ -58,13 +55,13 @@ def test_smoothing_makes_less_confident() -> None:
 def test_where_depth_alone_carries_the_label_alpha_falls_and_depth_is_missed() -> None:
     train = table(1200, seed=1, video_signal=0.0, depth_signal=0.7)
     test = table(200, seed=2, video_signal=0.0, depth_signal=0.7)
-    head = fit(FusionConfig(**QUICK, alpha="sigmoid", select="loss"), train)  # type: ignore[arg-type]
+    head = fit(quick(alpha="sigmoid", select="loss"), train)
     assert head.model is not None
     assert float(head.model.tensors["alpha"].detach().sigmoid()) < 0.5
-    blind = fit(FusionConfig(**QUICK, depth=False), train)  # type: ignore[arg-type]
+    blind = fit(quick(depth=False), train)
     assert score(head, test) > 0.9
     assert score(blind, test) < 0.65
-    fixed = fit(FusionConfig(**QUICK, alpha="fixed", alpha_start=0.3), train)  # type: ignore[arg-type]
+    fixed = fit(quick(alpha="fixed", alpha_start=0.3), train)
     assert fixed.model is not None
     assert float(fixed.model.tensors["alpha"].detach()) == np.float32(0.3)
 
@@ -79,9 +76,9 @@ def test_collapsed_and_uncollapsed_heads_agree() -> None:
 def test_mixup_dropout_and_every_norm_train() -> None:
     train, test = table(120, seed=1, video_signal=3), table(100, seed=2, video_signal=3)
     for config in (
-        FusionConfig(**QUICK, mixup=0.4), FusionConfig(**QUICK, dropout=0.3),  # type: ignore[arg-type]
-        FusionConfig(**QUICK, down_norm="ln"), FusionConfig(**QUICK, down_norm="none"),  # type: ignore[arg-type]
-        FusionConfig(**QUICK, vector="attn"), FusionConfig(**QUICK, views="all"),  # type: ignore[arg-type]
-        FusionConfig(**QUICK, official=True, repeat=2), FusionConfig(**QUICK, patience=3),  # type: ignore[arg-type]
+        quick(mixup=0.4), quick(dropout=0.3),
+        quick(down_norm="ln"), quick(down_norm="none"),
+        quick(vector="attn"), quick(views="all"),
+        quick(official=True, repeat=2), quick(patience=3),
     ):  # fmt: skip
         assert score(fit(config, train), test) > 0.75, config
