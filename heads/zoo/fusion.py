@@ -9,7 +9,7 @@ The paper's rows: `vector=attn depth=false rank_loss=false`, `vector=cat …`, `
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -27,9 +27,10 @@ from heads.fusion_net import (
     initial,
     logits,
 )
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
-from heads.train import Batch, Model, Samples, parameters_to_train, train
+from heads.spaces import OneOf, Range, Space
+from heads.train import Batch, Model, Samples, parameters_to_train, train_model
 from heads.training import TrainConfig
 
 NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
@@ -104,6 +105,16 @@ class Fusion(Head):
 
     name = "fusion"
     Config = FusionConfig
+    SPACE: ClassVar[Space] = {
+        "lr": Range(low=1e-4, high=1e-2, log=True),
+        "weight_decay": Range(low=1e-3, high=0.5, log=True),
+        "smoothing": Range(low=0.0, high=0.3),
+        "dropout": Range(low=0.0, high=0.5),
+        "mixup": OneOf(("0.0", "0.2", "0.4")),
+        "rank_loss": OneOf(("true", "false")),
+        "alpha": OneOf(("free", "sigmoid")),
+        "batch": OneOf(("32", "64", "128")),
+    }
     config: FusionConfig
 
     def __init__(self, config: FusionConfig, classes: Sequence[str]) -> None:
@@ -116,16 +127,18 @@ class Fusion(Head):
         return (*video, DEPTH) if self.config.depth else video
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         self.model = self.new_model(train, seed, device)
-        return self._train(train, validation, seed, device)
-
-    def _train(self, table: Table, validation: Table, seed: int, device: str) -> FitReport:
-        assert self.model is not None
-        learn = self.samples(table, device)
+        learn = self.samples(train, device)
         judge = self.samples(validation, device, judge=True)
-        return train(self.model, self.config, learn, judge, seed=seed)
+        return train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
 
     def new_model(self, table: Table, seed: int, device: str = "cpu") -> FusionModel:
         """Untrained, for a table's sizes."""
@@ -165,11 +178,11 @@ class Fusion(Head):
             x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
             if x.shape[-1] != columns:
                 raise BadTable(f"Features have {x.shape[-1]} columns, the head has {columns}.")
-            parts.append(score(x))
+            parts.append(score(x.flatten(0, 1)).reshape(*x.shape[:2], -1))
         return arrays.softmax_numpy(torch.cat(parts))
 
     def scorer(self) -> Callable[[Tensor], Tensor]:
-        """(…, columns) on the CPU → (…, C), by the folded head where that is exact."""
+        """(n, columns) on the CPU → (n, C), by the folded head where that is exact."""
         model = self._trained()
         tensors = {name: tensor.detach().cpu() for name, tensor in model.tensors.items()}
         if model.layout.down_norm == "ln" and model.layout.width:
