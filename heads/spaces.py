@@ -65,10 +65,11 @@ def parse(text: str) -> Range | OneOf:
     if scale not in ("", "log"):
         raise BadSetting(f"Space {text!r}: after ':' only 'log' is known.")
     try:
-        whole = low.lstrip("-").isdecimal() and high.lstrip("-").isdecimal()
-        return Range(low=float(low), high=float(high), log=scale == "log", whole=whole)
+        numbers = float(low), float(high)
     except ValueError as error:
         raise BadSetting(f"Space {text!r}: {low!r} or {high!r} is not a number.") from error
+    whole = low.lstrip("-").isdecimal() and high.lstrip("-").isdecimal()
+    return Range(low=numbers[0], high=numbers[1], log=scale == "log", whole=whole)
 
 
 def space_of(head: str, own: Mapping[str, str]) -> Space:

@@ -5,6 +5,7 @@ whose process was killed falls silent, is marked failed and put back into the qu
 looks next. The limit counts finished trials, so the study ends with as many as were asked for.
 """
 
+import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from sqlalchemy import event
 
 from heads.errors import BadSetting
 
-HEARTBEAT = 5
+HEARTBEAT = int(os.environ.get("TELLTALE_HEARTBEAT", "5"))
 """Seconds; three silent ones and a trial counts as lost."""
 STUDY = "telltale"
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
