@@ -82,8 +82,7 @@ def normalised(
     parameters: Parameters, x: Tensor, layout: Layout, statistics: "BatchStatistics | None"
 ) -> Tensor:
     """The video vector: (…, B, columns) → (…, B, F). With `statistics` by the batch's own."""
-    attn = x[..., 2 * layout.width : layout.video]
-    attn = torch.nn.functional.layer_norm(attn, (layout.attn,), eps=FC_NORM_EPS)
+    attn = plain_norm(x[..., 2 * layout.width : layout.video])
     attn = attn * parameters["fc_norm.weight"].unsqueeze(-2)
     attn = attn + parameters["fc_norm.bias"].unsqueeze(-2)
     if not layout.width:
@@ -150,10 +149,15 @@ def logits_uncollapsed(parameters: Parameters, x: Tensor, layout: Layout) -> Ten
     return fused @ parameters["classes.weight"].mT + parameters["classes.bias"].unsqueeze(-2)
 
 
+def plain_norm(attn: Tensor) -> Tensor:
+    """Layer normalisation without its weight and bias."""
+    return torch.nn.functional.layer_norm(attn, attn.shape[-1:], eps=FC_NORM_EPS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """A trained head as one matrix, for scoring: all but the attention vector's own mean and
-    deviation is linear."""
+    """A trained head as one matrix, for scoring: all but the attention vector's plain norm is
+    linear."""
 
     parts: tuple[tuple[slice, Tensor], ...]
     """Columns that enter as they are, and their (…, columns, C)."""
@@ -163,11 +167,7 @@ class Folded:
 
     def logits(self, x: Tensor) -> Tensor:
         """(n, columns) → (…, n, C)"""
-        attn = x[..., self.attn]
-        variance, mean = torch.var_mean(attn, dim=-1, correction=0, keepdim=True)
-        inverse = (variance + FC_NORM_EPS).rsqrt()
-        own = attn @ self.attn_weight - mean * self.attn_weight.sum(-2, keepdim=True)
-        found = torch.addcmul(self.bias, own, inverse)
+        found = self.bias + plain_norm(x[..., self.attn]) @ self.attn_weight
         for columns, weight in self.parts:
             found += x[..., columns] @ weight
         return found

@@ -141,7 +141,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
             if len(studies.finished(study)) >= 4:
                 break
     first.send_signal(signal.SIGKILL)
-    first.wait()
+    first.communicate()
     out, error = second.communicate(timeout=120)
     assert second.returncode == 0, error
     study = studies.open_study(None, tmp_path / "out", ["maximize"])
