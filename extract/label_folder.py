@@ -9,7 +9,6 @@ review.html. Lists are written whole or not at all, one after the other.
 import csv
 import io
 import json
-import math
 import os
 import shutil
 from collections import Counter
@@ -57,10 +56,10 @@ def _directory(folder: Path) -> str:
 
 def _place(video: Video, source: str, out: Path) -> Video:
     video_id = f"{PART}/{source}/{video.id}"
-    path = out / PART / source / video.id
-    if not path.exists():
+    path, origin = out / PART / source / video.id, os.path.realpath(video.path)
+    if not path.exists() and os.path.isfile(origin):  # noqa: PTH113; others fail as videos
         path.parent.mkdir(parents=True, exist_ok=True)
-        _link(os.path.realpath(video.path), path)
+        _link(origin, path)
     return Video(id=video_id, path=str(path), source=source)
 
 
@@ -165,7 +164,7 @@ def _lists(labelled: Sequence[Labelled]) -> dict[str, str]:
         two = 1 - _FORGERY if each.label == REAL else _FORGERY
         for suffix, label in (("4", four), ("2", two)):
             file = each.video.id.removeprefix(f"{folder}/")
-            cells = (file, str(label), *([] if math.isnan(each.rank) else [repr(each.rank)]))
+            cells = (file, str(label), repr(each.rank))
             rows[f"{folder}/{each.split}_{suffix}.csv"].append(cells)
     return {name: _table(cells) for name, cells in rows.items()}
 
@@ -173,10 +172,9 @@ def _lists(labelled: Sequence[Labelled]) -> dict[str, str]:
 def _row(each: Labelled) -> tuple[str, ...]:
     video = each.video
     yes = {True: "yes", False: ""}
-    rank = "" if math.isnan(each.rank) else repr(each.rank)
     return (
         video.id, video.source, yes[video.real], each.proposed, each.label, yes[each.decided],
-        rank, each.split, repr(each.doubt), "+".join(each.anomalies),
+        repr(each.rank), each.split, repr(each.doubt), "+".join(each.anomalies),
         *(repr(video.scores[name]) for name in SCORERS),
         *(repr(each.ranks[name]) if each.ranks else "" for name in SCORERS),
     )  # fmt: skip

@@ -20,6 +20,8 @@ from extract.ranks import rank_scores
 
 SCHEME = SCHEMES["hfv4"]
 REAL = "real"
+REAL_RANK = 0.5
+"""Real videos have no anomaly to rank; rank weighting needs a number, and this is the mean rank."""
 VALIDATION_SHARE = 0.2
 MULTIPLE = 0.2
 """A video that two scores rank among their first fifth has more than one anomaly."""
@@ -55,8 +57,8 @@ class Labelled:
     """The class after decisions by hand."""
     decided: bool = False
     """Whether someone looked at it."""
-    rank: float = math.nan
-    """r/n inside the generator's videos of this class; NaN for real videos."""
+    rank: float = REAL_RANK
+    """r/n inside the generator's videos of this class."""
     split: str = ""
 
     @property
