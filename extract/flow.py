@@ -66,7 +66,9 @@ def adjacent_pairs(view: View) -> list[tuple[int, int]]:
     numbers = view.frames
     pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
     if len(pairs) != PAIRS or any(b - a not in (0, 1) for a, b in pairs):
-        raise DamagedVideo(f"prior scores need pairs of adjacent frames: use protocol pairs-{PAIRS}")
+        raise DamagedVideo(
+            f"prior scores need pairs of adjacent frames: use protocol pairs-{PAIRS}"
+        )
     if pairs[0][0] == pairs[-1][1]:
         raise DamagedVideo("it has a single frame, and prior scores compare adjacent frames")
     return pairs

@@ -61,9 +61,7 @@ def score_videos(
     failed = failure_reasons(extraction.pipeline.targets.values(), rows)
     columns = {name: _read(branch) for name, branch in arrays.items()}
     good = {
-        row: video.id
-        for row, video in zip(rows, manifest.videos, strict=True)
-        if row not in failed
+        row: video.id for row, video in zip(rows, manifest.videos, strict=True) if row not in failed
     }
     return PriorScores(
         scores={

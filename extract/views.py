@@ -166,7 +166,8 @@ class Protocol:
         if found is None:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
-                f"pairs-{PAIRS}, each with +blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
+                f"pairs-{PAIRS}, "
+                f"each with +blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
             )
         return Protocol(
             kind=found[1].partition("-")[0],

@@ -12,7 +12,6 @@ from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.errors import BadSetting
 from extract.views import Protocol
 
-
 WITHOUT_WEIGHTS = {"appearance": "palette", "motion": "dis", "spatial": "rigidity"}
 NETWORKS = [name for name in branch_names() if name not in WITHOUT_WEIGHTS]
 

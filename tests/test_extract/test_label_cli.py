@@ -69,7 +69,7 @@ def test_decisions_are_merged_and_survive_another_run(folder: Path, tmp_path: Pa
     assert label("--out", out, "--apply", decisions) == 0
     (video,) = (v for v in read_manifest(out).videos if v.id == chosen)
     assert (video.label, video.rank) == (3, 0.5)
-    decisions.write_text(f'id,label\n"train_data/gen-b/clip,0.mp4",motion\n')
+    decisions.write_text('id,label\n"train_data/gen-b/clip,0.mp4",motion\n')
     assert label("--out", out, "--apply", decisions) == 0
     base = folder.parent
     assert label(base / "gen a", base / "gen-b", "--real", base / "shot", "--out", out) == 3
@@ -99,9 +99,7 @@ def test_wrong_decisions_are_refused(
     assert (folder / "prior_scores.csv").read_bytes() == before
 
 
-def test_what_makes_no_sense_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a" / "x").mkdir(parents=True)
     (tmp_path / "b" / "x").mkdir(parents=True)
     for arguments, reason in (

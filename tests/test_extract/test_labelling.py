@@ -24,9 +24,7 @@ SCORE = st.one_of(st.integers(0, 3).map(float), st.floats(-5, 5))
 @st.composite
 def scored(draw: st.DrawFn) -> list[Scored]:
     rows = draw(
-        st.lists(
-            st.tuples(st.sampled_from("ab"), st.booleans(), SCORE, SCORE, SCORE), max_size=25
-        )
+        st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), SCORE, SCORE, SCORE), max_size=25)
     )
     return [
         Scored(

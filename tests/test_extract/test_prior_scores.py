@@ -90,7 +90,10 @@ def test_pairs_are_adjacent_in_order_and_cover_the_video(count: int) -> None:
 
 def test_other_protocols_and_single_frames_are_refused() -> None:
     frames = {number: np.zeros((16, 16, 3), np.uint8) for number in range(20)}
-    for protocol, count, reason in (("val", 20, "use protocol pairs-16"), ("pairs-16", 1, "single")):
+    for protocol, count, reason in (
+        ("val", 20, "use protocol pairs-16"),
+        ("pairs-16", 1, "single"),
+    ):
         for prepare in (pair_errors, view_looks):
             with pytest.raises(VideoError, match=reason):
                 prepare(frames, Protocol.parse(protocol).views("clip", count))
