@@ -105,7 +105,7 @@ def compare(first_hw: Grey, next_hw: Grey) -> PairErrors:
 
 def dis_flow(first_hw: Grey, next_hw: Grey) -> Flow:
     """Where each pixel of the first frame goes (H, W, 2)."""
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     start = np.zeros((*first_hw.shape, 2), np.float32)
     return np.asarray(estimator.calc(first_hw, next_hw, start), np.float32)
 

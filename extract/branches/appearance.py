@@ -1,6 +1,9 @@
-"""Appearance: how much the look of a frame departs from the first frame's and the previous one's.
+"""Appearance: how far the look of a frame has come from the first frame's, slowly.
 
-VBench's subject consistency with colours and texture (`extract.looks`) in a network's place.
+Looks are colours and texture (`extract.looks`) in a network's place. VBench's subject consistency
+takes the mean likeness to the first and to the previous frame. Colours follow fast motion, though,
+where a network's features do not, so the change from the previous frame counts against: what is
+left has added up, as a change of clothes or build does.
 """
 
 from torch import Tensor
@@ -13,6 +16,7 @@ from extract.views import PAIRS
 
 REVISION = 1
 PRESETS = ("palette",)
+MOTION_SHARE = 3.0
 LOOKS = Output(
     name="looks",
     function="extract.looks:view_looks",
@@ -22,23 +26,26 @@ LOOKS = Output(
 
 
 class AppearanceBranch(PriorBranch):
-    """`curve`: one minus the mean likeness to the first and to the previous frame."""
+    """`curve`: the distance to the first frame less three times that to the previous one."""
 
     def curve(self, batch: Tensor) -> Tensor:
-        return inconsistency(batch)
+        return slow_change(batch)
 
 
-def inconsistency(looks_bnd: Tensor) -> Tensor:
+def slow_change(looks_bnd: Tensor) -> Tensor:
     """Unit vectors, a pair of adjacent frames after the other → (B, pairs)."""
     looks_bnd = looks_bnd.double()
     second_bpd = looks_bnd[:, 1::2]
     to_first = (second_bpd * looks_bnd[:, :1]).sum(dim=-1)
     to_previous = (second_bpd * looks_bnd[:, ::2]).sum(dim=-1)
-    likeness = (to_first + to_previous) / 2
-    return (1 - likeness).float()
+    return ((1 - to_first) - MOTION_SHARE * (1 - to_previous)).float()
 
 
 def load(request: BranchRequest) -> AppearanceBranch:
     check_preset(request, PRESETS)
-    measure = Measure(prepare=LOOKS, settings=SETTINGS, source="colour and texture consistency")
+    measure = Measure(
+        prepare=LOOKS,
+        settings={**SETTINGS, "motion_share": MOTION_SHARE},
+        source="colour and texture consistency",
+    )
     return AppearanceBranch(request, measure, REVISION)
