@@ -1,8 +1,9 @@
 """Optical flow between adjacent frames, and what it fails to explain.
 
 DIS optical flow needs no weights. Warping the next frame back by the flow shows how well motion
-explains the change (Lai et al. 2018): where forward and backward flow disagree something came into
-sight, and such pixels are left out. OpenCV splits DIS by threads and the numbers follow the split,
+explains the change (Lai et al. 2018). They leave out what is hidden in one of the frames, found
+where forward and backward flow disagree. Two errors come of it: over all that stays in the picture,
+since flow disagrees most where a body is torn, and over what both flows agree on. OpenCV splits DIS by threads and the numbers follow the split,
 so one thread is used wherever this runs. Legend: h height, w width, c flow x and y, v views.
 """
 
@@ -44,9 +45,10 @@ class PairErrors:
     """What the flow from one frame to the next says of the two."""
 
     warp: float
-    """Mean absolute error of the warped next frame where both see the same, in 0…1."""
+    """Mean absolute error of the warped next frame over what stays in the picture, in 0…1."""
     rigidity: float
-    """The same error for each pixel of motion beside the camera's: change that is not motion."""
+    """The error where the flows agree, by pixels of motion beside the camera's: change without
+    motion."""
 
 
 def pair_errors(frames: Frames, views: Sequence[View]) -> NDArray[np.float32]:
@@ -97,10 +99,26 @@ def compare(first_hw: Grey, next_hw: Grey) -> PairErrors:
     warped = warp(next_hw.astype(np.float32), forward)
     error_hw = np.abs(first_hw.astype(np.float32) - warped) / 255
     seen = ~occluded(forward, backward)
-    error = float(error_hw[seen].mean(dtype=np.float64) if seen.any() else error_hw.mean())
+    inside = stays_inside(forward)
     own = np.linalg.norm(forward - camera_flow(forward), axis=-1)
     motion = float(own.mean(dtype=np.float64))
-    return PairErrors(warp=error, rigidity=error / (motion + _LEAST_MOTION))
+    return PairErrors(
+        warp=_mean(error_hw, inside),
+        rigidity=_mean(error_hw, inside & seen) / (motion + _LEAST_MOTION),
+    )
+
+
+def _mean(error_hw: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
+    """Over everything where nothing is left to compare."""
+    return float((error_hw[where] if where.any() else error_hw).mean(dtype=np.float64))
+
+
+def stays_inside(flow_hwc: Flow) -> NDArray[np.bool_]:
+    """Which pixels the flow does not lead out of the picture."""
+    height, width = flow_hwc.shape[:2]
+    rows, columns = np.indices((height, width), np.float32)
+    x, y = columns + flow_hwc[..., 0], rows + flow_hwc[..., 1]
+    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
 
 
 def dis_flow(first_hw: Grey, next_hw: Grey) -> Flow:

@@ -2,7 +2,7 @@
 
 Such a scorer is a branch like any other: a file in `extract/branches/`, so it is extracted, kept,
 fingerprinted and resumed like one. Its outputs are `curve`, a number for each of a view's pairs of
-adjacent frames, and `score`, the curve's mean. Large means anomalous. Protocol: `pairs-16`.
+adjacent frames, and `score`, the curve's mean if the branch says nothing else. Large means anomalous. Protocol: `pairs-16`.
 """
 
 from collections.abc import Mapping
@@ -66,9 +66,13 @@ class PriorBranch(Branch):
         """Rows of `prepare` → (B, pairs)."""
         raise NotImplementedError
 
+    def total(self, curve: Tensor) -> Tensor:
+        """(B, pairs) → (B, 1), the score."""
+        return curve.double().mean(dim=1, keepdim=True).float()
+
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
         curve = self.curve(batch)
-        return {"curve": curve, "score": curve.double().mean(dim=1, keepdim=True).float()}
+        return {"curve": curve, "score": self.total(curve)}
 
     def example(self, count: int) -> Tensor:
         return torch.rand(count, *self.prepare.shape)

@@ -1,7 +1,8 @@
 """Motion: how badly optical flow explains the change from one frame to the next.
 
-The warping error of Lai et al. (2018) with OpenCV's DIS flow: the next frame warped back, pixels
-that are hidden in one of the two left out.
+The warping error of Lai et al. (2018) with OpenCV's DIS flow: the next frame warped back. Pixels
+that leave the picture are left out; those whose flows disagree are not, since that is what a torn
+body looks like. The score is the worst pair's error: a jump lasts one pair.
 """
 
 from torch import Tensor
@@ -27,6 +28,9 @@ class MotionBranch(PriorBranch):
 
     def curve(self, batch: Tensor) -> Tensor:
         return batch[..., MEASURES.index("warp")]
+
+    def total(self, curve: Tensor) -> Tensor:
+        return curve.amax(dim=1, keepdim=True)
 
 
 def load(request: BranchRequest) -> MotionBranch:
