@@ -4,8 +4,8 @@
 
 On the made-up set, whose truth is known. AUC: a video of the score's own anomaly is ranked above
 one of another class, ranks taken inside each generator as labelling does. The measures were chosen
-on seeds 0 and 1; measure on another one. `label agreement` is how many forged videos get their true label
-by equation 2. Throughput is of `score_videos`, decoding and store included.
+on seeds 0 and 1; measure on another one. `label agreement` is how many forged videos get their
+true label by equation 2. Throughput is of `score_videos`, decoding and store included.
 """
 
 import argparse

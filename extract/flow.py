@@ -3,8 +3,10 @@
 DIS optical flow needs no weights. Warping the next frame back by the flow shows how well motion
 explains the change (Lai et al. 2018). They leave out what is hidden in one of the frames, found
 where forward and backward flow disagree. Two errors come of it: over all that stays in the picture,
-since flow disagrees most where a body is torn, and over what both flows agree on. OpenCV splits DIS by threads and the numbers follow the split,
-so one thread is used wherever this runs. Legend: h height, w width, c flow x and y, v views.
+since flow disagrees most where a body is torn, and over what both flows agree on.
+
+OpenCV splits DIS by threads and the numbers follow the split, so one thread is used wherever this
+runs. Legend: h height, w width, c flow x and y, v views.
 """
 
 from collections.abc import Iterator, Sequence

@@ -130,6 +130,8 @@ def read_scores(out: Path) -> tuple[list[Scored], dict[str, str]]:
 
 def read_decisions(path: Path, known: Iterable[str]) -> dict[str, str]:
     """id → class, as the review page saves them: columns `id` and `label`."""
+    if not path.is_file():
+        raise BadManifest(str(path), ["no such file; save decisions.csv from the review page"])
     ids, problems, decisions = set(known), [], dict[str, str]()
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)

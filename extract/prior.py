@@ -2,7 +2,8 @@
 
 Such a scorer is a branch like any other: a file in `extract/branches/`, so it is extracted, kept,
 fingerprinted and resumed like one. Its outputs are `curve`, a number for each of a view's pairs of
-adjacent frames, and `score`, the curve's mean if the branch says nothing else. Large means anomalous. Protocol: `pairs-16`.
+adjacent frames, and `score`, the curve's mean if the branch says nothing else. Large means
+anomalous. Protocol: `pairs-16`.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 What changes without moving: the warping error for each pixel of motion that is not the camera's.
 A thing that passes through another changes pixels that no motion explains. It is a weak measure:
-on made-up videos it tells spatial anomalies from motion anomalies and not from real videos; see
+on made-up videos it hardly tells spatial anomalies from anything but motion anomalies; see
 `benchmarks/bench_label.py`. Labels for a data set that matters need eyes, or depth maps.
 """
 
