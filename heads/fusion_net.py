@@ -111,7 +111,9 @@ class BatchStatistics:
     def of(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's own; the running ones move towards them."""
         count = pairs.shape[-3] * pairs.shape[-2]
-        variance, mean = torch.var_mean(pairs, dim=(-3, -2), correction=0)
+        flat = pairs.flatten(-3, -2)
+        mean = flat.mean(-2)
+        variance = (flat - mean.unsqueeze(-2)).square().mean(-2)
         unbiased = variance * (count / max(count - 1, 1))
         self._state["down_norm.running_mean"].lerp_(mean.detach(), BATCH_NORM_MOMENTUM)
         self._state["down_norm.running_var"].lerp_(unbiased.detach(), BATCH_NORM_MOMENTUM)
@@ -153,48 +155,48 @@ class Folded:
     """A trained head as one matrix, for scoring: all but the attention vector's own mean and
     deviation is linear."""
 
-    weight: Tensor
-    """(columns, C)."""
-    bias: Tensor
+    parts: tuple[tuple[slice, Tensor], ...]
+    """Columns that enter as they are, and their (…, columns, C)."""
     attn: slice
-    attn_sums: Tensor
-    """Column sums of the attention vector's part of the weight."""
+    attn_weight: Tensor
+    bias: Tensor
 
     def logits(self, x: Tensor) -> Tensor:
+        """(n, columns) → (…, n, C)"""
         attn = x[..., self.attn]
         variance, mean = torch.var_mean(attn, dim=-1, correction=0, keepdim=True)
         inverse = (variance + FC_NORM_EPS).rsqrt()
-        rest = torch.cat([x[..., : self.attn.start], x[..., self.attn.stop :]], -1)
-        weight = torch.cat([self.weight[: self.attn.start], self.weight[self.attn.stop :]])
-        found = rest @ weight if rest.shape[-1] else 0.0
-        own = (attn @ self.weight[self.attn] - mean * self.attn_sums) * inverse
-        return found + own + self.bias
+        own = attn @ self.attn_weight - mean * self.attn_weight.sum(-2, keepdim=True)
+        found = torch.addcmul(self.bias, own, inverse)
+        for columns, weight in self.parts:
+            found += x[..., columns] @ weight
+        return found
 
 
 def fold(parameters: Parameters, layout: Layout) -> Folded:
     """Norms, fc1, alpha and classes in one matrix. Not with down_norm=ln."""
     classes = parameters["classes.weight"].double()
-    weight = (classes @ parameters["fc1.weight"].double()).T
-    bias = classes @ parameters["fc1.bias"].double()
+    weight = (classes @ parameters["fc1.weight"].double()).mT
+    bias = parameters["fc1.bias"].double().unsqueeze(-2) @ classes.mT
     attn = slice(2 * layout.width, layout.video)
-    bias = bias + parameters["fc_norm.bias"].double() @ weight[attn]
-    scaled = [parameters["fc_norm.weight"].double()[:, None] * weight[attn]]
+    bias = bias + parameters["fc_norm.bias"].double().unsqueeze(-2) @ weight[..., attn, :]
+    attn_weight = parameters["fc_norm.weight"].double().unsqueeze(-1) * weight[..., attn, :]
+    alpha = mixing(parameters, layout).double() if layout.depth else 1.0
+    parts = []
     if layout.width:
-        first = weight[: 2 * layout.width]
+        first = weight[..., : 2 * layout.width, :]
         if layout.down_norm == "bn":
             variance = parameters["down_norm.running_var"].double()
-            scale = (variance + DOWN_NORM_EPS).rsqrt().repeat(2)
-            mean = parameters["down_norm.running_mean"].double().repeat(2)
-            first = first * scale[:, None]
-            bias = bias - mean @ first
-        scaled.insert(0, first)
+            scale = (variance + DOWN_NORM_EPS).rsqrt()
+            mean = parameters["down_norm.running_mean"].double()
+            first = first * torch.cat([scale, scale], -1).unsqueeze(-1)
+            bias = bias - torch.cat([mean, mean], -1).unsqueeze(-2) @ first
+        parts.append((slice(0, 2 * layout.width), (alpha * first).float()))
     if layout.depth:
-        alpha = mixing(parameters, layout).double().reshape(())
-        scaled = [alpha * part for part in scaled]
-        bias = alpha * bias
-        scaled.append((1 - alpha) * classes.T)
-    whole = torch.cat(scaled).float()
+        depth = slice(layout.video, layout.columns)
+        parts.append((depth, ((1 - alpha) * classes.mT).float()))
+    bias = alpha * bias + parameters["classes.bias"].double().unsqueeze(-2)
     return Folded(
-        weight=whole, bias=(bias + parameters["classes.bias"].double()).float(), attn=attn,
-        attn_sums=whole[attn].sum(0),
+        parts=tuple(parts), attn=attn, attn_weight=(alpha * attn_weight).float(),
+        bias=bias.float(),
     )  # fmt: skip

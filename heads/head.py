@@ -7,7 +7,7 @@ A head is one file in `heads/zoo/`; the file's name is its name. The file has a 
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,11 +36,17 @@ class FitReport:
     """Per epoch, where the head is trained in epochs."""
 
 
+OnEpoch = Callable[[int, float], bool]
+"""(epoch, validation metric) → stop here?"""
+
+
 class Head(ABC):
     """Something that is trained on a table and gives probabilities."""
 
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
+    SPACE: ClassVar[Mapping[str, Any]]
+    """What `telltale tune` searches: setting → `spaces.Range` or `spaces.OneOf`."""
     lazy: ClassVar[tuple[str, ...]] = ()
     """Arrays that are read batch by batch instead of held in memory."""
 
@@ -55,9 +61,19 @@ class Head(ABC):
 
     @abstractmethod
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
-        """Learn; the validation videos decide when to stop and what to keep."""
+        """Learn; the validation videos decide when to stop and what to keep.
+
+        `on_epoch` is told the validation metric after each epoch, where there are epochs, and
+        may end the training.
+        """
 
     @abstractmethod
     def predict(self, table: Table) -> Probabilities:

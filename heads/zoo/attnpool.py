@@ -8,7 +8,7 @@ as well. Tokens are read from the store batch by batch, so a data set need not f
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,9 +22,10 @@ from heads import arrays
 from heads.arrays import DEPTH, TOKENS
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.fusion_net import BatchStatistics, Layout, initial, logits
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
-from heads.train import Batch, Model, Samples, parameters_to_train, train
+from heads.spaces import OneOf, Range, Space
+from heads.train import Batch, Model, Samples, parameters_to_train, train_model
 from heads.training import TrainConfig
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
 _POOL = "pool."
 _SCORED_AT_ONCE = 16
+"""Views."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +102,9 @@ class AttnPoolModel(Model):
         return self.tables[0]
 
     def _scored(self, table: Table, x: Tensor) -> Iterator[Probabilities]:
-        for start in range(0, len(table), _SCORED_AT_ONCE):
-            part = np.arange(start, min(start + _SCORED_AT_ONCE, len(table)))
+        step = max(1, _SCORED_AT_ONCE // x.shape[1])
+        for start in range(0, len(table), step):
+            part = np.arange(start, min(start + step, len(table)))
             tokens = self._tokens(table, part).to(x.device)
             flat = self._logits(tokens.flatten(0, 1), x[part].flatten(0, 1), None)
             yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
@@ -123,6 +126,12 @@ class AttnPool(Head):
 
     name = "attnpool"
     Config = AttnPoolConfig
+    SPACE: ClassVar[Space] = {
+        "lr": Range(low=1e-4, high=1e-2, log=True),
+        "weight_decay": Range(low=1e-3, high=0.5, log=True),
+        "smoothing": Range(low=0.0, high=0.3),
+        "rank_loss": OneOf(("true", "false")),
+    }
     lazy = (TOKENS,)
     config: AttnPoolConfig
 
@@ -135,17 +144,19 @@ class AttnPool(Head):
         return (TOKENS, DEPTH) if self.config.depth else (TOKENS,)
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         learn = self.samples(train, device, "training")
         judge = self.samples(validation, device, "validation")
         self.model = self._new_model(train, seed, device)
         self.model.tables = {0: train, id(judge): validation}
-        return self._train(learn, judge, seed)
-
-    def _train(self, learn: Samples, judge: Samples, seed: int) -> FitReport:
-        assert self.model is not None
-        report = train(self.model, self.config, learn, judge, seed=seed)
+        report = train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
         self.model.tables = {}
         return report
 
@@ -158,6 +169,7 @@ class AttnPool(Head):
             x=self._depth(table).to(device),
             targets=torch.from_numpy(table.labels.astype(np.int64)).to(device),
             weights=table_weights(table, rank_loss=rank_loss).to(device),
+            classes=len(self.classes),
         )
 
     def predict(self, table: Table) -> Probabilities:

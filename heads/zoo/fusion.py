@@ -6,10 +6,10 @@ The paper's rows: `vector=attn depth=false rank_loss=false`, `vector=cat …`, `
 (row k of the batch is given the depth of video k mod B).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,19 +18,19 @@ from torch import Tensor
 from features_store.table import Table
 from heads import arrays
 from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
-from heads.errors import BadBundle, BadSetting
+from heads.errors import BadBundle, BadSetting, BadTable
 from heads.fusion_net import (
     AlphaMode,
     BatchStatistics,
-    Folded,
     Layout,
     fold,
     initial,
     logits,
 )
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
-from heads.train import Batch, Model, Samples, parameters_to_train, train
+from heads.spaces import OneOf, Range, Space
+from heads.train import Batch, Model, Samples, parameters_to_train, train_model
 from heads.training import TrainConfig
 
 NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
@@ -72,7 +72,6 @@ class FusionModel(Model):
         self.layout = layout
         self.tensors = tensors
         self._statistics = BatchStatistics(tensors)
-        self._folded: Folded | None = None
 
     def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
         kept = ("bias", "fc_norm.weight") if self.config.official else NOT_DECAYED
@@ -106,6 +105,16 @@ class Fusion(Head):
 
     name = "fusion"
     Config = FusionConfig
+    SPACE: ClassVar[Space] = {
+        "lr": Range(low=1e-4, high=1e-2, log=True),
+        "weight_decay": Range(low=1e-3, high=0.5, log=True),
+        "smoothing": Range(low=0.0, high=0.3),
+        "dropout": Range(low=0.0, high=0.5),
+        "mixup": OneOf(("0.0", "0.2", "0.4")),
+        "rank_loss": OneOf(("true", "false")),
+        "alpha": OneOf(("free", "sigmoid")),
+        "batch": OneOf(("32", "64", "128")),
+    }
     config: FusionConfig
 
     def __init__(self, config: FusionConfig, classes: Sequence[str]) -> None:
@@ -118,16 +127,18 @@ class Fusion(Head):
         return (*video, DEPTH) if self.config.depth else video
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         self.model = self.new_model(train, seed, device)
-        return self._train(train, validation, seed, device)
-
-    def _train(self, table: Table, validation: Table, seed: int, device: str) -> FitReport:
-        assert self.model is not None
-        learn = self.samples(table, device)
+        learn = self.samples(train, device)
         judge = self.samples(validation, device, judge=True)
-        return train(self.model, self.config, learn, judge, seed=seed)
+        return train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
 
     def new_model(self, table: Table, seed: int, device: str = "cpu") -> FusionModel:
         """Untrained, for a table's sizes."""
@@ -154,26 +165,29 @@ class Fusion(Head):
             x=arrays.matrix(table, self.keys).to(device),
             targets=torch.from_numpy(table.labels.astype(np.int64)).to(device),
             weights=table_weights(table, rank_loss=rank_loss).to(device),
+            classes=len(self.classes),
         )
 
+    @torch.no_grad()
     def predict(self, table: Table) -> Probabilities:
         check_table(table, self.keys, "scored")
-        parts = [
-            self.logits(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
-            for start in range(0, len(table), CHUNK)
-        ]
+        score = self.scorer()
+        columns = self._trained().layout.columns
+        parts = []
+        for start in range(0, len(table), CHUNK):
+            x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
+            if x.shape[-1] != columns:
+                raise BadTable(f"Features have {x.shape[-1]} columns, the head has {columns}.")
+            parts.append(score(x.flatten(0, 1)).reshape(*x.shape[:2], -1))
         return arrays.softmax_numpy(torch.cat(parts))
 
-    @torch.no_grad()
-    def logits(self, x: Tensor) -> Tensor:
-        """(…, columns) on the CPU → (…, C), by the folded head where that is exact."""
+    def scorer(self) -> Callable[[Tensor], Tensor]:
+        """(n, columns) on the CPU → (n, C), by the folded head where that is exact."""
         model = self._trained()
-        if x.shape[-1] != model.layout.columns:
-            raise BadBundle(f"Features have {x.shape[-1]} columns, not {model.layout.columns}.")
         tensors = {name: tensor.detach().cpu() for name, tensor in model.tensors.items()}
         if model.layout.down_norm == "ln" and model.layout.width:
-            return logits(tensors, x, model.layout)
-        return fold(tensors, model.layout).logits(x)
+            return lambda x: logits(tensors, x, model.layout)
+        return fold(tensors, model.layout).logits
 
     def save(self, folder: Path) -> None:
         arrays.save_tensors(folder / "head.safetensors", self._trained().tensors)
