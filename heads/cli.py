@@ -15,6 +15,7 @@ from pathlib import Path
 
 import extract.cli
 import extract.extract_cli
+import extract.label_cli
 import features_store.cli
 from features_store.errors import TelltaleError
 from heads import evaluate_cli, score_cli, train_cli, tune_cli
@@ -70,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     extract.cli.add_commands(commands)
     extract.extract_cli.add_commands(commands)
     features_store.cli.add_commands(commands)
+    extract.label_cli.add_commands(commands)
     train_cli.add_commands(commands)
     evaluate_cli.add_commands(commands)
     tune_cli.add_commands(commands)
