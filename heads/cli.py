@@ -112,4 +112,4 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from heads import demo
 
-    return demo.run(arguments)
+    return demo.run(arguments, main)

@@ -64,6 +64,7 @@ def add_commands(commands: "Commands") -> None:
         "audit", help="how well file facts alone (codec, size, …) tell labels"
     )
     audit.add_argument("store")
+    audit.add_argument("--out", type=Path, help="also write the text here")
     audit.set_defaults(run=_audit)
 
 
@@ -222,5 +223,8 @@ def _audit(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.audit import audit
 
-    print("\n".join(audit(Store.open(arguments.store)).lines()))
+    text = "\n".join(audit(Store.open(arguments.store)).lines())
+    print(text)
+    if arguments.out is not None:
+        arguments.out.write_text(text + "\n")
     return 0

@@ -1,28 +1,51 @@
-"""`telltale demo` as a newcomer runs it, interrupted and run again."""
+"""The demo as a newcomer runs it: to its end, and again after an interruption."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import pytest
-
-from features_store import Store
-from heads import demo
-from tests.test_features_store import samples
-from tests.test_features_store.test_cli import telltale
+from features_store import Store, check
+from heads.score_output import read_scores
 
 
-def test_the_demo_runs_goes_on_and_leaves_a_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    printed = telltale("demo", "--out", tmp_path)
-    assert "internvideo2-tiny" in printed
-    assert printed.count("39 ok, 1 failed") == 3
-    page = (tmp_path / "report.html").read_text()
-    assert "random weights" in page
-    assert page.count("data:image/jpeg") == 4
-    assert "http" not in page
-    before = samples.contents(Store.open(tmp_path / "features.zarr"))
-    for lost in (tmp_path / "features.zarr/val").glob("*/status/c/2"):
-        lost.unlink()
-    monkeypatch.setattr(demo, "write_data_set", None)  # the videos are there: none is made again
-    telltale("demo", "--out", tmp_path)
-    assert samples.contents(Store.open(tmp_path / "features.zarr")) == before
+def command(out: Path) -> list[str]:
+    return [sys.executable, "-m", "heads", "demo", "--out", str(out)]
+
+
+def test_the_demo_is_interrupted_goes_on_and_leaves_what_it_promises(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(
+        command(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "failures-val.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    done = subprocess.run(
+        command(tmp_path), capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(done before)" in done.stdout
+    assert done.stdout.count("mean nothing else") == 2
+    assert "Traceback" not in done.stderr
+    store = Store.open(tmp_path / "features.zarr")
+    assert set(store.protocols()) == {"val", "train-2", "test-1x3"}
+    assert check.verify(store.place) == []
+    scores = read_scores(tmp_path / "scores.parquet").to_pylist()
+    assert len(scores) == 64
+    assert sum(bool(row["error"]) for row in scores) == 1
+    for name in (
+        "fusion/bundle.json",
+        "evaluation.json",
+        "tune/tune.json",
+        "ablation/ablation.csv",
+    ):
+        assert (tmp_path / name).exists()
