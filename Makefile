@@ -37,6 +37,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.bench_decode
 	$(BIN)/python -m benchmarks.bench_branches
 	$(BIN)/python -m benchmarks.bench_extract --memory --planning
+	$(BIN)/python -m benchmarks.bench_heads
+	$(BIN)/python -m benchmarks.bench_population
+	$(BIN)/python -m benchmarks.bench_score
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist
