@@ -1,0 +1,151 @@
+"""What fine-tuning is fed: cached tokens or decoded clips, with the same videos' cached depth.
+
+Row i of a source is row i of its table, and view v of its inputs is view v of its depth vectors:
+both follow from (video, view index, the protocol's seed), whether cached or decoded now.
+Inputs of the next step are read or decoded while this one is computed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from extract.decode_job import CLIPS, Job, Plan
+from extract.decode_pool import DecodePool
+from features_store.table import Table
+from heads import arrays
+from heads.arrays import DEPTH
+from heads.errors import BadTable
+from heads.head import check_labels, check_table
+from heads.losses import table_weights
+from heads.train import Samples
+
+T = TypeVar("T")
+Numbers = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """Samples that are wanted together: rows of the table, and a view of each."""
+
+    rows: NDArray[np.int64]
+    views: NDArray[np.int64]
+
+
+class Source(ABC):
+    """Videos to learn from or to judge by."""
+
+    def __init__(self, table: Table, *, views: int, judge: bool, rank_loss: bool) -> None:
+        what = "validation" if judge else "training"
+        check_table(table, [key for key in (DEPTH,) if key in table.arrays], what)
+        check_labels(table, what, several=not judge)
+        depth = torch.zeros(len(table), views, 0)
+        if DEPTH in table.arrays:
+            depth = arrays.matrix(table, (DEPTH,))
+        if depth.shape[1] != views:
+            raise BadTable(f"{DEPTH} has {depth.shape[1]} views, the inputs have {views}.")
+        self.table = table
+        self.samples = Samples(
+            x=depth,
+            targets=torch.from_numpy(table.labels.astype(np.int64)),
+            weights=table_weights(table, rank_loss=rank_loss and not judge),
+        )
+
+    def stream(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+        """The inputs of each pick, in order, one of them ahead."""
+        return ahead(self._inputs(picks))
+
+    @abstractmethod
+    def _inputs(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+        """The same, when asked."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+class TokenSource(Source):
+    """Cached tokens, read from the store."""
+
+    def __init__(self, table: Table, key: str, *, judge: bool, rank_loss: bool) -> None:
+        self._rows = table.lazy[key] if key in table.lazy else table.arrays[key]
+        self._key = key
+        super().__init__(table, views=self._rows.shape[1], judge=judge, rank_loss=rank_loss)
+
+    def _inputs(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+        for pick in picks:
+            read = np.asarray(self._rows[pick.rows])
+            tokens = torch.from_numpy(read[np.arange(len(read)), pick.views])
+            if not bool(torch.isfinite(tokens).all()):
+                raise BadTable(f"{self._key} holds numbers that are not finite; extract again.")
+            yield tokens
+
+
+class ClipSource(Source):
+    """Clips of raw video, decoded by workers as extraction does it; some are kept in memory."""
+
+    def __init__(  # noqa: PLR0913 (where videos are and how they are looked at)
+        self,
+        table: Table,
+        paths: Mapping[str, str],
+        plan: Plan,
+        *,
+        workers: int,
+        memory: int,
+        judge: bool,
+        rank_loss: bool,
+    ) -> None:
+        lost = next((str(video) for video in table.ids if str(video) not in paths), None)
+        if lost is not None:
+            raise BadTable(f"The manifest has no video {lost!r}, and the store does.")
+        self._pool = DecodePool(plan, workers=workers)
+        super().__init__(table, views=self._pool.views, judge=judge, rank_loss=rank_loss)
+        self._jobs = [
+            Job(index=row, id=str(video), path=paths[str(video)])
+            for row, video in enumerate(table.ids)
+        ]
+        self._kept: dict[int, Numbers] = {}
+        self._room = memory // CLIPS.nbytes(self._pool.views)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _inputs(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+        """A video is decoded once for all its views of one pick."""
+        wanted = [np.unique(pick.rows) for pick in picks]
+        jobs = (self._jobs[row] for rows in wanted for row in rows if row not in self._kept)
+        decoded = self._pool.run(jobs)
+        waiting: dict[int, list[Numbers]] = {}
+        done = False
+        try:
+            for pick, rows in zip(picks, wanted, strict=True):
+                clips = {int(row): self._clips(int(row), decoded, waiting) for row in rows}
+                chosen = [
+                    clips[row][view]
+                    for row, view in zip(pick.rows.tolist(), pick.views.tolist(), strict=True)
+                ]
+                yield torch.from_numpy(np.stack(chosen))
+            done = True
+        finally:
+            if not done:
+                self._pool.close()  # workers in the middle of a video would answer the next run
+
+    def _clips(
+        self, row: int, decoded: Iterator[object], waiting: dict[int, list[Numbers]]
+    ) -> Numbers:
+        raise NotImplementedError
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, the next one made while this one is in use."""
+    queue = iter(items)
+    with ThreadPoolExecutor(1, thread_name_prefix="telltale-inputs") as thread:
+        coming = thread.submit(next, queue, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, queue, None)
+            yield item
