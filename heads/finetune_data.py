@@ -6,7 +6,7 @@ Inputs of the next step are read or decoded while this one is computed.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract.decode_job import CLIPS, Job, Plan
+from extract.decode_job import CLIPS, Job, Outcome, Plan
 from extract.decode_pool import DecodePool
 from features_store.table import Table
 from heads import arrays
@@ -62,7 +62,7 @@ class Source(ABC):
         return ahead(self._inputs(picks))
 
     @abstractmethod
-    def _inputs(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+    def _inputs(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         """The same, when asked."""
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class TokenSource(Source):
         self._key = key
         super().__init__(table, views=self._rows.shape[1], judge=judge, rank_loss=rank_loss)
 
-    def _inputs(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+    def _inputs(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         for pick in picks:
             read = np.asarray(self._rows[pick.rows])
             tokens = torch.from_numpy(read[np.arange(len(read)), pick.views])
@@ -115,37 +115,54 @@ class ClipSource(Source):
     def close(self) -> None:
         self._pool.close()
 
-    def _inputs(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+    def _inputs(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         """A video is decoded once for all its views of one pick."""
-        wanted = [np.unique(pick.rows) for pick in picks]
-        jobs = (self._jobs[row] for rows in wanted for row in rows if row not in self._kept)
-        decoded = self._pool.run(jobs)
-        waiting: dict[int, list[Numbers]] = {}
-        done = False
+        kept = dict(self._kept)
+        wanted = [np.unique(pick.rows).tolist() for pick in picks]
+        jobs = [self._jobs[row] for rows in wanted for row in rows if row not in kept]
+        decoded = _Decoded(self._pool.run(jobs), len(jobs))
         try:
             for pick, rows in zip(picks, wanted, strict=True):
-                clips = {int(row): self._clips(int(row), decoded, waiting) for row in rows}
-                chosen = [
-                    clips[row][view]
-                    for row, view in zip(pick.rows.tolist(), pick.views.tolist(), strict=True)
-                ]
-                yield torch.from_numpy(np.stack(chosen))
-            done = True
+                clips = {row: kept[row] if row in kept else decoded.take(row) for row in rows}
+                for row in rows[: max(0, self._room - len(self._kept))]:
+                    self._kept[row] = clips[row]
+                chosen = zip(pick.rows.tolist(), pick.views.tolist(), strict=True)
+                yield torch.from_numpy(np.stack([clips[row][view] for row, view in chosen]))
         finally:
-            if not done:
+            if decoded.left:
                 self._pool.close()  # workers in the middle of a video would answer the next run
 
-    def _clips(
-        self, row: int, decoded: Iterator[object], waiting: dict[int, list[Numbers]]
-    ) -> Numbers:
-        raise NotImplementedError
+
+class _Decoded:
+    """Outcomes by row; those that come before they are asked for wait."""
+
+    def __init__(self, outcomes: Iterator[Outcome], count: int) -> None:
+        self.left = count
+        """Outcomes that have not come."""
+        self._outcomes = outcomes
+        self._waiting: dict[int, list[Numbers]] = {}
+
+    def take(self, row: int) -> Numbers:
+        while not self._waiting.get(row):
+            outcome = next(self._outcomes)
+            self.left -= 1
+            if outcome.failure is not None:
+                raise BadTable(
+                    f"{outcome.job.id!r} was extracted and cannot be decoded now: "
+                    f"{outcome.failure}. Put the file back, or extract that video again."
+                )
+            clips = outcome.arrays[CLIPS.name].copy()
+            self._waiting.setdefault(outcome.job.index, []).append(clips)
+        return self._waiting[row].pop()
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def ahead(items: Generator[T]) -> Iterator[T]:
     """The same items, the next one made while this one is in use."""
-    queue = iter(items)
-    with ThreadPoolExecutor(1, thread_name_prefix="telltale-inputs") as thread:
-        coming = thread.submit(next, queue, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, queue, None)
-            yield item
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="telltale-inputs") as thread:
+            coming = thread.submit(next, items, None)
+            while (item := coming.result()) is not None:
+                coming = thread.submit(next, items, None)
+                yield item
+    finally:
+        items.close()
