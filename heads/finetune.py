@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ class Run:
     train: Source
     validation: Source
     seed: int = 0
-    processes: Processes = Processes()
+    processes: Processes = field(default_factory=Processes)
     folder: Path | None = None
     """Where checkpoints go; None: nowhere."""
     facts: Mapping[str, object] | None = None
@@ -63,7 +63,9 @@ class Finetuner:
         self.losses: list[float] = []
         self.history: list[float] = []
         """The validation metric before training, and after every epoch."""
-        self._names = {p: name for name, p in net.named_parameters() if p.requires_grad}
+        self._names: dict[Tensor, str] = {
+            p: name for name, p in net.named_parameters() if p.requires_grad
+        }
         groups = parameter_groups(
             ((name, p) for p, name in self._names.items()), config, len(net.backbone.blocks)
         )
@@ -165,7 +167,7 @@ class Finetuner:
             with self._parallel.no_sync() if self._parallel and not last else nullcontext():
                 loss = self._loss(pick, next(inputs), factors) / size
                 whole = loss * self.run.processes.count  # processes' gradients are averaged
-                self._scaler.scale(whole).backward()  # type: ignore[no-untyped-call]
+                self._scaler.scale(whole).backward()
             total += loss.detach().cpu()
         self._descend()
         self.losses.append(float(self.run.processes.total(total)))

@@ -57,7 +57,7 @@ class Source(ABC):
             weights=table_weights(table, rank_loss=rank_loss and not judge),
         )
 
-    def stream(self, picks: Sequence[Pick]) -> Iterator[Tensor]:
+    def stream(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         """The inputs of each pick, in order, one of them ahead."""
         return ahead(self._inputs(picks))
 
@@ -65,6 +65,7 @@ class Source(ABC):
     def _inputs(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         """The same, when asked."""
 
+    @abstractmethod
     def close(self) -> None:
         """Give back what is held."""
 
@@ -84,6 +85,9 @@ class TokenSource(Source):
             if not bool(torch.isfinite(tokens).all()):
                 raise BadTable(f"{self._key} holds numbers that are not finite; extract again.")
             yield tokens
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class ClipSource(Source):
@@ -156,7 +160,7 @@ class _Decoded:
         return self._waiting[row].pop()
 
 
-def ahead(items: Generator[T]) -> Iterator[T]:
+def ahead(items: Generator[T]) -> Generator[T]:
     """The same items, the next one made while this one is in use."""
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="telltale-inputs") as thread:

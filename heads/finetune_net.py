@@ -47,6 +47,8 @@ class FinetuneNet(nn.Module):
                 parameter = nn.Parameter(tensor.detach().clone(), requires_grad=learns)
                 self.head.register_parameter(_inner(name), parameter)
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", mean.view(3, 1, 1, 1), persistent=False)
         self.register_buffer("std", std.view(3, 1, 1, 1), persistent=False)
         self._statistics = SharedStatistics if processes.count > 1 else BatchStatistics
@@ -101,9 +103,7 @@ class FinetuneNet(nn.Module):
         block = self.backbone.blocks[index]
         assert isinstance(block, Block)
         if self.checkpointing and self.training:
-            again: Tensor = checkpoint(
-                run_block, block, tokens_bnd, factors, use_reentrant=False
-            )
+            again: Tensor = checkpoint(run_block, block, tokens_bnd, factors, use_reentrant=False)
             return again
         return run_block(block, tokens_bnd, factors)
 
@@ -125,7 +125,8 @@ def run_block(block: Block, tokens_bnd: Tensor, factors: Tensor | None) -> Tenso
         return result
     first, second = factors[:, :, None, None]
     tokens_bnd = tokens_bnd + first * block.ls1(block.attn(block.norm1(tokens_bnd)))
-    return tokens_bnd + second * block.ls2(block.mlp(block.norm2(tokens_bnd)))
+    result = tokens_bnd + second * block.ls2(block.mlp(block.norm2(tokens_bnd)))
+    return result
 
 
 def drop_path_factors(rate: float, blocks: int, samples: int, seed: tuple[int, ...]) -> Tensor:

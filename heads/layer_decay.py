@@ -31,9 +31,9 @@ class Rule:
 def rule(name: str, tensor: Tensor, config: FinetuneConfig, blocks: int) -> Rule:
     """`name` as in `FinetuneNet`, of a backbone with so many blocks."""
     layer = blocks + 1 if config.official else layer_of(name, blocks)
-    plain = name.endswith((".bias", "/bias")) or tensor.ndim <= 1 or _EXEMPT.fullmatch(name)
-    if config.official and _EXEMPT.fullmatch(name):
-        plain = False
+    exempt = _EXEMPT.fullmatch(name) is not None
+    plain = name.endswith((".bias", "/bias")) or tensor.ndim <= 1
+    plain = not config.official if exempt else plain
     return Rule(
         layer=layer,
         lr_scale=config.layer_decay ** (blocks + 1 - layer),
