@@ -65,7 +65,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
                   f"decide by; from step {finetuner.step}")  # fmt: skip
         report = finetuner.fit()
         before = report.history[run.config.select][0]
-        bundle = ready.save(arguments.out) if found.first else None
+        bundle = ready.save(arguments.out)
         found.wait()
     if bundle is None:
         return 0

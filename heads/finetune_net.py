@@ -121,11 +121,10 @@ class FinetuneNet(nn.Module):
 def run_block(block: Block, tokens_bnd: Tensor, factors: Tensor | None) -> Tensor:
     """A block, with what its two halves add multiplied by (2, b) factors."""
     if factors is None:
-        result: Tensor = block(tokens_bnd)
-        return result
+        factors = tokens_bnd.new_ones(2, len(tokens_bnd))
     first, second = factors[:, :, None, None]
     tokens_bnd = tokens_bnd + first * block.ls1(block.attn(block.norm1(tokens_bnd)))
-    result = tokens_bnd + second * block.ls2(block.mlp(block.norm2(tokens_bnd)))
+    result: Tensor = tokens_bnd + second * block.ls2(block.mlp(block.norm2(tokens_bnd)))
     return result
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import Architecture, InternVideo2Branch
 from extract.decode_job import Plan
@@ -31,6 +32,7 @@ from heads.finetune_config import FinetuneConfig, Reach
 from heads.finetune_data import ClipSource, Source, TokenSource
 from heads.finetune_net import FinetuneNet
 from heads.fusion_net import Layout, initial
+from heads.head import Probabilities
 from heads.metrics import averaged, measure
 from heads.processes import Processes
 from heads.splits import Choice, training_protocol
@@ -80,20 +82,22 @@ class Prepared:
     branch: InternVideo2Branch
     head: FusionConfig
 
-    def save(self, folder: Path) -> Bundle:
-        """The network as it is now: a backbone and a bundle."""
+    def save(self, folder: Path) -> Bundle | None:
+        """The network as it is now: a backbone and a bundle. All processes judge, one writes."""
+        probabilities = self.finetuner.probabilities(self.finetuner.run.validation)
+        if not self.finetuner.run.processes.first:
+            return None
         path = folder / BACKBONE
         state = self.finetuner.net.backbone.state_dict()
         arrays.save_tensors(path, {name: tensor.float() for name, tensor in state.items()})
-        return self._bundle(path).save(folder / HEAD)
+        return self._bundle(path, probabilities).save(folder / HEAD)
 
-    def _bundle(self, backbone: Path) -> Bundle:
+    def _bundle(self, backbone: Path, probabilities: Probabilities) -> Bundle:
         request, run = self.request, self.finetuner.run
         net, table = self.finetuner.net, run.validation.table
         tensors = {name: t.detach().cpu().clone() for name, t in net.head_state().items()}
         head = Fusion(self.head, table.classes)
         head.model = FusionModel(self.head, net.layout, tensors)
-        probabilities = self.finetuner.probabilities(run.validation)
         temperature = fit_temperature(probabilities, table.labels)
         means = averaged(tempered(probabilities, temperature))
         found = measure(means, table.labels, head.classes)
