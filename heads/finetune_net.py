@@ -6,6 +6,7 @@ numbers. Legend: b batch, t frames, h height, w width, c colour, n tokens, d cha
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -102,10 +103,12 @@ class FinetuneNet(nn.Module):
     def _block(self, index: int, tokens_bnd: Tensor, factors: Tensor | None) -> Tensor:
         block = self.backbone.blocks[index]
         assert isinstance(block, Block)
-        if self.checkpointing and self.training:
-            again: Tensor = checkpoint(run_block, block, tokens_bnd, factors, use_reentrant=False)
-            return again
-        return run_block(block, tokens_bnd, factors)
+        run = block if factors is None else partial(with_drop_path, block, factors)
+        again = self.checkpointing and self.training
+        result: Tensor = (
+            checkpoint(run, tokens_bnd, use_reentrant=False) if again else run(tokens_bnd)
+        )
+        return result
 
     def _freeze(self) -> None:
         kind = self.reach.kind
@@ -118,10 +121,8 @@ class FinetuneNet(nn.Module):
             parameter.requires_grad_(learns)
 
 
-def run_block(block: Block, tokens_bnd: Tensor, factors: Tensor | None) -> Tensor:
+def with_drop_path(block: Block, factors: Tensor, tokens_bnd: Tensor) -> Tensor:
     """A block, with what its two halves add multiplied by (2, b) factors."""
-    if factors is None:
-        factors = tokens_bnd.new_ones(2, len(tokens_bnd))
     first, second = factors[:, :, None, None]
     tokens_bnd = tokens_bnd + first * block.ls1(block.attn(block.norm1(tokens_bnd)))
     result: Tensor = tokens_bnd + second * block.ls2(block.mlp(block.norm2(tokens_bnd)))
