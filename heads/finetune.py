@@ -235,7 +235,7 @@ class Finetuner:
     def _in_parallel(self) -> DistributedDataParallel:
         device = torch.device(self.run.processes.device)
         ids = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(self.net, device_ids=ids, broadcast_buffers=False)
+        return DistributedDataParallel(self.net, device_ids=ids)
 
     def _save(self) -> None:
         if self.run.folder is None or not self.run.processes.first:

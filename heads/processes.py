@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_reduce
 
 from heads.fusion_net import BATCH_NORM_MOMENTUM, BatchStatistics
 
@@ -60,15 +59,37 @@ def processes(device: str) -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
+class _Sum(torch.autograd.Function):
+    """What every process has, added up; each process's gradient is the sum of all of theirs."""
+
+    @staticmethod
+    def forward(_context: object, numbers: Tensor) -> Tensor:
+        numbers = numbers.clone()
+        distributed.all_reduce(numbers)
+        return numbers
+
+    @staticmethod
+    def backward(_context: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        gradient = gradient.clone()
+        distributed.all_reduce(gradient)
+        return gradient
+
+
+def summed(numbers: Tensor) -> Tensor:
+    """The sum over all processes, with gradients."""
+    found: Tensor = _Sum.apply(numbers)  # type: ignore[no-untyped-call]
+    return found
+
+
 class SharedStatistics(BatchStatistics):
     """Mean and variance over the batches of all processes, as if they were one."""
 
     def of(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         flat = pairs.reshape(-1, pairs.shape[-1])
         ones = torch.full((1,), float(len(flat)), device=flat.device)
-        sums = all_reduce(torch.cat([flat.sum(0), ones]))  # type: ignore[no-untyped-call]
+        sums = summed(torch.cat([flat.sum(0), ones]))
         count, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
-        variance = all_reduce((flat - mean).square().sum(0)) / count  # type: ignore[no-untyped-call]
+        variance = summed((flat - mean).square().sum(0)) / count
         unbiased = variance * (count / (count - 1).clamp(min=1))
         self._state["down_norm.running_mean"].lerp_(mean.detach(), BATCH_NORM_MOMENTUM)
         self._state["down_norm.running_var"].lerp_(unbiased.detach(), BATCH_NORM_MOMENTUM)
