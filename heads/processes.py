@@ -69,7 +69,7 @@ class _Sum(torch.autograd.Function):
         return numbers
 
     @staticmethod
-    def backward(_context: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(_context: object, gradient: Tensor) -> Tensor:
         gradient = gradient.clone()
         distributed.all_reduce(gradient)
         return gradient

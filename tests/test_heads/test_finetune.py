@@ -122,7 +122,15 @@ def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> No
         **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
         "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]),
     }  # fmt: skip
-    command = [sys.executable, "-m", "tests.test_heads.finetune_rank", str(folder), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "tests.test_heads.finetune_rank",
+        str(folder),
+        str(tmp_path),
+    ]
     ranks = [subprocess.Popen(command, env={**environment, "RANK": str(rank)}) for rank in range(2)]
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
     for rank in range(2):
