@@ -98,7 +98,7 @@ def grid(tokens_bnd: Tensor) -> Tensor:
             f"{tokens_bnd.shape[1]} tokens are not {CLIP_FRAMES} square frames; give tokens of "
             f"internvideo2."
         )
-    return tokens_bnd.unflatten(1, (CLIP_FRAMES, side, side))
+    return tokens_bnd.reshape(len(tokens_bnd), CLIP_FRAMES, side, side, -1)
 
 
 class SpaceTimeModel(TokenModel):
