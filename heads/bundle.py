@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.store import Store
 from features_store.table import Table, Where
-from heads.errors import BadBundle, HeadError, WrongFeatures
+from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
 
 FORMAT = 1
@@ -68,9 +69,9 @@ class Bundle:
         """Write it; an existing bundle of that name is replaced once the new one is whole."""
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
-        draft = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(mkdtemp(TEMPORARY_SUFFIX, f".{folder.name}-", folder.parent))
+        draft.chmod(0o755)
         self.head.save(draft)
         files = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
         about = replace(self.about, files=files)
@@ -79,11 +80,10 @@ class Bundle:
         write_file(draft / "README.md", [model_card(about).encode()])
         fsync_directory(draft)
         if folder.exists():
-            old = folder.with_name(f".{folder.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
+            shutil.rmtree(_old(folder), ignore_errors=True)
+            folder.rename(_old(folder))
             draft.rename(folder)
-            shutil.rmtree(old)
+            shutil.rmtree(_old(folder))
         else:
             draft.rename(folder)
         fsync_directory(folder.parent)
@@ -92,18 +92,25 @@ class Bundle:
     @staticmethod
     def load(folder: Path) -> "Bundle":
         """Read a bundle and check all of it."""
+        if not folder.exists() and _old(folder).exists():
+            _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")
         for name, expected in about.files.items():
             if Path(name).name != name or not (folder / name).is_file():
                 raise BadBundle(f"{folder} lacks {name!r}; copy the whole folder.")
             if _sha256(folder / name) != expected:
                 raise BadBundle(f"{folder / name} is damaged or was changed; its sha256 differs.")
-        kind = head_class(about.head)
         try:
+            kind = head_class(about.head)
             config = kind.Config(**about.config)
-        except TypeError as error:
+        except (TypeError, BadSetting) as error:
             raise BadBundle(f"{folder}: settings of another version ({error}).") from error
         head = kind(config, about.classes)
+        if set(head.keys) != set(about.fingerprints):
+            raise BadBundle(
+                f"{folder} names fingerprints of {', '.join(about.fingerprints) or 'nothing'}; the "
+                f"head needs {', '.join(head.keys)}."
+            )
         head.load(folder)
         return Bundle(head, about)
 
@@ -182,6 +189,10 @@ def model_card(about: About) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _about(path: Path) -> About:

@@ -17,7 +17,7 @@ import extract.cli
 import extract.extract_cli
 import features_store.cli
 from features_store.errors import TelltaleError
-from heads import finetune_cli, train_cli
+from heads import evaluate_cli, finetune_cli, train_cli
 
 PACKAGES = ("extract", "features_store", "heads")
 INTERRUPTED = 130
@@ -71,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     extract.extract_cli.add_commands(commands)
     features_store.cli.add_commands(commands)
     train_cli.add_commands(commands)
+    evaluate_cli.add_commands(commands)
     finetune_cli.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)

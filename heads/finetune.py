@@ -27,7 +27,7 @@ from heads.layer_decay import parameter_groups
 from heads.losses import smoothed_losses
 from heads.processes import Processes
 from heads.schedule import cosine_schedule
-from heads.train import judge
+from heads.train import defined_metric, judge
 from heads.training import Epoch, epoch_order
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -59,6 +59,8 @@ class Finetuner:
         config = run.config
         self.net = net.to(run.processes.device)
         self.run = run
+        self.metric = defined_metric(config.select, run.validation.samples)
+        """What decides."""
         self.step = 0
         self.losses: list[float] = []
         self.history: list[float] = []
@@ -99,9 +101,9 @@ class Finetuner:
         if stop_after is None:
             copy_into(self.net.learnt(), self._best)
         return FitReport(
-            metric=f"validation {self.run.config.select}", best=self.history[best],
+            metric=f"validation {self.metric}", best=self.history[best],
             best_epoch=best - 1, seconds=time.perf_counter() - start,
-            history={self.run.config.select: tuple(self.history), "loss": tuple(self.losses)},
+            history={self.metric: tuple(self.history), "loss": tuple(self.losses)},
         )  # fmt: skip
 
     @torch.no_grad()
@@ -207,7 +209,7 @@ class Finetuner:
         """Note the validation metric, and keep the weights if they are the best."""
         with self._averaged():
             probabilities = self.probabilities(self.run.validation)
-            metric = judge(self.run.config, probabilities, self.run.validation.samples)
+            metric = judge(self.metric, probabilities, self.run.validation.samples)
             if math.isnan(metric):
                 raise BadTable("The validation metric is not a number. Try a lower lr.")
             if metric > max(self.history, default=-math.inf):

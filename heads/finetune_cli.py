@@ -64,7 +64,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
             print(f"{len(run.train.table)} videos to learn from, {len(run.validation.table)} to "
                   f"decide by; from step {finetuner.step}")  # fmt: skip
         report = finetuner.fit()
-        before = report.history[run.config.select][0]
+        before = report.history[finetuner.metric][0]
         bundle = ready.save(arguments.out)
         found.wait()
     if bundle is None:

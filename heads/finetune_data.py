@@ -55,6 +55,7 @@ class Source(ABC):
             x=depth,
             targets=torch.from_numpy(table.labels.astype(np.int64)),
             weights=table_weights(table, rank_loss=rank_loss and not judge),
+            classes=len(table.classes),
         )
 
     def stream(self, picks: Sequence[Pick]) -> Generator[Tensor]:

@@ -35,7 +35,7 @@ from heads.fusion_net import Layout, initial
 from heads.head import Probabilities
 from heads.metrics import averaged, measure
 from heads.processes import Processes
-from heads.splits import Choice, training_protocol
+from heads.splits import Choice, Mask, training_protocol
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
 
 BACKBONE, HEAD = "backbone.safetensors", "head"
@@ -81,6 +81,10 @@ class Prepared:
     finetuner: Finetuner
     branch: InternVideo2Branch
     head: FusionConfig
+
+    def source(self, mask: Mask) -> Source:
+        """Other videos of the store, by a mask over all, to be judged; close it after use."""
+        return _source(self.request, self.branch, self.finetuner.net.reach, self.head, mask)
 
     def save(self, folder: Path) -> Bundle | None:
         """The network as it is now: a backbone and a bundle. All processes judge, one writes."""
@@ -138,7 +142,10 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
         raise BadSetting("end-to-end trains from raw video; give the manifest with --videos.")
     start = None if request.start is None else Bundle.load(request.start)
     head = request.head if start is None else _fusion_config(start)
-    sources = [_source(request, branch, reach, head, judge=judge) for judge in (False, True)]
+    sources = [
+        _source(request, branch, reach, head, mask, judge=judge)
+        for judge, mask in enumerate(request.choice.masks(request.store))
+    ]
     try:
         learn, decide = sources
         if start is not None:
@@ -208,10 +215,15 @@ def _backbone(request: BranchRequest) -> InternVideo2Branch:
 
 
 def _source(
-    request: Request, branch: InternVideo2Branch, reach: Reach, head: FusionConfig, *, judge: bool
+    request: Request,
+    branch: InternVideo2Branch,
+    reach: Reach,
+    head: FusionConfig,
+    mask: Mask,
+    *,
+    judge: bool = True,
 ) -> Source:
     protocol = request.protocols[judge]
-    mask = request.choice.masks(request.store)[judge]
     rank_loss = request.config.rank_loss
     keys = [DEPTH] if head.depth else []
     if request.videos is None:

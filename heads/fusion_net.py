@@ -153,22 +153,21 @@ class Folded:
     """A trained head as one matrix, for scoring: all but the attention vector's own mean and
     deviation is linear."""
 
-    weight: Tensor
-    """(columns, C)."""
-    bias: Tensor
+    parts: tuple[tuple[slice, Tensor], ...]
+    """Columns that enter as they are, and their (columns, C)."""
     attn: slice
-    attn_sums: Tensor
-    """Column sums of the attention vector's part of the weight."""
+    attn_weight: Tensor
+    bias: Tensor
 
     def logits(self, x: Tensor) -> Tensor:
         attn = x[..., self.attn]
         variance, mean = torch.var_mean(attn, dim=-1, correction=0, keepdim=True)
         inverse = (variance + FC_NORM_EPS).rsqrt()
-        rest = torch.cat([x[..., : self.attn.start], x[..., self.attn.stop :]], -1)
-        weight = torch.cat([self.weight[: self.attn.start], self.weight[self.attn.stop :]])
-        found = rest @ weight if rest.shape[-1] else 0.0
-        own = (attn @ self.weight[self.attn] - mean * self.attn_sums) * inverse
-        return found + own + self.bias
+        own = attn @ self.attn_weight - mean * self.attn_weight.sum(0)
+        found = torch.addcmul(self.bias, own, inverse)
+        for columns, weight in self.parts:
+            found += x[..., columns] @ weight
+        return found
 
 
 def fold(parameters: Parameters, layout: Layout) -> Folded:
@@ -178,7 +177,9 @@ def fold(parameters: Parameters, layout: Layout) -> Folded:
     bias = classes @ parameters["fc1.bias"].double()
     attn = slice(2 * layout.width, layout.video)
     bias = bias + parameters["fc_norm.bias"].double() @ weight[attn]
-    scaled = [parameters["fc_norm.weight"].double()[:, None] * weight[attn]]
+    attn_weight = parameters["fc_norm.weight"].double()[:, None] * weight[attn]
+    alpha = mixing(parameters, layout).double().reshape(()) if layout.depth else 1.0
+    parts = []
     if layout.width:
         first = weight[: 2 * layout.width]
         if layout.down_norm == "bn":
@@ -187,14 +188,12 @@ def fold(parameters: Parameters, layout: Layout) -> Folded:
             mean = parameters["down_norm.running_mean"].double().repeat(2)
             first = first * scale[:, None]
             bias = bias - mean @ first
-        scaled.insert(0, first)
+        parts.append((slice(0, 2 * layout.width), (alpha * first).float()))
     if layout.depth:
-        alpha = mixing(parameters, layout).double().reshape(())
-        scaled = [alpha * part for part in scaled]
-        bias = alpha * bias
-        scaled.append((1 - alpha) * classes.T)
-    whole = torch.cat(scaled).float()
+        depth = slice(layout.video, layout.columns)
+        parts.append((depth, ((1 - alpha) * classes.T).float()))
+    bias = alpha * bias + parameters["classes.bias"].double()
     return Folded(
-        weight=whole, bias=(bias + parameters["classes.bias"].double()).float(), attn=attn,
-        attn_sums=whole[attn].sum(0),
+        parts=tuple(parts), attn=attn, attn_weight=(alpha * attn_weight).float(),
+        bias=bias.float(),
     )  # fmt: skip

@@ -1,6 +1,9 @@
 """From `--set name=value` to a frozen config, by the config's own fields."""
 
+import ast
 import difflib
+import inspect
+import itertools
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
@@ -36,6 +39,20 @@ def build(kind: type[C], given: Settings, owner: str) -> C:
             )
     values = {name: _parse(name, text, hints[name]) for name, text in given.items()}
     return kind(**values)
+
+
+def documented(kind: type[object]) -> dict[str, str]:
+    """Field → the text below it in its class's source."""
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__[:-1]):
+        (tree,) = ast.parse(inspect.getsource(owner)).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, text in itertools.pairwise(tree.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                said = text.value if isinstance(text, ast.Expr) else None
+                if isinstance(said, ast.Constant):
+                    found[field.target.id] = " ".join(str(said.value).split())
+    return found
 
 
 def described(kind: type[object]) -> list[tuple[str, str, str]]:

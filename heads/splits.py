@@ -57,7 +57,7 @@ class Choice:
             if not 0 < self.validation < 1:
                 raise BadTable(f"validation {self.validation:g}: give more than 0, less than 1.")
             train = train if train.any() else known & ~in_split(store, TEST)
-            deciding = train & by_id(store.videos.column("id"), self.validation)
+            deciding = _share_of_each_class(store, train, self.validation)
             return train & ~deciding, deciding
         if not train.any() or not validation.any():
             raise BadTable(
@@ -77,10 +77,26 @@ def in_split(store: Store, split: str) -> Mask:
 
 def by_id(ids: NDArray[np.generic], share: float) -> Mask:
     """About that share of the videos, by a hash of their ids."""
-    first = [hashlib.sha256(str(video).encode()).digest()[:8] for video in ids]
-    numbers = np.array([int.from_bytes(part) for part in first], np.float64)
-    mask: Mask = numbers / 2**64 < share
+    mask: Mask = _hashes(ids) < share
     return mask
+
+
+def _hashes(ids: NDArray[np.generic]) -> NDArray[np.float64]:
+    """A number in [0, 1) per id."""
+    first = [hashlib.sha256(str(video).encode()).digest()[:8] for video in ids]
+    return np.array([int.from_bytes(part) for part in first], np.float64) / 2**64
+
+
+def _share_of_each_class(store: Store, videos: Mask, share: float) -> Mask:
+    """The videos of each class whose ids hash lowest; one at least of a class that has two."""
+    chosen = np.zeros(len(videos), bool)
+    labels = store.videos.column("label")
+    for label in np.unique(labels[videos]):
+        rows = np.flatnonzero(videos & (labels == label))
+        order = rows[np.argsort(_hashes(store.videos.column("id")[rows]))]
+        count = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        chosen[order[: max(count, 0)]] = True
+    return chosen
 
 
 def training_protocol(store: Store) -> str:

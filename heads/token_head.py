@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from features_store.lazy import LazyRows
 
 _SCORED_AT_ONCE = 16
+"""Views."""
 
 
 class TokenModel(Model):
@@ -54,8 +55,9 @@ class TokenModel(Model):
         return np.concatenate(list(self._scored(table, x)))
 
     def _scored(self, table: Table, x: Tensor) -> Iterator[Probabilities]:
-        for start in range(0, len(table), _SCORED_AT_ONCE):
-            part = np.arange(start, min(start + _SCORED_AT_ONCE, len(table)))
+        step = max(1, _SCORED_AT_ONCE // x.shape[1])
+        for start in range(0, len(table), step):
+            part = np.arange(start, min(start + step, len(table)))
             tokens = self._tokens(table, part).to(x.device)
             flat = self.token_logits(tokens.flatten(0, 1), x[part].flatten(0, 1), training=False)
             yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
@@ -107,6 +109,7 @@ class TokenHead(Head, Generic[M]):
             x=self._depth(table).to(device),
             targets=torch.from_numpy(table.labels.astype(np.int64)).to(device),
             weights=table_weights(table, rank_loss=rank_loss).to(device),
+            classes=len(self.classes),
         )
 
     def predict(self, table: Table) -> Probabilities:

@@ -20,7 +20,7 @@ from heads.head import FitReport
 from heads.losses import smoothed_losses
 from heads.metrics import averaged, macro_auc
 from heads.schedule import cosine_schedule
-from heads.training import Epoch, TrainConfig, batches, epoch_order
+from heads.training import Epoch, Metric, TrainConfig, batches, epoch_order
 
 
 class Model(ABC):
@@ -53,6 +53,7 @@ class Samples:
     """(n)"""
     weights: Tensor
     """(n)"""
+    classes: int
 
     @property
     def videos(self) -> int:
@@ -85,16 +86,17 @@ def train(
     low = config.lr * config.min_lr
     rates = cosine_schedule(config.lr, low, steps, int(config.warmup * steps), low)
     watch = Watch(config, model.state())
+    metric = defined_metric(config.select, validation)
     for epoch in range(config.epochs):
         order = epoch_order(config, seed, epoch, samples.videos, samples.views)
         _epoch(model, config, samples, order, optimiser, rates[epoch * per_epoch :])
-        metric = judge(config, model.view_probabilities(validation), validation)
-        if watch.stops_after(epoch, metric):
+        value = judge(metric, model.view_probabilities(validation), validation)
+        if watch.stops_after(epoch, value):
             break
     watch.restore(model.state())
     return FitReport(
-        metric=f"validation {config.select}", best=watch.best, best_epoch=watch.best_epoch,
-        seconds=time.perf_counter() - start, history={config.select: tuple(watch.history)},
+        metric=f"validation {metric}", best=watch.best, best_epoch=watch.best_epoch,
+        seconds=time.perf_counter() - start, history={metric: tuple(watch.history)},
     )  # fmt: skip
 
 
@@ -131,16 +133,24 @@ class Watch:
                 tensor.copy_(self._kept[name])
 
 
-def judge(config: TrainConfig, probabilities: NDArray[np.float32], validation: Samples) -> float:
-    """The validation metric, larger is better. Without an AUC (one class) the loss decides."""
+def defined_metric(wanted: Metric, validation: Samples) -> str:
+    """What can be measured: an AUC needs videos of every class; accuracy stands in."""
+    labels = validation.targets.cpu().numpy()
+    if wanted != "auc":
+        return "log-likelihood" if wanted == "loss" else wanted
+    return "auc" if len(np.unique(labels)) == validation.classes else "accuracy"
+
+
+def judge(metric: str, probabilities: NDArray[np.float32], validation: Samples) -> float:
+    """A validation metric, larger is better; NaN where the probabilities are."""
     labels = validation.targets.cpu().numpy()
     means = averaged(probabilities)
-    if config.select == "accuracy":
+    if np.isnan(means).any():
+        return math.nan
+    if metric == "accuracy":
         return float((means.argmax(1) == labels).mean())
-    if config.select == "auc":
-        found = macro_auc(means, labels)
-        if not math.isnan(found) or np.isnan(means).any():
-            return found
+    if metric == "auc":
+        return macro_auc(means, labels)
     hits = means[np.arange(len(labels)), labels]
     return float(np.log(np.maximum(hits, 1e-12)).mean())
 
@@ -154,7 +164,7 @@ def _epoch(
     rates: NDArray[np.float64],
 ) -> None:
     device = samples.x.device
-    flat = samples.x.view(-1, samples.x.shape[-1])
+    flat = samples.x.flatten(0, 1)
     picks = torch.from_numpy(order.rows * samples.views + order.views).to(device)
     rows = torch.from_numpy(order.rows).to(device)
     targets, weights = samples.targets[rows], samples.weights[rows]

@@ -97,12 +97,13 @@ def _heads(arguments: argparse.Namespace) -> int:
     import sys
 
     from heads.head import head_class, head_names
-    from heads.settings import described
+    from heads.settings import described, documented
 
     for name in [arguments.name] if arguments.name else head_names():
         kind = head_class(name)
         about = inspect.getdoc(sys.modules[kind.__module__]) or ""
         print(f"{name}: {about.splitlines()[0]}")
+        texts = documented(kind.Config)
         for setting, default, allowed in described(kind.Config):
-            print(f"    {setting}={default}  ({allowed})")
+            print(f"    {setting}={default}  ({allowed})  {texts.get(setting, '')}".rstrip())
     return 0

@@ -2,6 +2,8 @@
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads would only wait
+
 import pytest
 from hypothesis import HealthCheck, settings
 

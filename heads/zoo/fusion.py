@@ -6,7 +6,7 @@ The paper's rows: `vector=attn depth=false rank_loss=false`, `vector=cat …`, `
 (row k of the batch is given the depth of video k mod B).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,11 +18,10 @@ from torch import Tensor
 from features_store.table import Table
 from heads import arrays
 from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
-from heads.errors import BadBundle, BadSetting
+from heads.errors import BadBundle, BadSetting, BadTable
 from heads.fusion_net import (
     AlphaMode,
     BatchStatistics,
-    Folded,
     Layout,
     fold,
     initial,
@@ -72,7 +71,6 @@ class FusionModel(Model):
         self.layout = layout
         self.tensors = tensors
         self._statistics = BatchStatistics(tensors)
-        self._folded: Folded | None = None
 
     def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
         kept = ("bias", "fc_norm.weight") if self.config.official else NOT_DECAYED
@@ -154,26 +152,29 @@ class Fusion(Head):
             x=arrays.matrix(table, self.keys).to(device),
             targets=torch.from_numpy(table.labels.astype(np.int64)).to(device),
             weights=table_weights(table, rank_loss=rank_loss).to(device),
+            classes=len(self.classes),
         )
 
+    @torch.no_grad()
     def predict(self, table: Table) -> Probabilities:
         check_table(table, self.keys, "scored")
-        parts = [
-            self.logits(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
-            for start in range(0, len(table), CHUNK)
-        ]
+        score = self.scorer()
+        columns = self._trained().layout.columns
+        parts = []
+        for start in range(0, len(table), CHUNK):
+            x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
+            if x.shape[-1] != columns:
+                raise BadTable(f"Features have {x.shape[-1]} columns, the head has {columns}.")
+            parts.append(score(x))
         return arrays.softmax_numpy(torch.cat(parts))
 
-    @torch.no_grad()
-    def logits(self, x: Tensor) -> Tensor:
+    def scorer(self) -> Callable[[Tensor], Tensor]:
         """(…, columns) on the CPU → (…, C), by the folded head where that is exact."""
         model = self._trained()
-        if x.shape[-1] != model.layout.columns:
-            raise BadBundle(f"Features have {x.shape[-1]} columns, not {model.layout.columns}.")
         tensors = {name: tensor.detach().cpu() for name, tensor in model.tensors.items()}
         if model.layout.down_norm == "ln" and model.layout.width:
-            return logits(tensors, x, model.layout)
-        return fold(tensors, model.layout).logits(x)
+            return lambda x: logits(tensors, x, model.layout)
+        return fold(tensors, model.layout).logits
 
     def save(self, folder: Path) -> None:
         arrays.save_tensors(folder / "head.safetensors", self._trained().tensors)

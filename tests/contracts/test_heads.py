@@ -1,5 +1,6 @@
 """What every head must do, whatever is in it: one file in `heads/zoo/`, one run of this suite."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,11 @@ def test_a_damaged_bundle_is_refused(name: str, tmp_path: Path) -> None:
     files[0].unlink()
     with pytest.raises(BadBundle, match="lacks"):
         Bundle.load(tmp_path / "b")
+    document = json.loads((tmp_path / "b" / "bundle.json").read_text())
+    document.update(files={}, fingerprints={})
+    (tmp_path / "b" / "bundle.json").write_text(json.dumps(document))
+    with pytest.raises(BadBundle, match="names fingerprints of nothing"):
+        Bundle.load(tmp_path / "b")
     (tmp_path / "b" / "bundle.json").write_text("{")
     with pytest.raises(BadBundle, match="cannot be read"):
         Bundle.load(tmp_path / "b")
@@ -105,6 +111,15 @@ def test_what_it_cannot_learn_from_is_refused(name: str) -> None:
         head(name).fit(_with_nan(good), validation)
     with pytest.raises(BadTable, match=r"(is|are) not finite"):
         fitted(name).predict(_with_nan(good))
+
+
+def test_it_works_without_depth_and_with_fewer_classes_to_decide_by(name: str) -> None:
+    made, found = head(name, depth="false"), table()
+    validation = table(videos=40, seed=2)
+    report = made.fit(found, validation.take(validation.labels != 2))
+    assert "accuracy" in report.metric
+    assert 0 <= report.best <= 1
+    assert "depthpro/depth" not in made.keys
 
 
 def test_a_missing_rank_is_refused_where_ranks_count(name: str) -> None:

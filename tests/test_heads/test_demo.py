@@ -15,7 +15,7 @@ def test_the_demo_runs_goes_on_and_leaves_a_page(
 ) -> None:
     printed = telltale("demo", "--out", tmp_path)
     assert "internvideo2-tiny" in printed
-    assert printed.count("39 ok, 1 failed") == 2
+    assert printed.count("39 ok, 1 failed") == 3
     page = (tmp_path / "report.html").read_text()
     assert "random weights" in page
     assert page.count("data:image/jpeg") == 4

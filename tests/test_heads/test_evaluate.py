@@ -1,0 +1,204 @@
+"""Numbers about predictions: metrics, intervals, calibration, audit, ablation, cross-generator."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from features_store.table import Table
+from heads import ablate, bootstrap, calibrate, evaluate, figures, metrics
+from heads.cross import cross
+from heads.errors import BadTable
+from heads.head import make_head
+from heads.official import official_id
+from heads.splits import Data, by_id
+from tests.test_heads.tables import CLASSES, table
+
+
+def random_case(seed: int, videos: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(videos) % 4)
+    scores = random.dirichlet(np.ones(4), videos).round(2) + 1e-3
+    return (scores / scores.sum(1, keepdims=True)).astype(np.float32), labels
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25)
+def test_metrics_are_scikit_learns(seed: int) -> None:
+    probabilities, labels = random_case(seed)
+    found = metrics.measure(probabilities, labels, CLASSES)
+    onehot = np.eye(4)[labels]
+    expected = roc_auc_score(onehot, probabilities, average="macro")
+    assert found.auc == pytest.approx(expected, abs=1e-12)
+    assert found.f1 == pytest.approx(f1_score(labels, probabilities.argmax(1), average="macro"))
+    expected = average_precision_score(onehot, probabilities, average="macro")
+    assert found.average_precision == pytest.approx(expected, abs=1e-12)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    again = metrics.measure(probabilities[order], labels[order], CLASSES)
+    assert again.numbers() == pytest.approx(found.numbers())
+
+
+def test_a_source_of_one_class_has_an_accuracy_and_no_auc() -> None:
+    probabilities, _ = random_case(1)
+    found = metrics.measure(probabilities, np.full(60, 3), CLASSES)
+    assert math.isnan(found.auc)
+    assert "no video is appearance, spatial, motion" in found.undefined["auc"]
+    assert "all videos are real" in found.undefined["binary_auc"]
+    assert 0 <= found.accuracy <= 1
+
+
+def test_bootstrap_intervals_hold_the_value_and_repeat() -> None:
+    probabilities, labels = random_case(2)
+    for statistic in bootstrap.STATISTICS.values():
+        found = bootstrap.interval(statistic, probabilities, labels)
+        assert found.low <= found.value <= found.high
+        assert found == bootstrap.interval(statistic, probabilities, labels)
+    better = 0.5 * probabilities + 0.5 * np.eye(4, dtype=np.float32)[labels]
+    gain = bootstrap.paired(bootstrap.accuracy, probabilities, better, labels)
+    assert gain.interval.low > 0
+    assert gain.p < 0.01
+    same = bootstrap.paired(bootstrap.accuracy, probabilities, probabilities, labels)
+    assert (same.interval.value, same.p) == (0, 1)
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    true, _ = random_case(3, 2000)  # labels are drawn by these: they are calibrated
+    labels = (np.random.default_rng(0).uniform(size=(2000, 1)) > true.cumsum(1)).sum(1).clip(0, 3)
+    sharp = calibrate.tempered(true[:, None], 0.3)
+    found = calibrate.fit_temperature(sharp, labels)
+    assert 2 < found < 5
+    before = calibrate.reliability(sharp[:, 0], labels).error
+    after = calibrate.reliability(calibrate.tempered(sharp, found)[:, 0], labels).error
+    assert after < before
+    assert calibrate.fit_temperature(np.full((8, 1, 4), 0.25, np.float32), labels[:8]) == 1.0
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.3]))
+@settings(max_examples=20)
+def test_conformal_sets_cover_what_they_promise(seed: int, rate: float) -> None:
+    probabilities, labels = random_case(seed, 2000)
+    threshold = calibrate.conformal_threshold(probabilities[:1000], labels[:1000], rate)
+    covered, size = calibrate.coverage(probabilities[1000:], labels[1000:], threshold)
+    assert covered > 1 - rate - 0.05
+    assert 1 <= size <= 4
+    few = calibrate.conformal_threshold(probabilities[:5], labels[:5], 0.05)
+    assert few == 0.0  # too few videos to promise anything: every class stays in
+
+
+def test_verdicts() -> None:
+    thresholds = {"0.1": 0.3}
+    row = np.array([0.35, 0.4, 0.15, 0.1])
+    assert calibrate.verdict(row, CLASSES, thresholds, "0.1") == "appearance|spatial"
+    assert calibrate.verdict(row, CLASSES, {"0.1": 0.9}, "0.1") == "unsure"
+    assert calibrate.verdict(row, CLASSES, {"0.1": 0.0}, "0.1") == "unsure"
+
+
+def predictions(seed: int) -> evaluate.Predictions:
+    probabilities, labels = random_case(seed)
+    return evaluate.Predictions(
+        ids=[f"a/{i}.mp4" for i in range(60)],
+        labels=labels,
+        sources=["<b>odd</b>" if i % 3 else "plain" for i in range(60)],
+        classes=CLASSES,
+        means=probabilities,
+    )
+
+
+def test_an_evaluation_averages_over_sources() -> None:
+    found = predictions(4)
+    result = evaluate.evaluate(found, {"0.1": 0.05})
+    each = [result.sources[name].metrics.accuracy for name in ("<b>odd</b>", "plain")]
+    assert result.average["accuracy"] == pytest.approx(np.mean(each))
+    assert "<b>odd</b>" in evaluate.text_table(result)
+    json.dumps(result.to_json(), allow_nan=False)
+    difference = evaluate.compare(found, predictions(4))["accuracy"]
+    assert difference.interval.value == 0
+
+
+def test_official_ids_are_cut() -> None:
+    assert official_id("x/A person is clapping-0.mp4") == "A"
+    assert official_id("Vchitect-2.0_001.mp4") == "Vchitect-2"
+
+
+def test_cross_generator_tables_tell_who_travels() -> None:
+    found = table(160, seed=1, video_signal=3)
+    reals = found.labels == 3
+    names = ["camera" if real else str(s) for real, s in zip(reals, found.sources, strict=True)]
+    sources = np.array(names, np.dtypes.StringDType())
+    result = cross(replace(found, sources=sources), lambda: make_head("linear", {}, CLASSES))
+    assert (result.rows, result.columns) == (("kappa", "lambda"), ("kappa", "lambda"))
+    assert np.isnan(np.diag(result.accuracy)).all()
+    assert (result.accuracy[~np.eye(2, dtype=bool)] > 0.7).all()
+    left = cross(
+        replace(found, sources=sources),
+        lambda: make_head("linear", {}, CLASSES),
+        leave_one_out=True,
+    )
+    assert left.rows == ("all but kappa", "all but lambda")
+    assert (left.accuracy > 0.7).all()
+    with pytest.raises(BadTable, match="two sources or more"):
+        cross(found.take(found.sources == "kappa"), lambda: make_head("linear", {}, CLASSES))
+
+
+def data(seed: int = 1, **signal: float) -> tuple[Data, Table]:
+    whole = table(160, seed=seed, **signal)  # type: ignore[arg-type]
+    judging = by_id(whole.ids, 0.3)
+    made = Data(train=whole.take(~judging), validation=whole.take(judging))
+    return made, table(200, seed=seed + 50, **signal)  # type: ignore[arg-type]
+
+
+PLAN = ablate.Plan(
+    head="fusion", rows=ablate.TABLE_3, seeds=3, settings={"epochs": "15", "lr": "3e-3"}
+)
+
+
+def test_an_ablation_finds_what_carries_the_label_and_resumes(tmp_path: Path) -> None:
+    made, test = data(video_signal=0.2, depth_signal=1.5)
+    runs = ablate.ablate(PLAN, made, test, tmp_path)
+    for _ in range(5):
+        next(runs)
+    with (tmp_path / "runs.jsonl").open("a") as log:
+        log.write('{"key": "torn')
+    before = (tmp_path / "runs.jsonl").read_text().count('"row"')
+    list(ablate.ablate(PLAN, made, test, tmp_path))
+    assert before == 5
+    assert (tmp_path / "runs.jsonl").read_text().count('"row"') == 12
+    result = ablate.collected(PLAN, made, test, tmp_path)
+    gain, p = result.gain("+ depth", "auc")
+    assert gain > 0.1
+    assert 0 < p < 0.5
+    assert "+ depth" in result.text()
+    assert result.latex().startswith(r"\begin{tabular}")
+    assert len(result.csv().splitlines()) == 13
+    assert figures.ablation(result).startswith("<svg")
+    fresh = ablate.ablate(PLAN, *data(seed=2), tmp_path)
+    next(fresh)  # other videos: nothing of the old runs is used
+    assert (tmp_path / "runs.jsonl").read_text().count('"row"') == 13
+
+
+def test_grids() -> None:
+    rows = ablate.grid({"depth": ["true", "false"], "alpha": ["free", "sigmoid"]})
+    assert len(rows) == 4
+    assert rows["depth=true alpha=free"] == {"depth": "true", "alpha": "free"}
+
+
+def test_figures_are_svg_and_hostile_names_are_text() -> None:
+    probabilities, labels = random_case(5)
+    found = metrics.measure(probabilities, labels, CLASSES)
+    hostile = ("<script>alert(1)</script>", "b & c", "motion", "real")
+    pictures = [
+        figures.confusion(found.confusion, hostile),
+        figures.roc(probabilities, labels, hostile),
+        figures.reliability_curve(calibrate.reliability(probabilities, labels)),
+        figures.heat_map(np.array([[0.2, math.nan]]), ["a"], ["b", hostile[0]], "accuracy"),
+        figures.lines({"a": [1, 2], "b": [2, 1]}, "epoch", "auc"),
+    ]
+    for picture in pictures:
+        assert picture.startswith("<svg")
+        assert "<script" not in picture
