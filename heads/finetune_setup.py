@@ -144,7 +144,7 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
     head = request.head if start is None else _fusion_config(start)
     sources = [
         _source(request, branch, reach, head, mask, judge=judge)
-        for judge, mask in enumerate(request.choice.masks(request.store))
+        for judge, mask in zip((False, True), request.choice.masks(request.store), strict=True)
     ]
     try:
         learn, decide = sources
