@@ -3,8 +3,8 @@
 Forward, backward and AdamW of InternVideo2 and the fusion head, with the depth vectors from the
 cache, against the released way: the depth network in every step, 36 passes for each of a view's
 two frames. Same networks, seeded weights, clips in memory. And the last blocks and the pool from
-cached tokens. On a CPU one view a step, on one core, and the released way once, for it takes minutes; on a GPU
-the released batch of 2 x 2 views in bfloat16, with the memory it takes.
+cached tokens. On a CPU one view a step, on one core, and the released way once, for it takes
+minutes; on a GPU the released batch of 2 x 2 views in bfloat16, with the memory it takes.
 """
 
 import argparse
