@@ -41,11 +41,6 @@ class Setting:
     views: int
     runs: int
 
-    @property
-    def config(self) -> FinetuneConfig:
-        cuda = torch.device(self.device).type == "cuda"
-        return FinetuneConfig(precision="bfloat16" if cuda else "float32")
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,7 +95,7 @@ def depth_in_the_loop(setting: Setting) -> float:
 
 def step_seconds(setting: Setting, reach: str) -> tuple[float, measure.Row]:
     """Forward, backward, update; and the memory on a GPU."""
-    architecture = PRESETS[setting.preset]
+    architecture, config = PRESETS[setting.preset], FinetuneConfig()
     device = torch.device(setting.device)
     torch.manual_seed(0)
     backbone = InternVideo2(architecture)
@@ -108,9 +103,9 @@ def step_seconds(setting: Setting, reach: str) -> tuple[float, measure.Row]:
     layout = Layout(width=architecture.width, attn=architecture.pool_width, depth=1024, hidden=1024)
     head = initial(layout, 4, torch.Generator().manual_seed(0))
     deep = Reach.parse(reach, architecture.depth)
-    net = FinetuneNet(backbone, layout, head, deep, setting.config, Processes()).to(device)
+    net = FinetuneNet(backbone, layout, head, deep, config, Processes()).to(device)
     learning = [(name, tensor) for name, tensor in net.named_parameters() if tensor.requires_grad]
-    groups = list(parameter_groups(learning, setting.config, architecture.depth))
+    groups = list(parameter_groups(learning, config, architecture.depth))
     optimiser = torch.optim.AdamW(groups, lr=1e-5, fused=True)
     if reach == "end-to-end":
         side = architecture.image

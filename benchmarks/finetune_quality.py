@@ -11,7 +11,7 @@ import math
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,10 +28,12 @@ from heads.finetune_setup import Request, prepared
 from heads.head import make_head
 from heads.metrics import averaged
 from heads.metrics import measure as measured
+from heads.processes import Processes
 from heads.splits import TEST, Choice, in_split
 from heads.trainer import train_seeds
 
 OUTPUTS = "cls,avg,attn,tokens,tokens@2"
+BACKBONE = BranchRequest.parse("internvideo2=tiny?precision=float32")
 WAYS = ("frozen", "pool", "blocks=2", "end-to-end")
 T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 """Student's t for a two-sided 95% interval of the mean of so many numbers."""
@@ -87,7 +89,7 @@ def prepare(folder: Path, videos: int, protocol: str, device: str) -> None:
         pass
     texts = (f"internvideo2=tiny?outputs={OUTPUTS}&dtype=float32&precision=float32",
              "depthpro=tiny?precision=float32")  # fmt: skip
-    branches = [load_branch(BranchRequest.parse(text)) for text in texts]
+    branches = [load_branch(replace(BranchRequest.parse(text), device=device)) for text in texts]
     manifest = read_manifest(str(folder / "data"))
     settings = Settings(protocol=protocol)
     Extraction.begin(manifest, folder / "store.zarr", branches, settings).run(bar=False)
@@ -110,11 +112,11 @@ def run(trial: Trial) -> measure.Row:
         )
         raw = trial.way == "end-to-end"
         request = Request(
-            store=store, backbone=BranchRequest.parse("internvideo2=tiny?precision=float32"),
+            store=store, backbone=replace(BACKBONE, device=trial.device),
             reach=trial.way, config=config, choice=choice, seed=trial.seed,
             videos=read_manifest(str(trial.folder / "data")) if raw else None, workers=2,
         )  # fmt: skip
-        with prepared(request) as ready:
+        with prepared(request, Processes(device=trial.device)) as ready:
             ready.finetuner.fit()
             test = ready.source(in_split(store, TEST))
             try:

@@ -72,8 +72,9 @@ class Finetuner:
             ((name, p) for p, name in self._names.items()), config, len(net.backbone.blocks)
         )
         self._optimiser = torch.optim.AdamW(list(groups), lr=config.lr, fused=True)
-        kind = torch.device(run.processes.device).type
-        self._scaler = torch.amp.GradScaler(kind, enabled=config.precision == "float16")
+        device = run.processes.device
+        half = config.computes_in(device) == "float16"
+        self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
         self._parallel = self._in_parallel() if run.processes.count > 1 else None
         self._average = self._copy() if config.ema else None
         self._best: State = {}

@@ -29,8 +29,8 @@ class FinetuneConfig(TrainConfig):
     """Largest norm of the gradient; 0: any."""
     accumulate: int = 1
     """Parts that a batch is cut into, to save memory. Each part has batch statistics of its own."""
-    precision: Precision = "float32"
-    """Of the trained blocks' products; bfloat16 is right on a GPU."""
+    precision: Precision | None = None
+    """Of the blocks' products; none: float32 on a CPU, bfloat16 on CUDA."""
     drop_path: float = 0.0
     """Share of samples that skip the last block's shortcuts' other side; less in earlier ones."""
     checkpointing: bool = False
@@ -54,6 +54,11 @@ class FinetuneConfig(TrainConfig):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise BadSetting(f"{name}={value:g}: give {low:g} to {high:g}.")
+
+    def computes_in(self, device: str) -> Precision:
+        if self.precision is not None:
+            return self.precision
+        return "bfloat16" if device.startswith("cuda") else "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

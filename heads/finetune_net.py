@@ -38,7 +38,7 @@ class FinetuneNet(nn.Module):
         self.layout = layout
         self.reach = reach
         self.checkpointing = config.checkpointing
-        self.precision = config.precision
+        self.computes_in = config.computes_in
         self.head = nn.Module()
         for name, tensor in head.items():
             if "running" in name:
@@ -61,8 +61,9 @@ class FinetuneNet(nn.Module):
         `keep` (blocks, 2, b) are the factors of what blocks add, for drop path.
         """
         device = inputs.device.type
-        half = self.precision != "float32"
-        with torch.autocast(device, getattr(torch, self.precision), enabled=half):
+        precision = self.computes_in(device)
+        half = precision != "float32"
+        with torch.autocast(device, getattr(torch, precision), enabled=half):
             tokens_bnd = self.first_input(inputs) if inputs.dtype == torch.uint8 else inputs.float()
             for index in range(self.reach.first, len(self.backbone.blocks)):
                 factors = None if keep is None else keep[index]

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from extract.manifest import Manifest
 from extract.pipeline import Settings
 from features_store import Store
 from heads.bundle import Bundle
-from heads.errors import BadCheckpoint
+from heads.cli import main
+from heads.errors import BadCheckpoint, BadTable, WrongFeatures
 from heads.finetune import CHECKPOINT
 from heads.finetune_data import TokenSource
 from heads.finetune_setup import BACKBONE, HEAD
@@ -165,3 +166,62 @@ def test_end_to_end_learns_and_its_backbone_is_a_new_branch(
     table = loaded.table(Store.open(store))
     rows = [table.ids.tolist().index(video) for video in ids.tolist()]
     np.testing.assert_allclose(loaded.head.predict(table)[rows], probabilities, atol=2e-3)
+
+
+def test_the_command_does_it_and_goes_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(folder / "store.zarr"), "--protocol", finetunes.PROTOCOL]
+    command = [
+        "finetune", *store, "--validation", "0.3", "--branch", "internvideo2=tiny", "--out",
+        str(tmp_path / "out"), "--set", "epochs=1", "--set", "batch=4", "--official",
+    ]  # fmt: skip
+    assert main(command) == 0
+    assert "from step 0" in capsys.readouterr().out
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "from step 0" not in said
+    assert f"internvideo2=tiny:{tmp_path / 'out' / BACKBONE}" in said
+    assert Bundle.load(tmp_path / "out" / HEAD).about.provenance["finetuned"] == "pool"
+    for changes, says in (
+        (["--depth", "end-to-end"], "give the manifest with --videos"),
+        (["--depth", "blocks=4"], "no tokens@0 of this backbone under train-2"),
+        (["--branch", "internvideo2=tiny?gelu=erf"], "no tokens of this backbone"),
+        (["--branch", "depthpro=tiny"], "have: internvideo2"),
+        (["--start", str(folder), "--head-set", "alpha=fixed"], "leave --head-set out"),
+        (["--set", "layerdecay=1"], "Did you mean 'layer_decay'"),
+    ):
+        assert main([*command, *changes]) == 1
+        assert says in capsys.readouterr().err
+
+
+def test_a_start_of_other_features_is_refused(folder: Path, tmp_path: Path) -> None:
+    bundle = finetunes.train_head(folder, Store.open(folder / "store.zarr"))
+    for key in ("internvideo2/attn", "depthpro/depth"):
+        prints = {**bundle.about.fingerprints, key: "f" * 64}
+        Bundle(bundle.head, replace(bundle.about, fingerprints=prints)).save(tmp_path / "other")
+        with (
+            pytest.raises(WrongFeatures, match=key),
+            finetuning(folder, "pool", start=tmp_path / "other"),
+        ):
+            pass
+
+
+def test_a_video_that_went_away_is_named(folder: Path, manifest: Manifest) -> None:
+    with finetuning(folder, "pool") as ready:
+        video = str(ready.finetuner.run.train.table.ids[0])
+    moved = [
+        replace(one, path=f"{one.path}.gone") if one.id == video else one for one in manifest.videos
+    ]
+    lost = replace(manifest, videos=tuple(moved))
+    with (
+        finetuning(folder, "pool", videos=lost) as ready,
+        pytest.raises(BadTable, match=f"'{video}' was extracted and cannot be decoded now"),
+    ):
+        ready.finetuner.fit()
+    without = replace(manifest, videos=tuple(v for v in manifest.videos if v.id != video))
+    with (
+        pytest.raises(BadTable, match=f"no video '{video}'"),
+        finetuning(folder, "pool", videos=without),
+    ):
+        pass
