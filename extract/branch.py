@@ -170,4 +170,6 @@ def load_branch(request: BranchRequest) -> Branch:
         raise BadSetting(f"Branch {request.name!r} unknown; have: {', '.join(branch_names())}.")
     module = importlib.import_module(f"extract.branches.{request.name}")
     branch: Branch = module.load(request)
+    options = {**request.options, "precision": branch.precision}
+    branch.provenance = {**branch.provenance, "options": options}
     return branch

@@ -138,14 +138,23 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, out)
 
     def forward(self, q_bnd: Tensor, k_bnd: Tensor, v_bnd: Tensor) -> Tensor:
-        parts = []
-        for name, x_bnd in (("q", q_bnd), ("k", k_bnd), ("v", v_bnd)):
-            projected = functional.linear(
-                x_bnd, getattr(self, name).weight, getattr(self, f"{name}_bias")
-            )
-            parts.append(projected.reshape(*x_bnd.shape[:2], self.heads, -1))
+        parts = [self._projected(*part) for part in (("q", q_bnd), ("k", k_bnd), ("v", v_bnd))]
         mixed: Tensor = self.proj(attention(*parts).flatten(2))
         return mixed
+
+    def weights(self, q_bnd: Tensor, k_bnd: Tensor) -> Tensor:
+        """(b, queries, keys): how much is taken from each key, the mean of the heads."""
+        q_bhnd, k_bhnd = (
+            self._projected(*part).transpose(1, 2) for part in (("q", q_bnd), ("k", k_bnd))
+        )
+        scores = q_bhnd @ k_bhnd.mT / k_bhnd.shape[-1] ** 0.5
+        return scores.softmax(-1).mean(1)
+
+    def _projected(self, name: str, x_bnd: Tensor) -> Tensor:
+        projected = functional.linear(
+            x_bnd, getattr(self, name).weight, getattr(self, f"{name}_bias")
+        )
+        return projected.reshape(*x_bnd.shape[:2], self.heads, -1)
 
 
 class AttentionPool(nn.Module):
@@ -165,3 +174,8 @@ class AttentionPool(nn.Module):
             keys, values = self.norm1_k(tokens_bnd), self.norm1_v(tokens_bnd)
             pooled: Tensor = self.cross_attn(query, keys, values)
             return pooled[:, 0]
+
+    def weights(self, tokens_bnd: Tensor) -> Tensor:
+        """(b, n): how much the pool takes from each token."""
+        query = self.norm1_q(tokens_bnd.mean(1, keepdim=True))
+        return self.cross_attn.weights(query, self.norm1_k(tokens_bnd))[:, 0]

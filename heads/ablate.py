@@ -31,6 +31,7 @@ TABLE_3: Rows = {
     "+ rank loss": {"vector": "cat", "depth": "true", "rank_loss": "true"},
 }
 METRICS = ("accuracy", "auc", "f1")
+_NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class Ablation:
             return math.nan, math.nan
         here, before = (np.array(self.rows[n][metric].values) for n in (name, names[place - 1]))
         difference = here - before
-        if len(difference) < 2 or not difference.any():
+        if len(difference) < 2 or np.ptp(difference) < _NO_SPREAD:  # t has no value there
             return float(difference.mean()), math.nan
         return float(difference.mean()), float(stats.ttest_rel(here, before).pvalue)
 

@@ -18,13 +18,18 @@ from heads.errors import BadBundle, BadTable
 CLS, AVG, ATTN = "internvideo2/cls", "internvideo2/avg", "internvideo2/attn"
 TOKENS = "internvideo2/tokens"
 DEPTH = "depthpro/depth"
-CHUNK = 4096
-"""Rows that are scored at a time."""
+CHUNK = 256
+"""Rows that are scored at a time: few, so that they stay in the processor's cache."""
 
 
 def widths(table: Table, keys: Sequence[str]) -> dict[str, int]:
     """Key → size of its vectors."""
     return {key: int(table.arrays[key].shape[-1]) for key in keys}
+
+
+def columns(table: Table, keys: Sequence[str]) -> int:
+    """Of the matrix that `matrix` makes."""
+    return sum(widths(table, keys).values())
 
 
 def matrix(table: Table, keys: Sequence[str], rows: slice | None = None) -> Tensor:

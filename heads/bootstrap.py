@@ -1,9 +1,9 @@
-"""Intervals and paired tests by drawing videos again, with replacement, within each source.
+"""Intervals and paired tests by drawing videos again, with replacement.
 
 Seeded, so the same predictions give the same interval.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,5 +78,8 @@ def paired(
     return Difference(interval=Interval(value=value, low=float(low), high=float(high)), p=p)
 
 
-def draws(count: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, count, (DRAWS, count))
+def draws(count: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """One at a time: all of them for a million videos would be 8 GB."""
+    random = np.random.default_rng(seed)
+    for _ in range(DRAWS):
+        yield random.integers(0, count, count)

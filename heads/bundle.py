@@ -43,7 +43,7 @@ class About:
     fingerprints: Mapping[str, str]
     """Array → full fingerprint of the branch that makes it."""
     branches: Mapping[str, str]
-    """Branch → NAME=PRESET, as `telltale extract --branch` takes it."""
+    """Branch → NAME=PRESET?options, as `telltale extract --branch` takes it."""
     temperature: float = 1.0
     """Probabilities are sharpened or softened by it; see `calibrate`."""
     conformal: Mapping[str, float] = field(default_factory=dict)
@@ -156,13 +156,20 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
 
 
 def branch_requests(store: Store, table: Table) -> dict[str, str]:
-    """Branch → NAME=PRESET for the arrays of a table."""
+    """Branch → NAME=PRESET?options for the arrays of a table."""
     found = {}
     for key in table.fingerprints:
         name = key.partition("/")[0]
         spec = store.open_branch(table.protocol, name).spec
-        found[spec.name] = f"{spec.name}={spec.preset}"
+        options = spec.provenance.get("options", {})
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        found[spec.name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
     return found
+
+
+def is_tiny(about: About) -> bool:
+    """Its branches have random weights."""
+    return any(request.partition("?")[0].endswith("=tiny") for request in about.branches.values())
 
 
 def model_card(about: About) -> str:
@@ -175,7 +182,7 @@ def model_card(about: About) -> str:
         f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
         "",
     ]
-    if any(name.endswith("=tiny") for name in about.branches.values()):
+    if is_tiny(about):
         lines += ["**The branches have random weights: this head is for trying things out.**", ""]
     if about.metrics:
         lines += ["| figure | value |", "| --- | --- |"]

@@ -104,8 +104,8 @@ class Evaluation:
     def to_json(self) -> dict[str, object]:
         return {
             "sources": {name: _as_json(result) for name, result in self.sources.items()},
-            "average over sources": dict(self.average),
-            "calibration error": self.calibration_error,
+            "average over sources": {k: _number(v) for k, v in self.average.items()},
+            "calibration error": _number(self.calibration_error),
             "conformal": {
                 rate: dict(zip(("promised", "measured", "size"), values, strict=True))
                 for rate, values in self.conformal.items()
@@ -136,9 +136,9 @@ def evaluate(found: Predictions, thresholds: Mapping[str, float] | None = None) 
 
 
 def compare(first: Predictions, second: Predictions) -> dict[str, Difference]:
-    """Paired: the videos that both scored."""
-    places = {name: position for position, name in enumerate(second.ids)}
-    both = [(i, places[name]) for i, name in enumerate(first.ids) if name in places]
+    """Paired: the videos that both scored. Cut ids are the same in several sources."""
+    places = {key: position for position, key in enumerate(_keys(second))}
+    both = [(i, places[key]) for i, key in enumerate(_keys(first)) if key in places]
     if not both:
         raise BadTable("The two bundles scored no video in common.")
     a, b = map(np.array, zip(*both, strict=True))
@@ -146,6 +146,10 @@ def compare(first: Predictions, second: Predictions) -> dict[str, Difference]:
         name: paired(statistic, first.means[a], second.means[b], first.labels[a])
         for name, statistic in STATISTICS.items()
     }
+
+
+def _keys(found: Predictions) -> list[tuple[str, str]]:
+    return list(zip(found.sources, found.ids, strict=True))
 
 
 def text_table(evaluation: Evaluation, paper: Mapping[str, Sequence[float]] | None = None) -> str:
@@ -186,16 +190,21 @@ def _cell(numbers: Mapping[str, float]) -> str:
 
 
 def _as_json(result: SourceResult) -> dict[str, object]:
-    numbers = {k: None if math.isnan(v) else v for k, v in result.metrics.numbers().items()}
+    numbers = {name: _number(value) for name, value in result.metrics.numbers().items()}
     return {
         "videos": result.metrics.videos,
         **numbers,
-        "accuracy interval": [result.accuracy.low, result.accuracy.high],
-        "auc interval": [result.auc.low, result.auc.high],
+        "accuracy interval": [_number(result.accuracy.low), _number(result.accuracy.high)],
+        "auc interval": [_number(result.auc.low), _number(result.auc.high)],
         "class f1": dict(result.metrics.class_f1),
         "confusion": result.metrics.confusion.tolist(),
         "undefined": dict(result.metrics.undefined),
     }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN: a number that does not exist is null."""
+    return None if math.isnan(value) else value
 
 
 def unsure(found: Predictions, threshold: float) -> float:

@@ -107,7 +107,8 @@ class Prepared:
         found = measure(means, table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
         prints = {key: tuned.fingerprint for key in (CLS, AVG, ATTN) if key in head.keys}
-        branches = {"internvideo2": f"internvideo2={tuned.preset}"}
+        options = "&".join(f"{n}={value}" for n, value in tuned.provenance["options"].items())
+        branches = {"internvideo2": f"internvideo2={tuned.preset}?{options}"}
         if DEPTH in head.keys:
             prints[DEPTH] = table.fingerprints[DEPTH]
             branches |= {"depthpro": bundle.branch_requests(request.store, table)["depthpro"]}

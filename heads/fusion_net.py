@@ -82,8 +82,7 @@ def normalised(
     parameters: Parameters, x: Tensor, layout: Layout, statistics: "BatchStatistics | None"
 ) -> Tensor:
     """The video vector: (…, B, columns) → (…, B, F). With `statistics` by the batch's own."""
-    attn = x[..., 2 * layout.width : layout.video]
-    attn = torch.nn.functional.layer_norm(attn, (layout.attn,), eps=FC_NORM_EPS)
+    attn = plain_norm(x[..., 2 * layout.width : layout.video])
     attn = attn * parameters["fc_norm.weight"].unsqueeze(-2)
     attn = attn + parameters["fc_norm.bias"].unsqueeze(-2)
     if not layout.width:
@@ -111,7 +110,9 @@ class BatchStatistics:
     def of(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's own; the running ones move towards them."""
         count = pairs.shape[-3] * pairs.shape[-2]
-        variance, mean = torch.var_mean(pairs, dim=(-3, -2), correction=0)
+        flat = pairs.flatten(-3, -2)
+        mean = flat.mean(-2)
+        variance = (flat - mean.unsqueeze(-2)).square().mean(-2)
         unbiased = variance * (count / max(count - 1, 1))
         self._state["down_norm.running_mean"].lerp_(mean.detach(), BATCH_NORM_MOMENTUM)
         self._state["down_norm.running_var"].lerp_(unbiased.detach(), BATCH_NORM_MOMENTUM)
@@ -148,23 +149,25 @@ def logits_uncollapsed(parameters: Parameters, x: Tensor, layout: Layout) -> Ten
     return fused @ parameters["classes.weight"].mT + parameters["classes.bias"].unsqueeze(-2)
 
 
+def plain_norm(attn: Tensor) -> Tensor:
+    """Layer normalisation without its weight and bias."""
+    return torch.nn.functional.layer_norm(attn, attn.shape[-1:], eps=FC_NORM_EPS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """A trained head as one matrix, for scoring: all but the attention vector's own mean and
-    deviation is linear."""
+    """A trained head as one matrix, for scoring: all but the attention vector's plain norm is
+    linear."""
 
     parts: tuple[tuple[slice, Tensor], ...]
-    """Columns that enter as they are, and their (columns, C)."""
+    """Columns that enter as they are, and their (…, columns, C)."""
     attn: slice
     attn_weight: Tensor
     bias: Tensor
 
     def logits(self, x: Tensor) -> Tensor:
-        attn = x[..., self.attn]
-        variance, mean = torch.var_mean(attn, dim=-1, correction=0, keepdim=True)
-        inverse = (variance + FC_NORM_EPS).rsqrt()
-        own = attn @ self.attn_weight - mean * self.attn_weight.sum(0)
-        found = torch.addcmul(self.bias, own, inverse)
+        """(n, columns) → (…, n, C)"""
+        found = self.bias + plain_norm(x[..., self.attn]) @ self.attn_weight
         for columns, weight in self.parts:
             found += x[..., columns] @ weight
         return found
@@ -173,26 +176,26 @@ class Folded:
 def fold(parameters: Parameters, layout: Layout) -> Folded:
     """Norms, fc1, alpha and classes in one matrix. Not with down_norm=ln."""
     classes = parameters["classes.weight"].double()
-    weight = (classes @ parameters["fc1.weight"].double()).T
-    bias = classes @ parameters["fc1.bias"].double()
+    weight = (classes @ parameters["fc1.weight"].double()).mT
+    bias = parameters["fc1.bias"].double().unsqueeze(-2) @ classes.mT
     attn = slice(2 * layout.width, layout.video)
-    bias = bias + parameters["fc_norm.bias"].double() @ weight[attn]
-    attn_weight = parameters["fc_norm.weight"].double()[:, None] * weight[attn]
-    alpha = mixing(parameters, layout).double().reshape(()) if layout.depth else 1.0
+    bias = bias + parameters["fc_norm.bias"].double().unsqueeze(-2) @ weight[..., attn, :]
+    attn_weight = parameters["fc_norm.weight"].double().unsqueeze(-1) * weight[..., attn, :]
+    alpha = mixing(parameters, layout).double() if layout.depth else 1.0
     parts = []
     if layout.width:
-        first = weight[: 2 * layout.width]
+        first = weight[..., : 2 * layout.width, :]
         if layout.down_norm == "bn":
             variance = parameters["down_norm.running_var"].double()
-            scale = (variance + DOWN_NORM_EPS).rsqrt().repeat(2)
-            mean = parameters["down_norm.running_mean"].double().repeat(2)
-            first = first * scale[:, None]
-            bias = bias - mean @ first
+            scale = (variance + DOWN_NORM_EPS).rsqrt()
+            mean = parameters["down_norm.running_mean"].double()
+            first = first * torch.cat([scale, scale], -1).unsqueeze(-1)
+            bias = bias - torch.cat([mean, mean], -1).unsqueeze(-2) @ first
         parts.append((slice(0, 2 * layout.width), (alpha * first).float()))
     if layout.depth:
         depth = slice(layout.video, layout.columns)
-        parts.append((depth, ((1 - alpha) * classes.T).float()))
-    bias = alpha * bias + parameters["classes.bias"].double()
+        parts.append((depth, ((1 - alpha) * classes.mT).float()))
+    bias = alpha * bias + parameters["classes.bias"].double().unsqueeze(-2)
     return Folded(
         parts=tuple(parts), attn=attn, attn_weight=(alpha * attn_weight).float(),
         bias=bias.float(),

@@ -7,7 +7,7 @@ A head is one file in `heads/zoo/`; the file's name is its name. The file has a 
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,11 +36,17 @@ class FitReport:
     """Per epoch, where the head is trained in epochs."""
 
 
+OnEpoch = Callable[[int, float], bool]
+"""(epoch, validation metric) → stop here?"""
+
+
 class Head(ABC):
     """Something that is trained on a table and gives probabilities."""
 
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
+    SPACE: ClassVar[Mapping[str, Any]]
+    """What `telltale tune` searches: setting → `spaces.Range` or `spaces.OneOf`."""
     lazy: ClassVar[tuple[str, ...]] = ()
     """Arrays that are read batch by batch instead of held in memory."""
 
@@ -55,9 +61,19 @@ class Head(ABC):
 
     @abstractmethod
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
-        """Learn; the validation videos decide when to stop and what to keep."""
+        """Learn; the validation videos decide when to stop and what to keep.
+
+        `on_epoch` is told the validation metric after each epoch, where there are epochs, and
+        may end the training.
+        """
 
     @abstractmethod
     def predict(self, table: Table) -> Probabilities:
@@ -89,8 +105,11 @@ def make_head(name: str, settings: Settings, classes: Sequence[str]) -> Head:
     return kind(build(kind.Config, settings, f"Head {name}"), classes)
 
 
-def check_table(table: Table, keys: Sequence[str], what: str) -> None:
-    """Refuse what would become a wrong number without a word."""
+def check_table(table: Table, keys: Sequence[str], what: str, *, numbers: bool = True) -> None:
+    """Refuse what would become a wrong number without a word.
+
+    Without `numbers` only names are looked at: scoring checks what comes out, see `check_scores`.
+    """
     if not len(table):
         raise BadTable(f"There are no {what} videos; choose another split or source.")
     for key in keys:
@@ -99,9 +118,17 @@ def check_table(table: Table, keys: Sequence[str], what: str) -> None:
         if key not in table.arrays:
             raise BadTable(f"The {what} table lacks {key!r}; it has {', '.join(table.arrays)}.")
         array = table.arrays[key]
-        if not np.isfinite(array).all():
+        if numbers and not np.isfinite(array).all():
             bad = table.ids[~np.isfinite(array.reshape(len(array), -1)).all(1)][0]
             raise BadTable(f"{key} of {str(bad)!r} is not finite; extract that video again.")
+
+
+def check_scores(table: Table, keys: Sequence[str], scores: NDArray[np.floating]) -> None:
+    """A number that is not finite among the features makes all of its scores so; much cheaper to
+    look for there."""
+    if not np.isfinite(scores).all():
+        check_table(table, keys, "scored")
+        raise BadTable("The head's scores are not finite; train it again with a lower lr.")
 
 
 def check_labels(table: Table, what: str, *, several: bool = True) -> None:

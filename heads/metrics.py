@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 REAL = "real"
 
@@ -97,6 +98,18 @@ def macro_auc(probabilities: Floats, labels: Labels) -> float:
     return float(
         np.mean([area(probabilities[:, c], labels == c) for c in range(probabilities.shape[1])])
     )
+
+
+def macro_aucs(probabilities: Floats, labels: Labels) -> Floats:
+    """`macro_auc` of many sets of predictions, (K, n, C), about the same videos."""
+    ranks = rankdata(probabilities, axis=1)
+    onehot = labels[:, None] == np.arange(probabilities.shape[2])
+    hits = onehot.sum(0)
+    rest = len(labels) - hits
+    with np.errstate(invalid="ignore", divide="ignore"):
+        areas = ((ranks * onehot).sum(1) - hits * (hits + 1) / 2) / (hits * rest)
+    means: Floats = areas.mean(1)
+    return means
 
 
 def average_precision(scores: Floats, positive: NDArray[np.bool_]) -> float:

@@ -17,9 +17,9 @@ from features_store.table import Table
 from heads import arrays
 from heads.arrays import DEPTH
 from heads.errors import BadSetting, BadTable
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
-from heads.train import Batch, Model, Samples, train
+from heads.train import Batch, Model, Samples, train_model
 from heads.training import TrainConfig
 
 if TYPE_CHECKING:
@@ -86,17 +86,19 @@ class TokenHead(Head, Generic[M]):
         """Untrained, for a table's sizes."""
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         learn = self.samples(train, device, "training")
         judge = self.samples(validation, device, "validation")
         self.model = self.new_model(train, seed, device)
         self.model.tables = {0: train, id(judge): validation}
-        return self._train(learn, judge, seed)
-
-    def _train(self, learn: Samples, judge: Samples, seed: int) -> FitReport:
-        assert self.model is not None
-        report = train(self.model, self.config, learn, judge, seed=seed)
+        report = train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
         self.model.tables = {}
         return report
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from heads.errors import BadTable
-from heads.head import FitReport
+from heads.head import FitReport, OnEpoch
 from heads.losses import smoothed_losses
 from heads.metrics import averaged, macro_auc
 from heads.schedule import cosine_schedule
@@ -75,8 +75,14 @@ class Batch:
     views: NDArray[np.int64]
 
 
-def train(
-    model: Model, config: TrainConfig, samples: Samples, validation: Samples, *, seed: int
+def train_model(
+    model: Model,
+    config: TrainConfig,
+    samples: Samples,
+    validation: Samples,
+    *,
+    seed: int,
+    on_epoch: OnEpoch | None = None,
 ) -> FitReport:
     """Train, and leave the model as it was after its best epoch."""
     start = time.perf_counter()
@@ -85,15 +91,17 @@ def train(
     steps = config.epochs * per_epoch
     low = config.lr * config.min_lr
     rates = cosine_schedule(config.lr, low, steps, int(config.warmup * steps), low)
-    watch = Watch(config, model.state())
+    watch, kept = Watch(config.patience), Kept(model.state())
     metric = defined_metric(config.select, validation)
     for epoch in range(config.epochs):
         order = epoch_order(config, seed, epoch, samples.videos, samples.views)
         _epoch(model, config, samples, order, optimiser, rates[epoch * per_epoch :])
         value = judge(metric, model.view_probabilities(validation), validation)
-        if watch.stops_after(epoch, value):
+        if watch.improves(value):
+            kept.keep()
+        if watch.has_seen_enough or (on_epoch is not None and on_epoch(epoch, value)):
             break
-    watch.restore(model.state())
+    kept.restore()
     return FitReport(
         metric=f"validation {metric}", best=watch.best, best_epoch=watch.best_epoch,
         seconds=time.perf_counter() - start, history={metric: tuple(watch.history)},
@@ -101,36 +109,49 @@ def train(
 
 
 class Watch:
-    """Keeps the best epoch's state, and says when there is no more to hope for."""
+    """The validation metric's history: which epoch was best, and whether to go on."""
 
-    def __init__(self, config: TrainConfig, state: dict[str, Tensor]) -> None:
+    def __init__(self, patience: int) -> None:
         self.history: list[float] = []
         self.best = -math.inf
         self.best_epoch = -1
-        self._config = config
-        self._live = state
-        self._kept: dict[str, Tensor] = {}
+        self._patience = patience
 
-    def stops_after(self, epoch: int, metric: float) -> bool:
-        self.history.append(metric)
-        if metric > self.best:
-            self.best, self.best_epoch = metric, epoch
-            for name, tensor in self._live.items():
-                if name not in self._kept:
-                    self._kept[name] = tensor.detach().clone()
-                else:
-                    self._kept[name].copy_(tensor.detach())
+    def improves(self, metric: float) -> bool:
+        """Take note of an epoch; is it the best so far?"""
         if math.isnan(metric):
             raise BadTable(
                 "Training broke down: the validation metric is not a number. Try a lower lr."
             )
-        patience = self._config.patience
-        return 0 < patience <= epoch - self.best_epoch
+        self.history.append(metric)
+        if metric <= self.best:
+            return False
+        self.best, self.best_epoch = metric, len(self.history) - 1
+        return True
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    @property
+    def has_seen_enough(self) -> bool:
+        return 0 < self._patience < len(self.history) - self.best_epoch
+
+
+class Kept:
+    """A copy of a model's state at its best epoch."""
+
+    def __init__(self, live: dict[str, Tensor]) -> None:
+        self._live = live
+        self._copy: dict[str, Tensor] = {}
+
+    def keep(self) -> None:
+        for name, tensor in self._live.items():
+            if name in self._copy:
+                self._copy[name].copy_(tensor.detach())
+            else:
+                self._copy[name] = tensor.detach().clone()
+
+    def restore(self) -> None:
         with torch.no_grad():
-            for name, tensor in state.items():
-                tensor.copy_(self._kept[name])
+            for name, tensor in self._live.items():
+                tensor.copy_(self._copy[name])
 
 
 def defined_metric(wanted: Metric, validation: Samples) -> str:

@@ -60,6 +60,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from heads.bundle import is_tiny
     from heads.errors import BadSetting
     from heads.head import make_head
     from heads.settings import assignments
@@ -86,7 +87,7 @@ def _train(arguments: argparse.Namespace) -> int:
     bundle = best_bundle(store, trained, data).save(arguments.out)
     for name in ("accuracy", "auc", "f1", "binary_auc"):
         print(f"validation {name + ':':16} {bundle.about.metrics[f'validation {name}']:.4f}")
-    if any(preset.endswith("=tiny") for preset in bundle.about.branches.values()):
+    if is_tiny(bundle.about):
         print("the branches have random weights: these figures show that it runs, nothing else")
     print(f"bundle: {arguments.out}")
     return 0

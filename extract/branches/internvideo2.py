@@ -190,10 +190,13 @@ class InternVideo2Branch(Branch):
         self._mean, self._std = (x.view(3, 1, 1, 1).to(self.device) for x in (mean, std))
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
-        clips_bcthw = batch.permute(0, 4, 1, 2, 3).float() / 255
-        clips_bcthw = (clips_bcthw - self._mean) / self._std
-        found: dict[str, Tensor] = self.model(clips_bcthw, tuple(self.outputs))
+        found: dict[str, Tensor] = self.model(self.normalised(batch), tuple(self.outputs))
         return found
+
+    def normalised(self, batch: Tensor) -> Tensor:
+        """uint8 clips as the network takes them."""
+        clips_bcthw = batch.permute(0, 4, 1, 2, 3).float() / 255
+        return (clips_bcthw - self._mean) / self._std
 
     def example(self, count: int) -> Tensor:
         a = self.model.architecture

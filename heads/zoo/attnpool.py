@@ -7,6 +7,7 @@ as well. Tokens are read from the store batch by batch, so a data set need not f
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from heads import arrays
 from heads.arrays import DEPTH, TOKENS
 from heads.errors import BadBundle, BadSetting
 from heads.fusion_net import BatchStatistics, Layout, initial, logits
+from heads.spaces import OneOf, Range, Space
 from heads.token_head import TokenHead, TokenModel, token_rows
 from heads.train import parameters_to_train
 from heads.training import TrainConfig
@@ -84,6 +86,12 @@ class AttnPool(TokenHead[AttnPoolModel]):
 
     name = "attnpool"
     Config = AttnPoolConfig
+    SPACE: ClassVar[Space] = {
+        "lr": Range(low=1e-4, high=1e-2, log=True),
+        "weight_decay": Range(low=1e-3, high=0.5, log=True),
+        "smoothing": Range(low=0.0, high=0.3),
+        "rank_loss": OneOf(("true", "false")),
+    }
     lazy = (TOKENS,)
     config: AttnPoolConfig
 

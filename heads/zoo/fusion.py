@@ -8,8 +8,9 @@ The paper's rows: `vector=attn depth=false rank_loss=false`, `vector=cat …`, `
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,10 +27,20 @@ from heads.fusion_net import (
     fold,
     initial,
     logits,
+    plain_norm,
 )
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import (
+    FitReport,
+    Head,
+    OnEpoch,
+    Probabilities,
+    check_labels,
+    check_scores,
+    check_table,
+)
 from heads.losses import table_weights
-from heads.train import Batch, Model, Samples, parameters_to_train, train
+from heads.spaces import OneOf, Range, Space
+from heads.train import Batch, Model, Samples, parameters_to_train, train_model
 from heads.training import TrainConfig
 
 NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
@@ -104,6 +115,16 @@ class Fusion(Head):
 
     name = "fusion"
     Config = FusionConfig
+    SPACE: ClassVar[Space] = {
+        "lr": Range(low=1e-4, high=1e-2, log=True),
+        "weight_decay": Range(low=1e-3, high=0.5, log=True),
+        "smoothing": Range(low=0.0, high=0.3),
+        "dropout": Range(low=0.0, high=0.5),
+        "mixup": OneOf(("0.0", "0.2", "0.4")),
+        "rank_loss": OneOf(("true", "false")),
+        "alpha": OneOf(("free", "sigmoid")),
+        "batch": OneOf(("32", "64", "128")),
+    }
     config: FusionConfig
 
     def __init__(self, config: FusionConfig, classes: Sequence[str]) -> None:
@@ -116,16 +137,18 @@ class Fusion(Head):
         return (*video, DEPTH) if self.config.depth else video
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         self.model = self.new_model(train, seed, device)
-        return self._train(train, validation, seed, device)
-
-    def _train(self, table: Table, validation: Table, seed: int, device: str) -> FitReport:
-        assert self.model is not None
-        learn = self.samples(table, device)
+        learn = self.samples(train, device)
         judge = self.samples(validation, device, judge=True)
-        return train(self.model, self.config, learn, judge, seed=seed)
+        return train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
 
     def new_model(self, table: Table, seed: int, device: str = "cpu") -> FusionModel:
         """Untrained, for a table's sizes."""
@@ -157,24 +180,52 @@ class Fusion(Head):
 
     @torch.no_grad()
     def predict(self, table: Table) -> Probabilities:
-        check_table(table, self.keys, "scored")
-        score = self.scorer()
-        columns = self._trained().layout.columns
-        parts = []
-        for start in range(0, len(table), CHUNK):
-            x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
-            if x.shape[-1] != columns:
-                raise BadTable(f"Features have {x.shape[-1]} columns, the head has {columns}.")
-            parts.append(score(x))
-        return arrays.softmax_numpy(torch.cat(parts))
+        check_table(table, self.keys, "scored", numbers=False)
+        if arrays.columns(table, self.keys) != self._trained().layout.columns:
+            raise BadTable(
+                f"Features have {arrays.columns(table, self.keys)} columns, the head knows "
+                f"{self._trained().layout.columns}."
+            )
+        score = self._scorer(table)
+        parts = [score(slice(start, start + CHUNK)) for start in range(0, len(table), CHUNK)]
+        found = arrays.softmax_numpy(torch.cat(parts))
+        check_scores(table, self.keys, found)
+        return found
 
-    def scorer(self) -> Callable[[Tensor], Tensor]:
-        """(…, columns) on the CPU → (…, C), by the folded head where that is exact."""
+    def _scorer(self, table: Table) -> Callable[[slice], Tensor]:
+        """Rows → logits (rows, V, C), by the folded head where that is exact: array by array, so
+        that no matrix of all features is ever put together."""
+        model = self._trained()
+        if model.layout.down_norm == "ln" and model.layout.width:
+            tensors = {name: tensor.detach().cpu() for name, tensor in model.tensors.items()}
+            return lambda rows: logits(tensors, arrays.matrix(table, self.keys, rows), model.layout)
+        parts = self._parts(table)
+        return lambda rows: sum((part(rows) for part in parts.values()), torch.zeros(()))
+
+    @torch.no_grad()
+    def contributions(self, table: Table, rows: slice) -> dict[str, Tensor]:
+        """What each array adds to the logits, and `bias`; they add up exactly."""
+        return {key: part(rows) for key, part in self._parts(table).items()}
+
+    def _parts(self, table: Table) -> dict[str, Callable[[slice], Tensor]]:
         model = self._trained()
         tensors = {name: tensor.detach().cpu() for name, tensor in model.tensors.items()}
-        if model.layout.down_norm == "ln" and model.layout.width:
-            return lambda x: logits(tensors, x, model.layout)
-        return fold(tensors, model.layout).logits
+        folded = fold(tensors, model.layout)
+        weights = {}
+        for columns, weight in folded.parts:
+            if columns.start == model.layout.video:
+                frames = table.arrays[DEPTH].shape[2]
+                weights[DEPTH] = torch.cat([weight / frames] * frames)
+            else:
+                weights[CLS], weights[AVG] = weight.chunk(2)
+        weights[ATTN] = folded.attn_weight
+
+        def part(key: str, rows: slice) -> Tensor:
+            vectors = torch.from_numpy(table.arrays[key][rows]).float().flatten(2)
+            return (plain_norm(vectors) if key == ATTN else vectors) @ weights[key]
+
+        found: dict[str, Callable[[slice], Tensor]] = {key: partial(part, key) for key in self.keys}
+        return {**found, "bias": lambda _: folded.bias}
 
     def save(self, folder: Path) -> None:
         arrays.save_tensors(folder / "head.safetensors", self._trained().tensors)

@@ -5,7 +5,7 @@ Stops when the validation videos gain nothing more. Saved in LightGBM's own text
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightgbm
 import numpy as np
@@ -15,8 +15,9 @@ from features_store.table import Table
 from heads import arrays
 from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.errors import BadBundle, BadSetting
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
+from heads.spaces import OneOf, Range, Space
 from heads.standard import timed_report
 
 _FILE = "head.txt"
@@ -55,6 +56,13 @@ class Gbdt(Head):
 
     name = "gbdt"
     Config = GbdtConfig
+    SPACE: ClassVar[Space] = {
+        "lr": Range(low=0.01, high=0.3, log=True),
+        "leaves": Range(low=4, high=64, log=True, whole=True),
+        "min_leaf": Range(low=2, high=50, log=True, whole=True),
+        "columns": Range(low=0.02, high=0.5, log=True),
+        "rank_loss": OneOf(("true", "false")),
+    }
     config: GbdtConfig
     _booster: Any = None
 
@@ -63,7 +71,13 @@ class Gbdt(Head):
         return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         config = self.config
         with timed_report(self, validation) as report:

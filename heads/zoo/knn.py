@@ -5,6 +5,7 @@ A class's probability is the share of the neighbours' similarity that falls on i
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from features_store.table import Table
 from heads import arrays
 from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
 from heads.errors import BadSetting
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
+from heads.spaces import OneOf, Range, Space
 from heads.standard import Standard, timed_report
 
 
@@ -43,6 +45,11 @@ class Knn(Head):
 
     name = "knn"
     Config = KnnConfig
+    SPACE: ClassVar[Space] = {
+        "neighbours": Range(low=1, high=50, log=True, whole=True),
+        "temperature": Range(low=0.01, high=1.0, log=True),
+        "depth": OneOf(("true", "false")),
+    }
     config: KnnConfig
     _standard: Standard | None = None
     _known: Tensor
@@ -53,7 +60,13 @@ class Knn(Head):
         return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         with timed_report(self, validation) as report:
             check_table(train, self.keys, "training")

@@ -5,6 +5,7 @@ Every column is standardised by the training videos; there is one optimum, and L
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from features_store.table import Table
 from heads import arrays
 from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
 from heads.errors import BadSetting
-from heads.head import FitReport, Head, Probabilities, check_labels, check_table
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
+from heads.spaces import OneOf, Range, Space
 from heads.standard import Standard, timed_report
 
 
@@ -41,6 +43,11 @@ class Linear(Head):
 
     name = "linear"
     Config = LinearConfig
+    SPACE: ClassVar[Space] = {
+        "c": Range(low=1e-5, high=10.0, log=True),
+        "depth": OneOf(("true", "false")),
+        "rank_loss": OneOf(("true", "false")),
+    }
     config: LinearConfig
     _standard: Standard | None = None
     _weight: torch.Tensor
@@ -51,7 +58,13 @@ class Linear(Head):
         return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
     def fit(
-        self, train: Table, validation: Table, *, seed: int = 0, device: str = "cpu"
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
     ) -> FitReport:
         with timed_report(self, validation) as report:
             check_table(train, self.keys, "training")

@@ -9,7 +9,7 @@ Legend: b batch, t frames, h height, w width, n tokens, d channels, e the layers
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from heads import arrays
 from heads.alternate import Alternation
 from heads.arrays import DEPTH, TOKENS
 from heads.errors import BadBundle, BadSetting, BadTable
+from heads.spaces import OneOf, Range, Space
 from heads.token_head import TokenHead, TokenModel, token_rows
 from heads.training import TrainConfig
 
@@ -131,6 +132,12 @@ class SpaceTime(TokenHead[SpaceTimeModel]):
 
     name = "spacetime"
     Config = SpaceTimeConfig
+    SPACE: ClassVar[Space] = {
+        "lr": Range(low=1e-4, high=1e-2, log=True),
+        "weight_decay": Range(low=1e-3, high=0.5, log=True),
+        "smoothing": Range(low=0.0, high=0.3),
+        "rank_loss": OneOf(("true", "false")),
+    }
     lazy = (TOKENS, "internvideo2/tokens:4x4")
     config: SpaceTimeConfig
 

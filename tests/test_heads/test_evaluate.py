@@ -121,6 +121,34 @@ def test_an_evaluation_averages_over_sources() -> None:
     assert difference.interval.value == 0
 
 
+def test_what_does_not_exist_is_null_in_json() -> None:
+    found = replace(predictions(4), labels=np.full(60, 3))
+    document = evaluate.evaluate(found).to_json()
+    json.dumps(document, allow_nan=False)
+
+
+def test_videos_are_paired_by_source_and_id() -> None:
+    labels = np.array([0, 3])
+    perfect = evaluate.Predictions(
+        ids=["A", "A"],
+        labels=labels,
+        sources=["one", "other"],
+        classes=CLASSES,
+        means=np.eye(4, dtype=np.float32)[labels],
+    )
+    assert evaluate.compare(perfect, perfect)["accuracy"].interval.value == 0
+
+
+def test_equal_gains_on_every_seed_have_no_t_test() -> None:
+    rows = {
+        name: {metric: ablate.Cell(values=(value, value)) for metric in ablate.METRICS}
+        for name, value in (("before", 0.5), ("after", 0.75))
+    }
+    gain, p = ablate.Ablation(rows=rows).gain("after", "auc")
+    assert gain == 0.25
+    assert math.isnan(p)
+
+
 def test_official_ids_are_cut() -> None:
     assert official_id("x/A person is clapping-0.mp4") == "A"
     assert official_id("Vchitect-2.0_001.mp4") == "Vchitect-2"

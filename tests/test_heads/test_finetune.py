@@ -25,6 +25,7 @@ from heads.finetune import CHECKPOINT
 from heads.finetune_data import TokenSource
 from heads.finetune_setup import BACKBONE, HEAD
 from heads.losses import smoothed_losses
+from heads.score import find_branches
 from heads.train import Batch
 from heads.training import epoch_order
 from heads.zoo.fusion import Fusion
@@ -163,6 +164,8 @@ def test_end_to_end_learns_and_its_backbone_is_a_new_branch(
     branches = [tuned, load_branch(BranchRequest.parse("depthpro=tiny"))]
     Extraction.begin(manifest, store, branches, settings).run(workers=2, bar=False)
     loaded = Bundle.load(tmp_path / "out" / HEAD)
+    found = find_branches(loaded, [tmp_path / "out"], "cpu")
+    assert [branch.fingerprint for branch in found] == [one.fingerprint for one in branches]
     table = loaded.table(Store.open(store))
     rows = [table.ids.tolist().index(video) for video in ids.tolist()]
     np.testing.assert_allclose(loaded.head.predict(table)[rows], probabilities, atol=2e-3)

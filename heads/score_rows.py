@@ -1,0 +1,143 @@
+"""One row per input: probabilities turned into verdicts, as an Arrow table."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from heads.bundle import Bundle
+from heads.calibrate import conformal_sets
+from heads.evaluate import view_spread
+from heads.head import Probabilities
+from heads.metrics import REAL, averaged
+
+UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What was to be scored, in order."""
+
+    ids: Sequence[str]
+    paths: Sequence[str]
+    sources: Sequence[str]
+    labels: Sequence[str]
+    """Class names; empty where none is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """The most similar known video of each scored one."""
+
+    ids: Sequence[str]
+    sources: Sequence[str]
+    similarity: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What the bundle said about some of the inputs."""
+
+    positions: NDArray[np.int64]
+    """Of the inputs that have probabilities."""
+    probabilities: Probabilities
+    """(len(positions), V, C)"""
+    nearest: Nearest | None = None
+
+
+def schema(classes: Sequence[str]) -> pa.Schema:
+    """The columns of every output."""
+    text, number = pa.string(), pa.float32()
+    return pa.schema(
+        [
+            ("id", text), ("path", text), ("source", text), ("label", text), ("verdict", text),
+            ("confidence", number), ("set", text), ("forgery", number),
+            *((f"p_{name}", number) for name in classes),
+            ("spread", number), ("nearest_id", text), ("nearest_source", text),
+            ("nearest_similarity", number), ("error", text),
+        ]
+    )  # fmt: skip
+
+
+def rows(
+    inputs: Inputs, scored: Scored, errors: Mapping[int, str], bundle: Bundle, rate: str
+) -> pa.Table:
+    """Every input has exactly one row, also when it failed: position → reason in `errors`."""
+    count = len(inputs.ids)
+    means = averaged(scored.probabilities) if len(scored.positions) else np.zeros((0, 1))
+    classes = bundle.classes
+    found = _Spread(count, scored.positions)
+    columns = {
+        "id": pa.array(inputs.ids, pa.string()),
+        "path": pa.array(inputs.paths, pa.string()),
+        "source": pa.array(inputs.sources, pa.string()),
+        "label": pa.array(inputs.labels, pa.string()),
+        "error": pa.array(
+            [errors.get(i) for i in range(count)] if errors else [None] * count, pa.string()
+        ),
+    }
+    if len(scored.positions):
+        columns |= _verdicts(found, means, classes, bundle.about.conformal.get(rate, 0.0))
+        columns["spread"] = found.numbers(view_spread(scored.probabilities))
+    if scored.nearest is not None:
+        columns["nearest_id"] = found.texts(scored.nearest.ids)
+        columns["nearest_source"] = found.texts(scored.nearest.sources)
+        columns["nearest_similarity"] = found.numbers(scored.nearest.similarity)
+    wanted = schema(classes)
+    return pa.table(
+        [columns.get(f.name, pa.nulls(count, f.type)).cast(f.type) for f in wanted], schema=wanted
+    )
+
+
+def _verdicts(
+    found: "_Spread", means: NDArray[np.floating], classes: Sequence[str], threshold: float
+) -> dict[str, pa.Array]:
+    columns = {
+        "verdict": found.chosen(means.argmax(1), classes),
+        "confidence": found.numbers(means.max(1)),
+    }
+    for place, name in enumerate(classes):
+        columns[f"p_{name}"] = found.numbers(means[:, place])
+    if REAL in classes:
+        columns["forgery"] = found.numbers(1 - means[:, list(classes).index(REAL)])
+    if len(classes) <= 8:
+        sets = conformal_sets(means, threshold)
+        codes = sets @ (1 << np.arange(len(classes)))
+        columns["set"] = found.chosen(codes, _set_names(classes))
+    return columns
+
+
+def _set_names(classes: Sequence[str]) -> list[str]:
+    """Bit mask → the set's name; empty and full sets say nothing."""
+    names = []
+    for mask in itertools.product((False, True), repeat=len(classes)):
+        inside = [name for name, bit in zip(classes, reversed(mask), strict=True) if bit]
+        names.append("|".join(inside) if 0 < len(inside) < len(classes) else UNSURE)
+    return names
+
+
+class _Spread:
+    """Puts values of the scored inputs where they belong among all, the rest null."""
+
+    def __init__(self, count: int, positions: NDArray[np.int64]) -> None:
+        self._whole = len(positions) == count and bool((positions == np.arange(count)).all())
+        self._take = np.full(count, -1, np.int64)
+        self._take[positions] = np.arange(len(positions))
+        self._absent = self._take < 0
+
+    def numbers(self, values: NDArray[np.floating]) -> pa.Array:
+        values = values.astype(np.float32)
+        if self._whole:
+            return pa.array(values)
+        return pa.array(np.append(values, np.float32(0))[self._take], mask=self._absent)
+
+    def chosen(self, indices: NDArray[np.integer], names: Sequence[str]) -> pa.Array:
+        spread = np.append(indices, 0)[self._take].astype(np.int32)
+        codes = pa.array(spread, mask=self._absent)
+        return pa.DictionaryArray.from_arrays(codes, pa.array(list(names))).cast(pa.string())
+
+    def texts(self, values: Sequence[str]) -> pa.Array:
+        return pa.array([None if i < 0 else values[i] for i in self._take.tolist()], pa.string())

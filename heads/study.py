@@ -1,0 +1,121 @@
+"""An Optuna study that several processes share, and that a killed one does not stop.
+
+Trials are asked one by one and told as they finish. While a trial runs, a thread says so; a trial
+whose process was killed falls silent, is marked failed and put back into the queue by whoever
+looks next. The limit counts finished trials, so the study ends with as many as were asked for.
+"""
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
+
+from heads.errors import BadSetting
+
+HEARTBEAT = int(os.environ.get("TELLTALE_HEARTBEAT", "5"))
+"""Seconds; three silent ones and a trial counts as lost."""
+STUDY = "telltale"
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def open_study(storage: str | None, folder: Path, directions: Sequence[str]) -> optuna.Study:
+    """Make or reopen the study of a run. Default storage: a SQLite file in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = storage or f"sqlite:///{folder / 'study.db'}"
+    if "://" not in url:
+        raise BadSetting(
+            f"Storage {url!r}: give a database URL such as sqlite:///study.db or postgresql://…. "
+            f"Optuna's journal file loses records after a torn line and is not used here."
+        )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _quiet():
+        backend = _backend(url)
+    single = len(directions) == 1
+    return optuna.create_study(
+        storage=backend,
+        study_name=STUDY,
+        load_if_exists=True,
+        directions=[optuna.study.StudyDirection[name.upper()] for name in directions],
+        sampler=optuna.samplers.TPESampler(),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=10, n_warmup_steps=5)
+        if single
+        else optuna.pruners.NopPruner(),
+    )
+
+
+def _backend(url: str) -> RDBStorage:
+    backend = RDBStorage(
+        url,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=3 * HEARTBEAT,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+        engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None,
+    )
+    if url.startswith("sqlite"):
+        # A write-ahead log survives kills, and asks the disk for a flush far less often.
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+            with backend.engine.connect() as connection:
+                connection.exec_driver_sql(f"PRAGMA {pragma}")
+
+        @event.listens_for(backend.engine, "connect")
+        def _each(connection: Any, _: object) -> None:  # noqa: ANN401
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    return backend
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Heartbeats are experimental in Optuna, and meant for its own loop; we know."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Heartbeat of storage")
+        yield
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials with a result, pruned ones included."""
+    return study.get_trials(deepcopy=False, states=_DONE)
+
+
+def ask(study: optuna.Study, limit: int) -> optuna.Trial | None:
+    """The next trial, or None when enough are finished or under way."""
+    with _quiet():
+        optuna.storages.fail_stale_trials(study)
+    under_way = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if len(finished(study)) + len(under_way) >= limit:
+        return None
+    with _quiet():
+        return study.ask()
+
+
+@contextmanager
+def alive(study: optuna.Study, trials: Sequence[optuna.Trial]) -> Iterator[None]:
+    """Say every few seconds that these trials are being worked on."""
+    ended = threading.Event()
+    storage: Any = study._storage
+    backend = getattr(storage, "_backend", storage)
+
+    def beat() -> None:
+        while True:
+            for trial in trials:
+                backend.record_heartbeat(trial._trial_id)
+            if ended.wait(HEARTBEAT):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,36 @@
+"""A small store of made-up features with splits, as extraction would leave it."""
+
+from pathlib import Path
+
+from features_store import ArraySpec, BranchSpec, Store
+from tests.test_heads.tables import CLASSES, KEYS, table
+
+
+def write_store(place: Path, videos: int = 120, **signal: float) -> Store:
+    """Half train, a quarter val, a quarter test."""
+    found = table(videos, seed=5, **signal)  # type: ignore[arg-type]
+    splits = [("train", "train", "val", "test")[i // 4 % 4] for i in range(videos)]
+    store = Store.create(place, scheme="hfv4", classes=CLASSES)
+    store.add_videos(
+        {
+            "id": [str(name) for name in found.ids],
+            "label": found.labels,
+            "rank": found.ranks,
+            "source": [str(name) for name in found.sources],
+            "split": splits,
+        }
+    )
+    for branch in ("internvideo2", "depthpro"):
+        keys = [key for key in KEYS if key.startswith(branch)]
+        specs = {
+            key.partition("/")[2]: ArraySpec(shape=found.arrays[key].shape[1:]) for key in keys
+        }
+        spec = BranchSpec(name=branch, preset="tiny", fingerprint="a" * 64, arrays=specs)
+        made = store.branch("val", spec, shard_rows=32)
+        for shard in range(made.shards):
+            rows = made.rows(shard)
+            made.write_shard(
+                shard,
+                {key.partition("/")[2]: found.arrays[key][rows.start : rows.stop] for key in keys},
+            )
+    return store

@@ -1,0 +1,123 @@
+"""A member of a population ends where it would have ended alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heads.errors import BadSetting, BadTable
+from heads.metrics import macro_auc, macro_aucs
+from heads.population import Member, Population, population_size
+from heads.zoo.fusion import Fusion, FusionConfig
+from tests.test_heads.tables import CLASSES, table
+
+TRAIN, VALIDATION = table(70, seed=1), table(40, seed=2)
+
+CONFIGS = st.fixed_dictionaries(
+    {
+        "epochs": st.integers(1, 20),
+        "lr": st.floats(1e-4, 1e-2),
+        "min_lr": st.floats(0, 1),
+        "warmup": st.floats(0, 0.5),
+        "weight_decay": st.floats(0, 0.5),
+        "smoothing": st.floats(0, 0.4),
+        "rank_loss": st.booleans(),
+        "mixup": st.sampled_from([0.0, 0.0, 0.4]),
+        "dropout": st.sampled_from([0.0, 0.0, 0.3]),
+        "alpha_start": st.floats(0.1, 0.9),
+        "patience": st.sampled_from([0, 0, 3]),
+        "select": st.sampled_from(["loss", "loss", "auc"]),
+    }
+)
+SHARED = st.fixed_dictionaries(
+    {
+        "depth": st.booleans(),
+        "vector": st.sampled_from(["cat", "attn"]),
+        "alpha": st.sampled_from(["free", "sigmoid", "fixed"]),
+        "down_norm": st.sampled_from(["bn", "ln", "none"]),
+        "views": st.sampled_from(["random", "all"]),
+        "batch": st.sampled_from([16, 32]),
+        "hidden": st.just(12),
+    }
+)
+
+
+@given(SHARED, st.lists(CONFIGS, min_size=1, max_size=5), st.integers(1, 3))
+@settings(max_examples=6)
+def test_members_end_as_they_would_alone(
+    shared: dict[str, object], own: list[dict[str, object]], size: int
+) -> None:
+    configs = [FusionConfig(**{**shared, **each}) for each in own]  # type: ignore[arg-type]
+    members = [Member(number=n, config=c, seed=n + 3) for n, c in enumerate(configs)]
+    population = Population(TRAIN, VALIDATION, CLASSES, size, "cpu")
+    finished = {one.member.number: one for one in population.run(members)}
+    assert set(finished) == set(range(len(members)))
+    for member in members:
+        alone = Fusion(member.config, CLASSES)
+        report = alone.fit(TRAIN, VALIDATION, seed=member.seed)
+        found = finished[member.number]
+        assert found.report.metric == report.metric
+        (ours,), (theirs,) = found.report.history.values(), report.history.values()
+        tolerance = 1e-4 if "log" in report.metric else 0.02  # an AUC moves by pairs of videos
+        assert ours[:1] == pytest.approx(theirs[:1], rel=tolerance)
+        if member.config.patience == 0 or "log" not in report.metric:
+            count = min(len(ours), len(theirs))
+            assert ours[:count] == pytest.approx(theirs[:count], rel=tolerance)
+        if "log" in report.metric and found.report.best_epoch == report.best_epoch:
+            difference = found.head.predict(VALIDATION) - alone.predict(VALIDATION)
+            assert np.abs(difference).max() < 1e-3
+
+
+def test_members_that_are_told_to_stop_make_room() -> None:
+    members = [Member(number=n, config=FusionConfig(epochs=10), seed=n) for n in range(6)]
+    at_work: list[set[int]] = [set()]
+
+    def stop(member: Member, epoch: int, value: float) -> bool:
+        at_work[-1].add(member.number)
+        assert 0 <= value <= 1
+        return member.number % 2 == 0 and epoch == 1
+
+    population = Population(TRAIN, VALIDATION, CLASSES, 2, "cpu")
+    lengths = {}
+    for one in population.run(members, stop):
+        (history,) = one.report.history.values()
+        lengths[one.member.number] = len(history)
+    assert lengths == {0: 2, 1: 10, 2: 2, 3: 10, 4: 2, 5: 10}
+
+
+def test_what_cannot_be_stacked_is_refused() -> None:
+    other = [
+        Member(number=0, config=FusionConfig(epochs=1), seed=0),
+        Member(number=1, config=FusionConfig(epochs=1, depth=False), seed=0),
+    ]
+    with pytest.raises(BadSetting, match="agree in their switches"):
+        list(Population(TRAIN, VALIDATION, CLASSES, 2, "cpu").run(other))
+    with pytest.raises(BadSetting, match="1 or more"):
+        Population(TRAIN, VALIDATION, CLASSES, 0, "cpu")
+    from dataclasses import replace
+
+    without = replace(TRAIN, ranks=TRAIN.ranks * np.nan)
+    with pytest.raises(BadTable, match="no rank"):
+        list(Population(without, VALIDATION, CLASSES, 1, "cpu").run(other[:1]))
+
+
+def test_cpus_train_one_at_a_time() -> None:
+    assert population_size("cpu", 3840, 1024, 64) == 1
+
+
+@pytest.mark.gpu
+def test_a_gpu_holds_many() -> None:
+    assert population_size("cuda", 3840, 1024, 64) > 16
+    members = [Member(number=n, config=FusionConfig(epochs=3), seed=n) for n in range(20)]
+    found = list(Population(TRAIN, VALIDATION, CLASSES, 16, "cuda").run(members))
+    assert len(found) == 20
+
+
+def test_many_aucs_at_once_are_each_one() -> None:
+    random = np.random.default_rng(0)
+    scores = random.uniform(size=(5, 40, 4)).round(1).astype(np.float32)
+    labels = random.integers(0, 4, 40)
+    expected = [macro_auc(each, labels) for each in scores]
+    np.testing.assert_allclose(macro_aucs(scores, labels), expected, rtol=1e-12)
+    assert torch.get_num_threads() >= 1

@@ -1,0 +1,161 @@
+"""Searching settings: spaces, studies that processes share, and a process that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from features_store import Store
+from heads import study as studies
+from heads.bundle import Bundle
+from heads.errors import BadSetting
+from heads.head import head_class, head_names, make_head
+from heads.spaces import OneOf, Range, parse, space_of
+from heads.splits import Choice, Data
+from heads.tune import Search, best_settings, k_folds, leave_one_out, run_trials
+from tests.test_heads.stores import write_store
+from tests.test_heads.tables import CLASSES, table
+
+
+def test_spaces_are_parsed() -> None:
+    assert parse("1e-5..1e-1:log") == Range(low=1e-5, high=0.1, log=True)
+    assert parse("4..64") == Range(low=4, high=64, whole=True)
+    assert parse("true|false") == OneOf(("true", "false"))
+    space = space_of("fusion", {"lr": "1..2"})
+    assert space["lr"] == Range(low=1, high=2)
+    for wrong, said in (("2..1", "LOW < HIGH"), ("0..1:log", "above 0"), ("a..b", "not a number"),
+                        ("1..2:exp", "only 'log'")):  # fmt: skip
+        with pytest.raises(BadSetting, match=said):
+            parse(wrong)
+    with pytest.raises(BadSetting, match="no setting 'learning'"):
+        space_of("fusion", {"learning": "1..2"})
+
+
+@pytest.mark.parametrize("name", head_names())
+def test_every_head_has_a_space_of_settings_that_it_takes(name: str) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(5):
+        trial = study.ask()
+        settings = {n: s.choose(trial, n) for n, s in head_class(name).SPACE.items()}
+        make_head(name, settings, CLASSES)
+
+
+def data() -> Data:
+    return Data(train=table(80, seed=1), validation=table(40, seed=2))
+
+
+def search(**changes: object) -> Search:
+    spaces = {"linear": {"c": Range(low=1e-4, high=1.0, log=True)}}
+    whole = {"spaces": spaces, "fixed": {}, "metrics": ["auc"], "folds": [data()]}
+    return Search(**{**whole, "classes": CLASSES, **changes})  # type: ignore[arg-type]
+
+
+def test_a_search_finds_what_matters_and_resumes(tmp_path: Path) -> None:
+    spaces = {
+        "fusion": {"depth": OneOf(("true", "false")), "lr": Range(low=1e-5, high=1e-2, log=True)}
+    }
+    fixed = {"epochs": "8"}
+    found = Data(
+        train=table(120, seed=1, video_signal=0.1, depth_signal=1.5),
+        validation=table(80, seed=2, video_signal=0.1, depth_signal=1.5),
+    )
+    plan = search(spaces=spaces, fixed=fixed, folds=[found])
+    for limit in (6, 14):
+        study = studies.open_study(None, tmp_path, ["maximize"])
+        list(run_trials(study, plan, limit))
+        assert len(studies.finished(study)) == limit
+    head, settings = best_settings(study, plan)
+    assert (head, settings["depth"], settings["epochs"]) == ("fusion", "true", "8")
+
+
+def test_populations_and_lone_trials_reach_the_same_kind_of_end(tmp_path: Path) -> None:
+    spaces = {
+        "fusion": {"lr": Range(low=1e-3, high=1e-2, log=True), "alpha": OneOf(("free", "sigmoid"))},
+        "linear": {"c": Range(low=1e-3, high=1.0, log=True)},
+    }
+    plan = search(spaces=spaces, fixed={}, population=4)
+    study = studies.open_study(None, tmp_path, ["maximize"])
+    list(run_trials(study, plan, 12))
+    done = studies.finished(study)
+    assert len(done) == 12
+    assert {trial.params["head"] for trial in done} == {"fusion", "linear"}
+
+
+def test_folds_judge_every_video_once() -> None:
+    folds = k_folds(data(), 3)
+    judged = np.concatenate([fold.validation.ids for fold in folds])
+    assert sorted(map(str, judged)) == sorted(
+        {str(i) for d in [data()] for t in (d.train, d.validation) for i in t.ids}
+    )
+    assert all(not set(fold.train.ids) & set(fold.validation.ids) for fold in folds)
+    generators = leave_one_out(data())
+    assert [set(map(str, fold.validation.sources)) for fold in generators] == [
+        {"kappa"},
+        {"lambda"},
+    ]
+
+
+def test_several_objectives_make_a_front(tmp_path: Path) -> None:
+    plan = search(metrics=["auc", "calibration_error"])
+    study = studies.open_study(None, tmp_path, ["maximize", "minimize"])
+    list(run_trials(study, plan, 8))
+    assert len(study.best_trials) >= 1
+    with pytest.raises(BadSetting, match="journal file loses records"):
+        studies.open_study("journal.log", tmp_path, ["maximize"])
+
+
+def command(store: Path, out: Path, trials: int) -> list[str]:
+    return [
+        sys.executable, "-m", "heads", "tune", "--store", str(store), "--trials", str(trials),
+        "--set", "epochs=6", "--space", "lr=1e-4..1e-2:log", "--out", str(out), "--seeds", "2",
+    ]  # fmt: skip
+
+
+def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
+    """Nothing is lost, nothing hangs, and every parameter set is finished once."""
+    write_store(tmp_path / "s")
+    environment = {**os.environ, "TELLTALE_HEARTBEAT": "1"}
+    run = [*command(tmp_path / "s", tmp_path / "out", 24)]
+    first, second = (
+        subprocess.Popen(
+            run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(2)
+    )
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if (tmp_path / "out" / "study.db").exists():
+            try:
+                study = studies.open_study(None, tmp_path / "out", ["maximize"])
+            except Exception:
+                continue
+            if len(studies.finished(study)) >= 4:
+                break
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    out, error = second.communicate(timeout=120)
+    assert second.returncode == 0, error
+    study = studies.open_study(None, tmp_path / "out", ["maximize"])
+    done = studies.finished(study)
+    assert len(done) >= 24
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+    settings = [json.dumps(trial.params, sort_keys=True) for trial in done]
+    assert len(set(settings)) == len(settings)
+    report = json.loads((tmp_path / "out" / "tune.json").read_text())
+    assert len(report["test, refitted, by seed"]) == 2
+    assert "winner's curse" in out
+    bundle = Bundle.load(tmp_path / "out" / "best")
+    store = Store.open(tmp_path / "s")
+    found = Choice(protocol="val").load(store, bundle.head)
+    assert bundle.predict(found.validation).shape[-1] == 4
+    for name in ("history", "parallel"):
+        assert (tmp_path / "out" / f"{name}.svg").read_text().startswith("<svg")
