@@ -54,7 +54,9 @@ def processes(device: str) -> Iterator[Processes]:
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Processes(count=count, rank=distributed.get_rank(), device=device)
+        found = Processes(count=count, rank=distributed.get_rank(), device=device)
+        yield found
+        found.wait()  # one that leaves early takes the others' connections along
     finally:
         distributed.destroy_process_group()
 
