@@ -21,7 +21,6 @@ def add_commands(commands: "Commands") -> None:
     _add_synth(commands)
     _add_manifest(commands)
     _add_probe(commands)
-    _add_import(commands)
 
 
 def _add_synth(commands: "Commands") -> None:
@@ -215,23 +214,3 @@ def limits(arguments: argparse.Namespace) -> "Limits":
     names = ("time_limit", "memory_limit", "max_pixels", "max_seconds", "max_bytes")
     given = {name: getattr(arguments, name) for name in names}
     return replace(Limits(), **{name: value for name, value in given.items() if value is not None})
-
-
-def _add_import(commands: "Commands") -> None:
-    command = commands.add_parser(
-        "import-checkpoint",
-        help="take a released HumanSAM checkpoint apart",
-        description="Splits a checkpoint into branch weights and head weights (safetensors).",
-    )
-    command.add_argument("checkpoint", type=Path, help="a .pth that HumanSAM's training saved")
-    command.add_argument("--out", required=True, type=Path, help="a new folder")
-    command.set_defaults(run=_import_checkpoint)
-
-
-def _import_checkpoint(arguments: argparse.Namespace) -> int:
-    from extract.humansam import import_checkpoint, save_imported
-
-    imported = import_checkpoint(arguments.checkpoint)
-    for path in save_imported(imported, arguments.out, arguments.checkpoint.name):
-        print(path)
-    return 0

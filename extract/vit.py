@@ -148,7 +148,8 @@ class CrossAttention(nn.Module):
             self._projected(*part).transpose(1, 2) for part in (("q", q_bnd), ("k", k_bnd))
         )
         scores = q_bhnd @ k_bhnd.mT / k_bhnd.shape[-1] ** 0.5
-        return scores.softmax(-1).mean(1)
+        weights: Tensor = scores.softmax(-1).mean(1)
+        return weights
 
     def _projected(self, name: str, x_bnd: Tensor) -> Tensor:
         projected = functional.linear(

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import extract.cli
 import extract.extract_cli
+import extract.label_cli
 import features_store.cli
 from features_store.errors import TelltaleError
-from heads import evaluate_cli, finetune_cli, score_cli, train_cli, tune_cli
+from heads import evaluate_cli, finetune_cli, import_cli, score_cli, train_cli, tune_cli
 
 PACKAGES = ("extract", "features_store", "heads")
 INTERRUPTED = 130
@@ -70,11 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     extract.cli.add_commands(commands)
     extract.extract_cli.add_commands(commands)
     features_store.cli.add_commands(commands)
+    extract.label_cli.add_commands(commands)
     train_cli.add_commands(commands)
     evaluate_cli.add_commands(commands)
     finetune_cli.add_commands(commands)
     tune_cli.add_commands(commands)
     score_cli.add_commands(commands)
+    import_cli.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")

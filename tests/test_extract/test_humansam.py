@@ -108,6 +108,7 @@ def test_the_command(tmp_path: Path, classes: int, scheme: str) -> None:
         assert f"{name}.safetensors" in printed
     described = json.loads((tmp_path / "out/import.json").read_text())
     assert described["scheme"] == scheme
+    assert (tmp_path / "out" / "bundle" / "bundle.json").exists()
     assert "not empty" in telltale("import-checkpoint", path, "--out", tmp_path / "out", expect=1)
 
 

@@ -1,0 +1,221 @@
+"""Scoring: from videos and stores alike, one row each, whatever happens on the way."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features_store import Store
+from heads.bundle import Bundle
+from heads.errors import BadSetting, WrongFeatures
+from heads.head import make_head
+from heads.neighbours import Neighbours
+from heads.score import Scorer, find_branches, score_store
+from heads.score_output import Output, read_scores
+from heads.splits import Choice
+from heads.trainer import best_bundle, train_seeds
+from heads.zoo.fusion import Fusion
+from tests.test_extract.extractions import extract, settings, write_videos
+from tests.test_heads.stores import write_store
+from tests.test_heads.tables import CLASSES, table
+
+KILLS = 20
+BRANCHES = ("internvideo2", "depthpro")
+
+
+def train_bundle(store: Store, folder: Path, protocol: str, **settings: str) -> Bundle:
+    chosen = {"epochs": "8", "lr": "3e-3", "rank_loss": "false", **settings}
+    head = make_head("fusion", chosen, store.classes)
+    data = Choice(protocol=protocol, validation=0.3).load(store, head)
+    trained = train_seeds(lambda: make_head("fusion", chosen, store.classes), data, [0])
+    return best_bundle(store, trained, data).save(folder)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real files, one of them broken, with their store and a bundle."""
+    folder = tmp_path_factory.mktemp("videos")
+    manifest = write_videos(folder / "data", 24)
+    extract(manifest, folder / "s", settings(), branches=BRANCHES)
+    train_bundle(Store.open(folder / "s"), folder / "bundle", "val")
+    return folder
+
+
+def telltale(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "heads", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def by_id(path: Path) -> dict[str, dict[str, object]]:
+    found = read_scores(path).to_pylist()
+    assert len({row["id"] for row in found}) == len(found)
+    return {str(row["id"]): row for row in found}
+
+
+def test_scores_from_videos_are_those_from_the_store(videos: Path, tmp_path: Path) -> None:
+    done = telltale("score", videos / "data", "--bundle", videos / "bundle",
+                    "--out", tmp_path / "a.parquet", "--workers", 2)  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "24 rows" in done.stdout
+    assert "1 failed" in done.stdout
+    done = telltale(
+        "score", videos / "s", "--bundle", videos / "bundle", "--out", tmp_path / "b.csv"
+    )
+    assert done.returncode == 3, done.stderr
+    from_videos, from_store = by_id(tmp_path / "a.parquet"), by_id(tmp_path / "b.csv")
+    assert from_videos.keys() == from_store.keys()
+    for name, row in from_videos.items():
+        other = from_store[name]
+        if row["error"]:
+            assert row["error"] == other["error"]
+            assert row["verdict"] is None
+            continue
+        assert row["verdict"] == other["verdict"] in CLASSES
+        for column in ("p_real", "forgery", "confidence"):
+            assert float(str(row[column])) == pytest.approx(float(str(other[column])), abs=1e-6)
+        assert float(str(row["forgery"])) == pytest.approx(1 - float(str(row["p_real"])), abs=1e-6)
+    assert not list(tmp_path.glob("*.parts"))
+    again = telltale(
+        "score", videos / "s", "--bundle", videos / "bundle", "--out", tmp_path / "b.csv"
+    )
+    assert again.stdout == done.stdout
+
+
+def test_one_video_on_one_screen_with_a_picture(videos: Path, tmp_path: Path) -> None:
+    clip = sorted((videos / "data").rglob("*.mp4"))[-1]
+    done = telltale("score", clip, "--bundle", videos / "bundle", "--explain", tmp_path / "why.png",
+                    "--reference", videos / "s")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "random weights: this verdict means nothing" in done.stdout
+    assert "most like" in done.stdout
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+    lines = done.stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if "shares of the logit" in line)
+    numbers = np.array(
+        [[float(v) for v in line.split()[-4:]] for line in lines[start + 2 : start + 8]]
+    )
+    np.testing.assert_allclose(numbers[:5].sum(0), numbers[5], atol=0.004)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    done = telltale("score", broken, "--bundle", videos / "bundle")
+    assert done.returncode == 3
+    assert "cannot be scored" in done.stdout
+
+
+def test_shares_add_up_to_the_logit_exactly() -> None:
+    head = make_head("fusion", {"epochs": "3"}, CLASSES)
+    assert isinstance(head, Fusion)
+    head.fit(table(seed=1), table(40, seed=2))
+    found = table(12, seed=3)
+    parts = head.contributions(found, slice(None))
+    total = sum(part.double() for part in parts.values())
+    logits = head._scorer(found)(slice(None)).double()
+    assert float((total - logits).abs().max()) < 1e-6
+
+
+def _score_in_child(store: str, bundle: str, out: str) -> None:
+    import heads.score as score
+
+    score.ROWS_A_PART = 16
+    scorer = Scorer(bundle=Bundle.load(Path(bundle)))
+    output = Output(Path(out), {"test": 1})
+    if not output.is_done:
+        score_store(scorer, Store.open(store), "val", output, lambda: False)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_killed_at_random_moments_and_resumed(tmp_path: Path, suffix: str) -> None:
+    store = write_store(tmp_path / "s", 160)
+    train_bundle(store, tmp_path / "bundle", "val")
+    arguments = (str(tmp_path / "s"), str(tmp_path / "bundle"))
+    _score_in_child(*arguments, str(tmp_path / f"whole{suffix}"))
+    whole = by_id(tmp_path / f"whole{suffix}")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    rng = random.Random(3)
+    out = tmp_path / f"killed{suffix}"
+    for _ in range(KILLS // 3 + 1):
+        process = context.Process(target=_score_in_child, args=(*arguments, str(out)))
+        process.start()
+        process.join(rng.uniform(0.02, 0.4))
+        process.kill()
+        process.join()
+    _score_in_child(*arguments, str(out))
+    assert by_id(out) == whole
+    assert len(whole) == 160
+    assert not (tmp_path / f"{out.name}.parts").exists()
+
+
+def test_parts_of_another_run_are_not_mixed_in(tmp_path: Path) -> None:
+    first = Output(tmp_path / "a.csv", {"bundle": 1})
+    first.begin()
+    first.write(0, pa.table({"id": ["x"]}))
+    with pytest.raises(BadSetting, match="parts of another run"):
+        Output(tmp_path / "a.csv", {"bundle": 2}).begin()
+    with pytest.raises(BadSetting, match=r"end it in \.parquet, \.csv, \.jsonl"):
+        Output(tmp_path / "a.txt", {})
+
+
+def test_names_are_no_formulas_and_missing_features_have_a_row(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", 80)
+    made = train_bundle(store, tmp_path / "bundle", "val")
+    store.add_videos({"id": ["=cmd|' /C calc'!A0", "late.mp4"]})
+    output = Output(tmp_path / "a.csv", {})
+    score_store(Scorer(bundle=made), Store.open(tmp_path / "s"), "val", output, lambda: False)
+    text = (tmp_path / "a.csv").read_text()
+    assert "\n'=cmd" in text
+    found = by_id(tmp_path / "a.csv")
+    assert found["late.mp4"]["error"] == "its features are not in the store"
+    assert len(found) == 82
+
+
+def test_nearest_examples_leave_the_video_itself_out(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", 60, video_signal=4.0)
+    known = Neighbours(store, "val")
+    found = known.of(store.table(["internvideo2/attn"]))
+    own = [str(name) for name in store.videos.column("id")]
+    assert all(a != b for a, b in zip(own, found.ids, strict=True))
+    labels = dict(zip(own, store.videos.column("label").tolist(), strict=True))
+    same = np.mean([labels[a] == labels[b] for a, b in zip(own, found.ids, strict=True)])
+    assert same > 0.6
+
+
+def test_branches_are_found_by_fingerprint_or_refused(videos: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(videos / "bundle")
+    assert {branch.name for branch in find_branches(bundle, [], "cpu")} == set(BRANCHES)
+    from dataclasses import replace
+
+    prints = dict.fromkeys(bundle.about.fingerprints, "0" * 64)
+    other = Bundle(bundle.head, replace(bundle.about, fingerprints=prints))
+    with pytest.raises(WrongFeatures, match=r"No weights for .*--weights FILE_OR_FOLDER"):
+        find_branches(other, [tmp_path], "cpu")
+
+
+def test_a_folder_is_watched(videos: Path, tmp_path: Path) -> None:
+    clips = sorted((videos / "data").rglob("*.mp4"))[-2:]
+    inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
+    inbox.mkdir()
+    out.write_text('{"id": "torn')
+    bundle = str(videos / "bundle")
+    command = [sys.executable, "-m", "heads", "score", str(inbox), "--bundle", bundle]
+    command += ["--out", str(out), "--watch", "0.2", "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for number, clip in enumerate(clips):
+        (inbox / f"{number}.mp4").write_bytes(clip.read_bytes())
+        deadline = time.monotonic() + 60
+        while out.read_text().count("\n") <= number and time.monotonic() < deadline:
+            time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["0.mp4", "1.mp4"]
+    assert "2 rows; stopped" in said
