@@ -16,6 +16,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
+from extract.clip_changes import FORM, ClipChange, changed_frames, parse_changes
 from extract.errors import BadProtocol
 
 CLIP_FRAMES = 8
@@ -24,7 +25,7 @@ DEPTH_POSITIONS = (0, 3)
 PAIRS = 16
 TRAIN_AUGMENTATION = "rand-m7-n4-mstd0.5-inc1"
 
-_NAME = re.compile(rf"(val|pairs-{PAIRS}|test-(\d+)x(\d+)|train-(\d+))(?:\+(.+))?")
+_NAME = re.compile(rf"(val|pairs-{PAIRS}|test-(\d+)x(\d+)|train-(\d+)({FORM}))(?:\+(.+))?")
 _PERTURBATION = re.compile(r"(blur|jpeg|resize|h264crf|mixed)([0-9.]*)")
 _RANGES = {
     "blur": (0.1, 20.0),
@@ -138,6 +139,8 @@ class Protocol:
     samples: int = 1
     """train: how many augmented views."""
     perturbation: Perturbation | None = None
+    changes: tuple[ClipChange, ...] = ()
+    """train: what is done to some clips in time."""
 
     def __post_init__(self) -> None:
         counts = {"segments": self.segments, "crops": self.crops, "samples": self.samples}
@@ -152,7 +155,7 @@ class Protocol:
             "val": "val",
             "pairs": f"pairs-{PAIRS}",
             "test": f"test-{self.segments}x{self.crops}",
-            "train": f"train-{self.samples}",
+            "train": f"train-{self.samples}" + "".join(change.name for change in self.changes),
         }[self.kind]
         return base if self.perturbation is None else f"{base}+{self.perturbation.name}"
 
@@ -166,21 +169,25 @@ class Protocol:
         if found is None:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
-                f"pairs-{PAIRS}, "
-                f"each with +blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
+                f"train-V:dropSHARE:repeatSHARE, pairs-{PAIRS}, each with +blurSIGMA, "
+                f"+jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
             )
         return Protocol(
             kind=found[1].partition("-")[0],
             segments=int(found[2] or 1),
             crops=int(found[3] or 1),
             samples=int(found[4] or 1),
-            perturbation=None if found[5] is None else Perturbation.parse(found[5]),
+            perturbation=None if found[6] is None else Perturbation.parse(found[6]),
+            changes=parse_changes(found[5] or ""),
         )
 
     def describe(self) -> dict[str, Any]:
         """In full, for a store's attributes: two protocols are the same if this is."""
+        plain = asdict(self)
+        if not self.changes:
+            del plain["changes"]  # stores from before there were any say nothing of them
         return {
-            **asdict(self),
+            **plain,
             "name": self.name,
             "frames": 2 * PAIRS if self.kind == "pairs" else CLIP_FRAMES,
             "size": CLIP_SIZE,
@@ -226,7 +233,12 @@ class Protocol:
         self, video_id: str, frame_count: int, index: int, seed: int
     ) -> tuple[int, ...]:
         rng = np.random.default_rng(_digest(str(view_seed(seed, video_id, index)), "frames"))
-        return train_frames(frame_count, rng)
+        if not self.changes:
+            return train_frames(frame_count, rng)
+        choice = np.random.default_rng(_digest(str(view_seed(seed, video_id, index)), "clip"))
+        return changed_frames(
+            self.changes, CLIP_FRAMES, lambda clip: train_frames(frame_count, rng, clip), choice
+        )
 
 
 def view_seed(run_seed: int, video_id: str, index: int) -> int:

@@ -18,7 +18,7 @@ import extract.extract_cli
 import extract.label_cli
 import features_store.cli
 from features_store.errors import TelltaleError
-from heads import evaluate_cli, import_cli, score_cli, train_cli, tune_cli
+from heads import evaluate_cli, finetune_cli, import_cli, score_cli, train_cli, tune_cli
 
 PACKAGES = ("extract", "features_store", "heads")
 INTERRUPTED = 130
@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     extract.label_cli.add_commands(commands)
     train_cli.add_commands(commands)
     evaluate_cli.add_commands(commands)
+    finetune_cli.add_commands(commands)
     tune_cli.add_commands(commands)
     score_cli.add_commands(commands)
     import_cli.add_commands(commands)

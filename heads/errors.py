@@ -5,7 +5,8 @@ TelltaleError
     ├── BadSetting       a setting that does not exist or is outside what is allowed
     ├── BadTable         features, labels or ranks that a head cannot learn from or score
     ├── WrongFeatures    features of another fingerprint than the head was trained on
-    └── BadBundle        a bundle that is missing, damaged, or of another version
+    ├── BadBundle        a bundle that is missing, damaged, or of another version
+    └── BadCheckpoint    a checkpoint of fine-tuning that is damaged or of another run
 """
 
 from features_store.errors import TelltaleError
@@ -29,3 +30,7 @@ class WrongFeatures(HeadError):
 
 class BadBundle(HeadError):
     """A bundle that is missing, damaged, or of another version."""
+
+
+class BadCheckpoint(HeadError):
+    """A checkpoint of fine-tuning that is damaged or of another run."""

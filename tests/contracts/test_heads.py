@@ -17,6 +17,7 @@ from tests.test_heads.tables import CLASSES, only, table
 QUICK = {
     "fusion": {"epochs": "30", "lr": "3e-3"},
     "attnpool": {"epochs": "10", "lr": "3e-3", "out": "16"},
+    "spacetime": {"epochs": "10", "lr": "3e-3", "channels": "16"},
     "gbdt": {"trees": "30", "min_leaf": "4", "columns": "0.5"},
 }
 

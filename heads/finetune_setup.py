@@ -1,0 +1,295 @@
+"""From a store, a backbone and settings to a fine-tuner; from a fine-tuner to files.
+
+What is written: the tuned backbone as a branch's weights, so that its features can be extracted
+and cached in turn, and a fusion bundle that goes with exactly those features.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from extract import weights
+from extract.branch import BranchRequest, load_branch
+from extract.branches.internvideo2 import Architecture, InternVideo2Branch
+from extract.decode_job import Plan
+from extract.manifest import Manifest
+from features_store.branch_arrays import BranchArrays
+from features_store.schema import fingerprint
+from features_store.store import Store
+from features_store.table import Table
+from heads import arrays, bundle
+from heads.arrays import ATTN, AVG, CLS, DEPTH
+from heads.bundle import About, Bundle
+from heads.calibrate import conformal_thresholds, fit_temperature, tempered
+from heads.errors import BadSetting, BadTable, WrongFeatures
+from heads.finetune import Finetuner, Run
+from heads.finetune_config import FinetuneConfig, Reach
+from heads.finetune_data import ClipSource, Source, TokenSource
+from heads.finetune_net import FinetuneNet
+from heads.fusion_net import Layout, initial
+from heads.head import Probabilities
+from heads.metrics import averaged, measure
+from heads.processes import Processes
+from heads.splits import Choice, Mask, training_protocol
+from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
+
+BACKBONE, HEAD = "backbone.safetensors", "head"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be fine-tuned, on what."""
+
+    store: Store
+    backbone: BranchRequest
+    reach: str
+    """pool, blocks=K or end-to-end."""
+    config: FinetuneConfig
+    choice: Choice = field(default_factory=Choice)
+    validation_protocol: str | None = None
+    """None: `val` where the store has it, else that of training."""
+    head: FusionConfig = field(default_factory=FusionConfig)
+    """Without a bundle to start from."""
+    start: Path | None = None
+    """A fusion bundle trained on this backbone's cached features."""
+    videos: Manifest | None = None
+    """Decode these instead of reading cached tokens; end-to-end needs it."""
+    workers: int = 1
+    memory: int = 2 * 2**30
+    """Bytes of decoded clips that are kept."""
+    seed: int = 0
+    out: Path | None = None
+
+    @property
+    def protocols(self) -> tuple[str, str]:
+        """Of training and of validation."""
+        train = self.choice.protocol or training_protocol(self.store)
+        default = "val" if "val" in self.store.protocols() else train
+        return train, self.validation_protocol or default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A fine-tuner and what it was made of."""
+
+    request: Request
+    finetuner: Finetuner
+    branch: InternVideo2Branch
+    head: FusionConfig
+
+    def source(self, mask: Mask) -> Source:
+        """Other videos of the store, by a mask over all, to be judged; close it after use."""
+        return _source(self.request, self.branch, self.finetuner.net.reach, self.head, mask)
+
+    def save(self, folder: Path) -> Bundle | None:
+        """The network as it is now: a backbone and a bundle. All processes judge, one writes."""
+        probabilities = self.finetuner.probabilities(self.finetuner.run.validation)
+        if not self.finetuner.run.processes.first:
+            return None
+        path = folder / BACKBONE
+        state = self.finetuner.net.backbone.state_dict()
+        arrays.save_tensors(path, {name: tensor.float() for name, tensor in state.items()})
+        return self._bundle(path, probabilities).save(folder / HEAD)
+
+    def _bundle(self, backbone: Path, probabilities: Probabilities) -> Bundle:
+        request, run = self.request, self.finetuner.run
+        net, table = self.finetuner.net, run.validation.table
+        tensors = {name: t.detach().cpu().clone() for name, t in net.head_state().items()}
+        head = Fusion(self.head, table.classes)
+        head.model = FusionModel(self.head, net.layout, tensors)
+        temperature = fit_temperature(probabilities, table.labels)
+        means = averaged(tempered(probabilities, temperature))
+        found = measure(means, table.labels, head.classes)
+        tuned = tuned_branch(request.backbone, backbone)
+        prints = {key: tuned.fingerprint for key in (CLS, AVG, ATTN) if key in head.keys}
+        options = "&".join(f"{n}={value}" for n, value in tuned.provenance["options"].items())
+        branches = {"internvideo2": f"internvideo2={tuned.preset}?{options}"}
+        if DEPTH in head.keys:
+            prints[DEPTH] = table.fingerprints[DEPTH]
+            branches |= {"depthpro": bundle.branch_requests(request.store, table)["depthpro"]}
+        about = About(
+            head="fusion",
+            config=asdict(self.head),
+            scheme=request.store.scheme,
+            classes=head.classes,
+            protocol=table.protocol,
+            fingerprints=prints,
+            branches=branches,
+            temperature=temperature,
+            conformal=conformal_thresholds(means, table.labels),
+            metrics={f"validation {name}": value for name, value in found.numbers().items()},
+            provenance={
+                **bundle.provenance(request.store, [request.seed], "train"),
+                "finetuned": request.reach,
+                "backbone": f"{BACKBONE}, beside this folder",
+                "steps": self.finetuner.step,
+            },
+        )
+        return Bundle(head, about)
+
+
+@contextmanager
+def prepared(request: Request, processes: Processes | None = None) -> Iterator[Prepared]:
+    """Everything loaded and checked; decode workers end with it."""
+    processes = processes or Processes()
+    branch = _backbone(request.backbone)
+    reach = Reach.parse(request.reach, branch.model.architecture.depth)
+    if reach.kind == "end-to-end" and request.videos is None:
+        raise BadSetting("end-to-end trains from raw video; give the manifest with --videos.")
+    start = None if request.start is None else Bundle.load(request.start)
+    head = request.head if start is None else _fusion_config(start)
+    sources = [
+        _source(request, branch, reach, head, mask, judge=judge)
+        for judge, mask in zip((False, True), request.choice.masks(request.store), strict=True)
+    ]
+    try:
+        learn, decide = sources
+        if start is not None:
+            _check_start(start, request.store, learn.table, branch)
+        layout = _layout(head, branch.model.architecture, learn.samples.x.shape[-1])
+        state = _head_state(start, head, layout, request)
+        facts = {
+            "reach": request.reach,
+            "backbone": branch.decides["weights"],
+            "head": weights.content_hash(state),
+            "head config": asdict(head),
+            "videos": fingerprint({s.table.protocol + str(i): s.table.ids.tolist()
+                                   for i, s in enumerate(sources)}),
+            "depth": learn.table.fingerprints.get(DEPTH),
+        }  # fmt: skip
+        net = FinetuneNet(branch.model, layout, state, reach, request.config, processes)
+        run = Run(
+            config=request.config, train=learn, validation=decide, seed=request.seed,
+            processes=processes, folder=request.out, facts=facts,
+        )  # fmt: skip
+        finetuner = Finetuner(net, run)
+        yield Prepared(request=request, finetuner=finetuner, branch=branch, head=head)
+    finally:
+        for source in sources:
+            source.close()
+
+
+def tuned_branch(request: BranchRequest, path: Path) -> InternVideo2Branch:
+    """The branch that extracts a tuned backbone's pooled features, in the request's precision."""
+    options = {name: value for name, value in request.options.items() if name != "outputs"}
+    found = load_branch(
+        replace(request, weights=path, options=options, device="cpu", precision=request.computes_in)
+    )
+    assert isinstance(found, InternVideo2Branch)
+    return found
+
+
+def cached_tokens(
+    store: Store, protocol: str, array: str, branch: InternVideo2Branch
+) -> BranchArrays:
+    """The branch of the store with these tokens of exactly this network."""
+    for group in store.branches(protocol):
+        found = store.open_branch(protocol, group)
+        if array in found.spec.arrays and _same_network(found, branch):
+            return found
+    raise BadTable(
+        f"{store.place.name} has no {array} of this backbone under {protocol}. Make them: "
+        f"telltale extract … --protocol {protocol} --branch "
+        f"'internvideo2={branch.preset}…?outputs=cls,avg,attn,{array}', or train from raw video "
+        f"with --videos."
+    )
+
+
+def _same_network(found: BranchArrays, branch: InternVideo2Branch) -> bool:
+    there = found.spec.provenance
+    decides = branch.decides
+    return found.spec.name == "internvideo2" and all(
+        there.get(name) == decides[name] for name in ("weights", "architecture", "revision")
+    )
+
+
+def _backbone(request: BranchRequest) -> InternVideo2Branch:
+    branch = load_branch(request)
+    if not isinstance(branch, InternVideo2Branch):
+        raise BadSetting(f"Branch {request.name!r} cannot be fine-tuned; have: internvideo2.")
+    return branch
+
+
+def _source(
+    request: Request,
+    branch: InternVideo2Branch,
+    reach: Reach,
+    head: FusionConfig,
+    mask: Mask,
+    *,
+    judge: bool = True,
+) -> Source:
+    protocol = request.protocols[judge]
+    rank_loss = request.config.rank_loss
+    keys = [DEPTH] if head.depth else []
+    if request.videos is None:
+        tokens = cached_tokens(request.store, protocol, reach.array, branch)
+        keys.append(f"{tokens.spec.group}/{reach.array}")
+        table = request.store.table(keys, protocol=protocol, where=mask, lazy=keys[-1:])
+        return TokenSource(table, keys[-1], judge=judge, rank_loss=rank_loss)
+    if not keys:
+        raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
+    table = request.store.table(keys, protocol=protocol, where=mask)
+    cached = request.store.open_branch(protocol, DEPTH.partition("/")[0])
+    details = cached.groups["protocol"]["details"]
+    plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
+    paths = {video.id: video.path for video in request.videos.videos}
+    return ClipSource(
+        table, paths, plan, workers=request.workers, memory=request.memory // 2, judge=judge,
+        rank_loss=rank_loss,
+    )  # fmt: skip
+
+
+def _fusion_config(start: Bundle) -> FusionConfig:
+    if not isinstance(start.head, Fusion):
+        raise BadSetting(f"Fine-tuning starts from a fusion bundle; this is {start.about.head!r}.")
+    return start.head.config
+
+
+def _check_start(start: Bundle, store: Store, table: Table, branch: InternVideo2Branch) -> None:
+    """The bundle must have been trained on features of this very backbone, and of this depth."""
+    if start.classes != table.classes:
+        raise WrongFeatures(f"The bundle tells {start.classes}, the store {table.classes}.")
+    expected = start.about.fingerprints
+    if DEPTH in expected and expected[DEPTH] != table.fingerprints.get(DEPTH):
+        raise WrongFeatures(f"The bundle's {DEPTH} is of another fingerprint than the store's.")
+    known = [
+        store.open_branch(protocol, group)
+        for protocol in store.protocols()
+        for group in store.branches(protocol)
+    ]
+    same = {found.spec.fingerprint for found in known if _same_network(found, branch)}
+    if expected[ATTN] not in same:
+        raise WrongFeatures(
+            f"The bundle was trained on {ATTN} of fingerprint {expected[ATTN]}; the store has no "
+            f"such features of this backbone. Give the backbone, and a store, that it came from."
+        )
+
+
+def _layout(head: FusionConfig, a: Architecture, depth: int) -> Layout:
+    return Layout(
+        width=a.width if head.vector == "cat" else 0, attn=a.pool_width, depth=depth,
+        hidden=depth or head.hidden, down_norm=head.down_norm, alpha=head.alpha,
+    )  # fmt: skip
+
+
+def _head_state(
+    start: Bundle | None, head: FusionConfig, layout: Layout, request: Request
+) -> Mapping[str, Tensor]:
+    if start is not None:
+        assert isinstance(start.head, Fusion)
+        model = start.head.model
+        assert model is not None
+        if model.layout != layout:
+            raise WrongFeatures(f"The bundle's head is {model.layout}, here it must be {layout}.")
+        return {name: tensor.detach().clone() for name, tensor in model.tensors.items()}
+    classes = len(request.store.classes)
+    state = initial(layout, classes, torch.Generator().manual_seed(request.seed))
+    alpha = head.alpha_start
+    state["alpha"].fill_(float(np.log(alpha / (1 - alpha))) if head.alpha == "sigmoid" else alpha)
+    return state

@@ -1,0 +1,230 @@
+"""Fine-tuning: exact from the cache, warm, resumable, and the same in two processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from extract.branch import BranchRequest, load_branch
+from extract.extraction import Extraction
+from extract.manifest import Manifest
+from extract.pipeline import Settings
+from features_store import Store
+from heads.bundle import Bundle
+from heads.cli import main
+from heads.errors import BadCheckpoint, BadTable, WrongFeatures
+from heads.finetune import CHECKPOINT
+from heads.finetune_data import TokenSource
+from heads.finetune_setup import BACKBONE, HEAD
+from heads.losses import smoothed_losses
+from heads.score import find_branches
+from heads.train import Batch
+from heads.training import epoch_order
+from heads.zoo.fusion import Fusion
+from tests.test_heads import finetunes
+from tests.test_heads.finetunes import config, finetuning
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return finetunes.write_store(tmp_path_factory.mktemp("finetune"))
+
+
+@pytest.fixture
+def folder(manifest: Manifest) -> Iterator[Path]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Path(manifest.root).parent
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("reach", ["pool", "blocks=1", "blocks=2"])
+def test_the_cache_is_exact(folder: Path, manifest: Manifest, reach: str) -> None:
+    with finetuning(folder, reach) as cached:
+        cached.finetuner.fit()
+    with finetuning(folder, reach, videos=manifest) as decoded:
+        decoded.finetuner.fit()
+    a, b = cached.finetuner, decoded.finetuner
+    assert len(a.losses) == a.step > 3
+    np.testing.assert_allclose(a.losses, b.losses, rtol=1e-5)
+    np.testing.assert_allclose(a.history, b.history, rtol=1e-5)
+
+
+def test_a_warm_start_begins_where_the_cached_head_ended(folder: Path) -> None:
+    store = Store.open(folder / "store.zarr")
+    bundle = finetunes.train_head(folder, store)
+    assert isinstance(bundle.head, Fusion)
+    with finetuning(folder, "blocks=2", start=folder / "head") as ready:
+        run = ready.finetuner.run
+        features = bundle.table(store, protocol=finetunes.PROTOCOL)
+        rows = np.flatnonzero(np.isin(features.ids, run.validation.table.ids))
+        assert isinstance(run.train, TokenSource)
+        np.testing.assert_allclose(
+            ready.finetuner.probabilities(run.validation),
+            bundle.head.predict(features.take(rows)), atol=1e-5,
+        )  # fmt: skip
+        ready.finetuner.fit(stop_after=1)
+        first = ready.finetuner.losses[0]
+        order = epoch_order(run.config, 0, 0, run.train.samples.videos, run.train.samples.views)
+        batch = slice(0, run.config.batch)
+        table = features.take(np.flatnonzero(np.isin(features.ids, run.train.table.ids)))
+        samples = bundle.head.samples(table, "cpu")
+        rows, views = order.rows[batch], order.views[batch]
+        assert bundle.head.model is not None
+        logits = bundle.head.model.training_logits(
+            Batch(x=samples.x[rows, views], rows=rows, views=views)
+        )
+        losses = smoothed_losses(logits, samples.targets[rows], run.config.smoothing)
+        expected = float((losses * samples.weights[rows]).mean().detach())
+        assert first == pytest.approx(expected, abs=1e-5)
+
+
+def test_killed_and_resumed_gives_the_same_curve(folder: Path, tmp_path: Path) -> None:
+    how = config(epochs=3, save_every=2, drop_path=0.2, ema=0.9)
+    with finetuning(folder, config=how) as whole:
+        whole.finetuner.fit()
+    steps = []
+    for stop in (1, 3, 4, None):  # 1 and 3 are lost again: nothing was saved since
+        with finetuning(folder, config=how, out=tmp_path) as ready:
+            steps.append(ready.finetuner.step)
+            ready.finetuner.fit(stop_after=stop)
+            parts = ready.finetuner
+    assert steps == [0, 0, 2, 4]
+    assert parts.losses == whole.finetuner.losses
+    assert parts.history == whole.finetuner.history
+    for name, tensor in parts.net.learnt().items():
+        assert torch.equal(tensor, whole.finetuner.net.learnt()[name]), name
+    with (
+        pytest.raises(BadCheckpoint, match=r"lr=0.001 there, 0.1 here"),
+        finetuning(folder, config=config(**{**asdict(how), "lr": 0.1}), out=tmp_path),
+    ):
+        pass
+    (tmp_path / CHECKPOINT).write_bytes(b"no")
+    with (
+        pytest.raises(BadCheckpoint, match="remove it"),
+        finetuning(folder, config=how, out=tmp_path),
+    ):
+        pass
+
+
+def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> None:
+    with finetuning(folder, "blocks=2", config=config(drop_path=0.2)) as one:
+        one.finetuner.fit()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    environment = {
+        **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]),
+    }  # fmt: skip
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "tests.test_heads.finetune_rank",
+        str(folder),
+        str(tmp_path),
+    ]
+    ranks = [subprocess.Popen(command, env={**environment, "RANK": str(rank)}) for rank in range(2)]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    for rank in range(2):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        np.testing.assert_allclose(found["losses"], one.finetuner.losses, rtol=1e-5)
+        np.testing.assert_allclose(found["history"], one.finetuner.history, rtol=1e-4)
+
+
+def test_end_to_end_learns_and_its_backbone_is_a_new_branch(
+    folder: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    how = config(epochs=1, official=True, select="accuracy")
+    with finetuning(folder, "end-to-end", videos=manifest, config=how) as ready:
+        before = {name: t.clone() for name, t in ready.finetuner.net.named_parameters()}
+        report = ready.finetuner.fit(stop_after=2)
+        after = dict(ready.finetuner.net.named_parameters())
+        still = [name for name, t in before.items() if torch.equal(t, after[name])]
+        assert [name for name in still if not name.endswith("k_bias")] == []
+        assert len(report.history["loss"]) == 2
+        bundle = ready.save(tmp_path / "out")
+        probabilities = ready.finetuner.probabilities(ready.finetuner.run.validation)
+        ids = ready.finetuner.run.validation.table.ids
+    assert bundle is not None
+    request = BranchRequest.parse(f"internvideo2=tiny:{tmp_path / 'out' / BACKBONE}")
+    tuned = load_branch(request)
+    assert tuned.fingerprint != ready.branch.fingerprint
+    store = tmp_path / "store.zarr"
+    settings = Settings(protocol=finetunes.PROTOCOL, seed=finetunes.SEED)
+    branches = [tuned, load_branch(BranchRequest.parse("depthpro=tiny"))]
+    Extraction.begin(manifest, store, branches, settings).run(workers=2, bar=False)
+    loaded = Bundle.load(tmp_path / "out" / HEAD)
+    found = find_branches(loaded, [tmp_path / "out"], "cpu")
+    assert [branch.fingerprint for branch in found] == [one.fingerprint for one in branches]
+    table = loaded.table(Store.open(store))
+    rows = [table.ids.tolist().index(video) for video in ids.tolist()]
+    np.testing.assert_allclose(loaded.head.predict(table)[rows], probabilities, atol=2e-3)
+
+
+def test_the_command_does_it_and_goes_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(folder / "store.zarr"), "--protocol", finetunes.PROTOCOL]
+    command = [
+        "finetune", *store, "--validation", "0.3", "--branch", "internvideo2=tiny", "--out",
+        str(tmp_path / "out"), "--set", "epochs=1", "--set", "batch=4", "--official",
+    ]  # fmt: skip
+    assert main(command) == 0
+    assert "from step 0" in capsys.readouterr().out
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "from step 0" not in said
+    assert f"internvideo2=tiny:{tmp_path / 'out' / BACKBONE}" in said
+    assert Bundle.load(tmp_path / "out" / HEAD).about.provenance["finetuned"] == "pool"
+    for changes, says in (
+        (["--depth", "end-to-end"], "give the manifest with --videos"),
+        (["--depth", "blocks=4"], "no tokens@0 of this backbone under train-2"),
+        (["--branch", "internvideo2=tiny?gelu=erf"], "no tokens of this backbone"),
+        (["--branch", "depthpro=tiny"], "have: internvideo2"),
+        (["--start", str(folder), "--head-set", "alpha=fixed"], "leave --head-set out"),
+        (["--set", "layerdecay=1"], "Did you mean 'layer_decay'"),
+    ):
+        assert main([*command, *changes]) == 1
+        assert says in capsys.readouterr().err
+
+
+def test_a_start_of_other_features_is_refused(folder: Path, tmp_path: Path) -> None:
+    bundle = finetunes.train_head(folder, Store.open(folder / "store.zarr"))
+    for key in ("internvideo2/attn", "depthpro/depth"):
+        prints = {**bundle.about.fingerprints, key: "f" * 64}
+        Bundle(bundle.head, replace(bundle.about, fingerprints=prints)).save(tmp_path / "other")
+        with (
+            pytest.raises(WrongFeatures, match=key),
+            finetuning(folder, "pool", start=tmp_path / "other"),
+        ):
+            pass
+
+
+def test_a_video_that_went_away_is_named(folder: Path, manifest: Manifest) -> None:
+    with finetuning(folder, "pool") as ready:
+        video = str(ready.finetuner.run.train.table.ids[0])
+    moved = [
+        replace(one, path=f"{one.path}.gone") if one.id == video else one for one in manifest.videos
+    ]
+    lost = replace(manifest, videos=tuple(moved))
+    with (
+        finetuning(folder, "pool", videos=lost) as ready,
+        pytest.raises(BadTable, match=f"'{video}' was extracted and cannot be decoded now"),
+    ):
+        ready.finetuner.fit()
+    without = replace(manifest, videos=tuple(v for v in manifest.videos if v.id != video))
+    with (
+        pytest.raises(BadTable, match=f"no video '{video}'"),
+        finetuning(folder, "pool", videos=without),
+    ):
+        pass

@@ -1,0 +1,142 @@
+"""What fine-tuning can be told: each option does what it says, and nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from extract import weights
+from extract.branches.internvideo2 import PRESETS, InternVideo2
+from heads.errors import BadSetting, BadTable
+from heads.finetune import Finetuner, Run, step_slices
+from heads.finetune_config import FinetuneConfig, Reach
+from heads.finetune_data import TokenSource
+from heads.finetune_net import FinetuneNet, drop_path_factors
+from heads.fusion_net import Layout, initial
+from heads.processes import Processes
+from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
+
+KEY = "internvideo2/tokens"
+SMALL = replace(
+    PRESETS["tiny"],
+    width=WIDTH,
+    heads=4,
+    hidden=32,
+    depth=2,
+    image=28,
+    pool_width=16,
+    separate_positions=True,
+)
+
+
+def source(seed: int, *, judge: bool = False, videos: int = 24) -> TokenSource:
+    made = table(videos=videos, seed=seed, depth_signal=0.5)
+    return TokenSource(made, KEY, judge=judge, rank_loss=True)
+
+
+def finetuner(down_norm: str = "bn", **changes: object) -> Finetuner:
+    plain = {"epochs": 2, "batch": 8, "lr": 1e-3, "select": "loss"}
+    config = FinetuneConfig(**{**plain, **changes})  # type: ignore[arg-type]
+    torch.set_num_threads(1)
+    backbone = InternVideo2(SMALL)
+    weights.seeded(backbone, 1)
+    layout = Layout(
+        width=WIDTH, attn=16, depth=DEPTH, hidden=DEPTH, down_norm=down_norm,  # type: ignore[arg-type]
+    )  # fmt: skip
+    head = initial(layout, 4, torch.Generator().manual_seed(0))
+    net = FinetuneNet(backbone, layout, head, Reach.parse("blocks=2", 2), config, Processes())
+    run = Run(config=config, train=source(1), validation=source(2, judge=True))
+    return Finetuner(net, run)
+
+
+def losses(down_norm: str = "bn", **changes: object) -> list[float]:
+    made = finetuner(down_norm, **changes)
+    made.fit()
+    return made.losses
+
+
+def test_it_learns() -> None:
+    made = finetuner(epochs=12, lr=5e-3)
+    report = made.fit()
+    assert made.losses[-1] < 0.7 * made.losses[0]
+    assert report.best > made.history[0]
+    assert SMALL.tokens == TOKENS
+
+
+def test_checkpointing_changes_nothing() -> None:
+    np.testing.assert_allclose(losses(checkpointing=True), losses(), rtol=1e-6)
+    dropped = losses(drop_path=0.3)
+    np.testing.assert_allclose(losses(drop_path=0.3, checkpointing=True), dropped, rtol=1e-6)
+    assert abs(dropped[0] - losses()[0]) > 1e-4
+
+
+def test_accumulation_changes_nothing_without_batch_statistics() -> None:
+    np.testing.assert_allclose(losses("ln", accumulate=4), losses("ln"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_stays_near(precision: str) -> None:
+    found = losses(precision=precision)
+    np.testing.assert_allclose(found, losses(), rtol=0.05)
+    assert found != losses()
+
+
+def test_clipping_limits_what_a_step_does() -> None:
+    whole, little = losses(), losses(clip=1e-9)  # far below AdamW's epsilon: nearly no step
+    assert whole[0] == little[0]
+    assert abs(whole[-1] - little[-1]) > 1e-3
+    assert losses(clip=1e6) == losses(clip=0)
+
+
+def test_the_average_is_judged_and_kept() -> None:
+    plain, averaged = finetuner(), finetuner(ema=0.9)
+    plain.fit(), averaged.fit()
+    assert plain.losses == averaged.losses
+    assert plain.history[0] == averaged.history[0]
+    assert plain.history[1:] != averaged.history[1:]
+
+
+def test_it_stops_when_there_is_no_more_to_hope_for() -> None:
+    made = finetuner("ln", epochs=9, patience=2, lr=0.0)
+    report = made.fit()
+    assert len(made.history) == 3
+    assert report.best == max(made.history)
+
+
+def test_drop_path_keeps_the_mean_and_grows_with_depth() -> None:
+    factors = drop_path_factors(0.5, 3, 4000, (1, 2))
+    assert (factors[0] == 1).all()
+    np.testing.assert_allclose(factors.mean((1, 2)), 1, atol=0.05)
+    zeros = (factors == 0).float().mean((1, 2)).tolist()
+    np.testing.assert_allclose(zeros, [0, 0.25, 0.5], atol=0.03)
+    assert torch.equal(factors, drop_path_factors(0.5, 3, 4000, (1, 2)))
+
+
+def test_a_batch_is_shared_by_all() -> None:
+    assert step_slices(10, 4, 1) == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    assert step_slices(10, 4, 4) == [slice(0, 4), slice(4, 10)]
+    with pytest.raises(BadTable, match="cannot be shared"):
+        step_slices(3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mixup": 0.2}, "no mixup"),
+        ({"layer_decay": 0.0}, "layer_decay=0: give 0.01 to 1"),
+        ({"accumulate": 0}, "accumulate=0"),
+        ({"drop_path": 1.0}, "drop_path=1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict[str, float], says: str) -> None:
+    with pytest.raises(BadSetting, match=says):
+        FinetuneConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "blocks=0", "blocks=5", "blocks", "all"])
+def test_unknown_depths_are_refused(text: str) -> None:
+    with pytest.raises(BadSetting, match=r"pool, blocks=1 … blocks=4"):
+        Reach.parse(text, 4)
+    assert Reach.parse("blocks=4", 4).array == "tokens@0"
+    assert Reach.parse("pool", 4).array == "tokens"

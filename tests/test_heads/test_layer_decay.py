@@ -1,0 +1,72 @@
+"""Rates and decay of every parameter, ours and the released code's."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from extract.branches.internvideo2 import Architecture, InternVideo2
+from heads.finetune_config import FinetuneConfig, Reach
+from heads.finetune_net import FinetuneNet
+from heads.fusion_net import Layout, initial
+from heads.layer_decay import parameter_groups, rule
+from heads.processes import Processes
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optim.json").read_text())
+VARIANT_A = Architecture(
+    width=64, depth=3, heads=4, hidden=256, image=56, patch=14, pool_heads=4, pool_width=48
+)
+HEAD_NAMES = {
+    "head.classes/weight": "head.weight", "head.classes/bias": "head.bias",
+    "head.fc1/weight": "fc1.weight", "head.fc1/bias": "fc1.bias", "head.alpha": "alpha",
+}  # fmt: skip
+
+
+def net(config: FinetuneConfig) -> FinetuneNet:
+    layout = Layout(width=64, attn=48, depth=32, hidden=32)
+    head = initial(layout, 4, torch.Generator().manual_seed(0))
+    reach = Reach.parse("end-to-end", 3)
+    return FinetuneNet(InternVideo2(VARIANT_A), layout, head, reach, config, Processes())
+
+
+def released_name(name: str, prefix: str) -> str:
+    name = HEAD_NAMES.get(name, name.replace("head.fc_norm/", "backbone.fc_norm."))
+    return name.replace("backbone.", prefix)
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_rates_and_decay_are_the_released_ones(*, official: bool) -> None:
+    """With `official` those of the released training, else those that it means: what the same
+    code does for InternVideo2 alone, whose names it knows."""
+    which = "humansam" if official else "internvideo2_without_depth_branch"
+    expected = GOLDEN[which]["parameters"]
+    config = FinetuneConfig(
+        layer_decay=GOLDEN["layer_decay"], weight_decay=GOLDEN["weight_decay"], official=official
+    )
+    seen = set()
+    for name, parameter in net(config).named_parameters():
+        known = released_name(name, "model1." if official else "")
+        if not official and known in ("fc1.weight", "fc1.bias", "alpha"):
+            assert rule(name, parameter, config, 3).lr_scale == 1
+            continue
+        found = rule(name, parameter, config, 3)
+        told = (found.layer, found.lr_scale, found.weight_decay)
+        wanted = expected[known]
+        assert told == (wanted["layer_id"], wanted["lr_scale"], wanted["weight_decay"]), name
+        seen.add(known)
+    assert seen == expected.keys()
+
+
+def test_groups_hold_every_parameter_once() -> None:
+    config = FinetuneConfig()
+    made = net(config)
+    groups = list(parameter_groups(made.named_parameters(), config, 3))
+    tensors = [tensor for group in groups for tensor in group["params"]]  # type: ignore[attr-defined]
+    assert {id(tensor) for tensor in tensors} == {id(tensor) for tensor in made.parameters()}
+    assert len(tensors) == len(list(made.parameters()))
+    assert sorted({group["lr_scale"] for group in groups}) == [  # type: ignore[type-var]
+        config.layer_decay**power for power in (4, 3, 2, 1, 0)
+    ]
+    official = FinetuneConfig(official=True)
+    assert len(list(parameter_groups(made.named_parameters(), official, 3))) == 2
