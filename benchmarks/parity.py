@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks import parity_heads
+from benchmarks.parity_rows import EXACT, Row, compare, exact
 from extract import position, transforms, views
 from extract.branches import depthpro, internvideo2
 from extract.humansam import columns_by_vector
@@ -28,34 +30,7 @@ from extract.vit import Gelu
 TOKENS, VECTORS, TRAINING, GRADIENT_L2 = 3e-5, 1e-5, 1e-4, 1e-4
 DEPTH_TOKENS, DEPTH_MAP, DEPTH_POOLED, DEPTH_INPUT = 5e-5, 2e-5, 2e-6, 1e-5
 FRAMES = 1e-6
-EXACT = 0.0
 _DOWN_NORM_EPS = 1e-6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One quantity of one golden file."""
-
-    file: str
-    quantity: str
-    largest_absolute: float
-    largest_relative: float
-    tolerance: float
-    """Absolute; for gradients, of the relative L2 norm."""
-    ok: bool
-
-
-def compare(file: str, quantity: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Row:
-    if ours.shape != theirs.shape:
-        ours = torch.full_like(theirs, torch.nan, dtype=torch.float64)
-    difference = (ours.double() - theirs.double()).abs()
-    absolute = float(difference.max())
-    scale = float(theirs.double().abs().max())
-    return Row(
-        file=file, quantity=quantity, largest_absolute=absolute,
-        largest_relative=absolute / scale if scale else absolute, tolerance=tolerance,
-        ok=absolute <= tolerance,
-    )  # fmt: skip
 
 
 def internvideo2_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
@@ -118,9 +93,9 @@ def depthpro_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
 def sampling_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     for count, case in described["cases"].items():
         ours = views.validation_frames(int(count))
-        yield _exact(path.name, f"validation of {count}", ours, case["validation"])
+        yield exact(path.name, f"validation of {count}", ours, case["validation"])
         chunks = views.interleaved_frames(int(count), described["test_num_segment"])
-        yield _exact(path.name, f"test chunks of {count}", chunks, case["test_chunks"])
+        yield exact(path.name, f"test chunks of {count}", chunks, case["test_chunks"])
 
 
 def transforms_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
@@ -170,6 +145,14 @@ def kind_of(described: dict[str, Any], name: str) -> Kind | None:
         return sampling_rows
     if "pos_embed" in str(described.get("tensors", "")):
         return posembed_rows
+    if "lr_per_step" in described:
+        return parity_heads.head_rows
+    if "weight_formula" in described:
+        return parity_heads.loss_rows
+    if "binary_mapping" in described:
+        return parity_heads.metrics_rows
+    if "lr_values" in described.get("schedule", {}):
+        return parity_heads.schedule_rows
     return fusion_rows if "formula" in described and "fused" in described["formula"] else None
 
 
@@ -272,14 +255,6 @@ def _training(
             file=file, quantity=key, largest_absolute=largest, largest_relative=relative,
             tolerance=GRADIENT_L2, ok=relative <= GRADIENT_L2,
         )  # fmt: skip
-
-
-def _exact(file: str, quantity: str, ours: object, theirs: object) -> Row:
-    difference = float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
-    return Row(
-        file=file, quantity=quantity, largest_absolute=difference, largest_relative=difference,
-        tolerance=EXACT, ok=difference == 0,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":
