@@ -5,7 +5,8 @@ TelltaleError
     ├── BadSetting       a setting that does not exist or is outside what is allowed
     ├── BadTable         features, labels or ranks that a head cannot learn from or score
     ├── WrongFeatures    features of another fingerprint than the head was trained on
-    └── BadBundle        a bundle that is missing, damaged, or of another version
+    ├── BadBundle        a bundle that is missing, damaged, or of another version
+    └── BadRun           a folder or file that a report cannot be made of
 """
 
 from features_store.errors import TelltaleError
@@ -29,3 +30,7 @@ class WrongFeatures(HeadError):
 
 class BadBundle(HeadError):
     """A bundle that is missing, damaged, or of another version."""
+
+
+class BadRun(HeadError):
+    """A folder or file that a report cannot be made of."""
