@@ -68,7 +68,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Big:
     """A number that deserves to be large."""
 
     label: str
@@ -80,7 +80,7 @@ class Figure:
         return f"<div><dt>{text(self.label)}</dt><dd>{text(self.value)}{note}</dd></div>"
 
 
-def figures(found: Sequence[Figure]) -> str:
+def headline(found: Sequence[Big]) -> str:
     return f'<dl class="headline">{"".join(one.html() for one in found)}</dl>'
 
 
@@ -121,7 +121,7 @@ def picture(svg: str, caption: str) -> str:
     )
 
 
-def gallery_of(pictures: Sequence[str]) -> str:
+def side_by_side(pictures: Sequence[str]) -> str:
     return f'<div class="figures">{"".join(pictures)}</div>'
 
 
