@@ -17,7 +17,7 @@ import extract.cli
 import extract.extract_cli
 import features_store.cli
 from features_store.errors import TelltaleError
-from heads import evaluate_cli, train_cli, tune_cli
+from heads import evaluate_cli, report_cli, train_cli, tune_cli
 
 PACKAGES = ("extract", "features_store", "heads")
 INTERRUPTED = 130
@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     train_cli.add_commands(commands)
     evaluate_cli.add_commands(commands)
     tune_cli.add_commands(commands)
+    report_cli.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")
