@@ -28,7 +28,8 @@ def _report(arguments: argparse.Namespace) -> int:
     from heads.report import write_report
 
     def bar(total: int) -> Callable[[], object]:
-        return tqdm(total=total, desc="frames", unit=" videos", disable=None).update
+        progress = tqdm(total=total, desc="frames", unit=" videos", disable=None)
+        return lambda: progress.update()
 
     written = write_report(arguments.folder, arguments.out, bar)
     print(f"shown: {', '.join(written.sections)}")

@@ -178,5 +178,3 @@ def _nearest(scores: Scores, row: int) -> str:
         f'<p class="nearest">nearest known example <bdi class="name">{text(of("nearest_id"))}</bdi>'
         f" <span>{' · '.join(facts)}</span></p>"
     )
-
-

@@ -116,10 +116,10 @@
     const made = document.createElement("td"), value = one.values[row];
     if (one.kind === "share") {
       made.className = "share";
-      made.textContent = value < 0 ? "–" : (value / 100).toFixed(1);
+      made.textContent = value < 0 ? "—" : (value / 100).toFixed(1);
       if (value >= 0) made.style.setProperty("--part", Math.min(value / 10000, 1));
     } else if (one.kind === "number") {
-      made.textContent = value === null ? "–" : value.toFixed(3);
+      made.textContent = value === null ? "—" : value.toFixed(3);
     } else {
       const said = one.kind === "choice" ? one.names[value] : value;
       const inside = document.createElement("bdi");

@@ -16,8 +16,9 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
     "\ud800-\udfff]"
 )
+NOTHING = "—"
 _FIGURE_INK = (
-    f"<style>svg{{color:#4a525c}}@media(prefers-color-scheme:dark){{svg{{color:#aab3be}}}}</style>"
+    "<style>svg{color:#4a525c}@media(prefers-color-scheme:dark){svg{color:#aab3be}}</style>"
 )
 
 
@@ -34,7 +35,7 @@ def text(value: object) -> str:
 def percent(value: object, digits: int = 1) -> str:
     """A share in [0, 1] as percent; what is no number is a dash."""
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        return "–"
+        return NOTHING
     return f"{100 * value:.{digits}f}"
 
 
@@ -48,7 +49,7 @@ def number(value: object) -> str:
         return ", ".join(f"{name} {number(one)}" for name, one in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(number(one) for one in value)
-    return "–" if value is None else str(value)
+    return NOTHING if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,17 @@ from heads.metrics import REAL
 
 PROBABILITY = "p_"
 SUFFIXES = (".parquet", ".csv", ".jsonl")
-_TEXTS = ("id", "path", "source", "label", "verdict", "set", "nearest_id", "nearest_source", "error")
+_TEXTS = (
+    "id",
+    "path",
+    "source",
+    "label",
+    "verdict",
+    "set",
+    "nearest_id",
+    "nearest_source",
+    "error",
+)
 _NUMBERS = ("confidence", "forgery", "spread", "nearest_similarity")
 _FORMULA = tuple(f"'{sign}" for sign in "=+-@\t\r")
 Column = NDArray[np.float64]
@@ -59,7 +69,7 @@ class Scores:
     def scored(self) -> NDArray[np.bool_]:
         """Rows that have every probability."""
         known: NDArray[np.bool_] = ~np.isnan(self.probabilities).any(1)
-        return known & bool(self.classes)
+        return known if self.classes else np.zeros(len(self), bool)
 
     @cached_property
     def judged(self) -> NDArray[np.bool_]:
@@ -77,7 +87,7 @@ class Scores:
 
     @cached_property
     def forgery(self) -> Column:
-        """As it was written, else 1 − real; NaN where neither is known."""
+        """As it was written, else what is not real; NaN where neither is known."""
         if "forgery" in self.numbers:
             return self.numbers["forgery"]
         real = self.numbers.get(f"{PROBABILITY}{REAL}")

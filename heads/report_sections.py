@@ -12,8 +12,19 @@ from heads.errors import BadRun
 from heads.evaluate import ALL, AVERAGE, paper_numbers
 from heads.report_files import RunFiles
 from heads.report_parts import (
-    Big, Section, facts, folded, headline, number, paragraph, percent, picture, side_by_side,
-    table, text,
+    NOTHING,
+    Big,
+    Section,
+    facts,
+    folded,
+    headline,
+    number,
+    paragraph,
+    percent,
+    picture,
+    side_by_side,
+    table,
+    text,
 )  # fmt: skip
 
 Document = Mapping[str, object]
@@ -150,7 +161,7 @@ def _range(one: Document, what: str) -> str:
 def _conformal(rate: str, one: Document) -> list[str]:
     size = one["size"]
     return [percent(float(rate), 0), percent(one["promised"], 0), percent(one["measured"]),
-            f"{size:.2f}" if isinstance(size, float) else "–"]  # fmt: skip
+            f"{size:.2f}" if isinstance(size, float) else NOTHING]  # fmt: skip
 
 
 def _confusion(name: str, one: Document) -> str:

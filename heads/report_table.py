@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heads.report_parts import shown, text
 from heads.report_scores import PROBABILITY, Column, Scores
@@ -80,7 +79,8 @@ def embedded(columns: Sequence[Packed]) -> str:
     """JSON that no content can break out of: there is no `<` in it."""
     document = {"columns": [one.document() for one in columns]}
     packed = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    return f'<script type="application/json" id="data">{packed.replace("<", "\\u003c")}</script>'
+    harmless = packed.replace("<", "\\u003c")
+    return f'<script type="application/json" id="data">{harmless}</script>'
 
 
 def pack(scores: Scores, limit: int) -> list[Packed]:
@@ -113,10 +113,8 @@ def _numbers(key: str, values: Column) -> Packed:
     if key == "nearest_similarity":
         rounded = [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
         return Packed(key=key, kind="number", values=rounded)
-    known: NDArray[np.int64] = np.where(
-        np.isnan(values), -1, np.round(np.nan_to_num(values) * 10_000)
-    ).astype(np.int64)
-    return Packed(key=key, kind="share", values=known.tolist())
+    shares = np.round(np.nan_to_num(values) * 10_000).astype(np.int64)
+    return Packed(key=key, kind="share", values=np.where(np.isnan(values), -1, shares).tolist())
 
 
 def _select(column: Packed) -> str:

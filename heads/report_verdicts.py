@@ -9,7 +9,17 @@ from scipy import stats
 from heads import figures
 from heads.calibrate import reliability
 from heads.metrics import measure
-from heads.report_parts import Big, headline, number, paragraph, percent, picture, side_by_side, table
+from heads.report_parts import (
+    NOTHING,
+    Big,
+    headline,
+    number,
+    paragraph,
+    percent,
+    picture,
+    side_by_side,
+    table,
+)
 from heads.report_scores import Scores
 
 _MOST_SOURCES = 40
@@ -21,7 +31,9 @@ def overview(scores: Scores) -> str:
     """Counts for everyone; accuracy and curves where labels are known."""
     body = headline(list(_big(scores)))
     if scores.judged.any():
-        body += paragraph("Accuracy with its 95% interval (Wilson); unsure counts as wrong.", "note")
+        body += paragraph(
+            "Accuracy with its 95% interval (Wilson); unsure counts as wrong.", "note"
+        )
         body += _curves(scores)
     return body + _by_source(scores)
 
@@ -87,8 +99,8 @@ def _by_source(scores: Scores) -> str:
         forged = scores.forgery[inside & ~np.isnan(scores.forgery)]
         rows.append([
             name, number(int(inside.sum())), number(int(scores.failed[inside].sum())),
-            percent(float((forged > 0.5).mean())) if len(forged) else "–",
-            percent(float(right.mean())) if judged.any() else "–",
+            percent(float((forged > 0.5).mean())) if len(forged) else NOTHING,
+            percent(float(right.mean())) if judged.any() else NOTHING,
         ])  # fmt: skip
     rest = len(set(names.tolist())) - len(rows)
     more = paragraph(f"{rest:,} smaller sources are not listed.", "note") if rest else ""
