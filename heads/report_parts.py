@@ -17,6 +17,8 @@ _HIDDEN = re.compile(
     "\ud800-\udfff]"
 )
 NOTHING = "—"
+_FEW = 5
+"""Columns that a line of text is wide enough for."""
 _FIGURE_INK = (
     "<style>svg{color:#4a525c}@media(prefers-color-scheme:dark){svg{color:#aab3be}}</style>"
 )
@@ -102,8 +104,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], strong: int 
         cells = "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
         kind = ' class="strong"' if place >= len(rows) - strong else ""
         lines.append(f'<tr{kind}><th scope="row">{text(row[0])}</th>{cells}</tr>')
+    few = " few" if len(columns) <= _FEW else ""
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll{few}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

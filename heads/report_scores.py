@@ -82,7 +82,7 @@ class Scores:
         if "confidence" in self.numbers:
             return self.numbers["confidence"]
         best = np.full(len(self), np.nan)
-        best[self.scored] = self.probabilities[self.scored].max(1)
+        best[self.scored] = self.probabilities[self.scored].max(1, initial=0.0)
         return best
 
     @cached_property
