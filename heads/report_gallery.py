@@ -133,7 +133,9 @@ def _verdict(scores: Scores, row: int) -> str:
     label = scores.texts.get("label", [""] * len(scores))[row]
     truth = ""
     if label:
-        kind, words = ("right", "it is") if label == said else ("wrong", "but it is labelled")
+        kind, words = "right", "it is" if label == said else "labelled"
+        if label != said and said in scores.classes:
+            kind, words = "wrong", "but it is labelled"
         truth = f'<p class="{kind}">{words} <b>{text(label)}</b></p>'
     details = []
     if scores.texts.get("set", [""] * len(scores))[row]:

@@ -29,6 +29,7 @@ from heads.report_parts import (
 
 Document = Mapping[str, object]
 SHARES = ("accuracy", "auc", "f1", "binary_accuracy", "binary_auc")
+_SAID = {"auc": "AUC", "f1": "F1"}
 _TUNING = {
     "history.svg": "Every finished trial, and the best so far",
     "importances.svg": "How much each setting mattered",
@@ -202,7 +203,9 @@ def _ablation(path: Path, name: str) -> Section:
             row["gain in AUC (p)"] = gain if np.isnan(p) else f"{gain} ({p:.3f})"
     columns = list(dict.fromkeys(metric for row in cells.values() for metric in row))
     rows = [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
-    body += table(["switches", *(c if "(" in c else f"{c}, %" for c in columns)], rows)
+    body += table(
+        ["switches", *(c if "(" in c else f"{_SAID.get(c, c)}, %" for c in columns)], rows
+    )
     return Section(name=name, title="Ablation", body=body)
 
 
