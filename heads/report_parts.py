@@ -125,8 +125,8 @@ def picture(svg: str, caption: str) -> str:
     )
 
 
-def side_by_side(pictures: Sequence[str]) -> str:
-    return f'<div class="figures">{"".join(pictures)}</div>'
+def side_by_side(pictures: Sequence[str], kind: str = "") -> str:
+    return f'<div class="figures {kind}">{"".join(pictures)}</div>'
 
 
 def folded(title: str, body: str) -> str:

@@ -203,9 +203,8 @@ def _ablation(path: Path, name: str) -> Section:
             row["gain in AUC (p)"] = gain if np.isnan(p) else f"{gain} ({p:.3f})"
     columns = list(dict.fromkeys(metric for row in cells.values() for metric in row))
     rows = [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
-    body += table(
-        ["switches", *(c if "(" in c else f"{_SAID.get(c, c)}, %" for c in columns)], rows
-    )
+    titles = [c if "(" in c else f"{_SAID.get(c, c)}, %" for c in columns]
+    body += table(["switches", *titles], rows)
     return Section(name=name, title="Ablation", body=body)
 
 
@@ -218,7 +217,7 @@ def _tuning(path: Path, name: str) -> Section:
         for file, caption in _TUNING.items()
         if path.with_name(file).exists()
     ]
-    return Section(name=name, title="Tuning", body=body + side_by_side(drawn))
+    return Section(name=name, title="Tuning", body=body + side_by_side(drawn, "wide"))
 
 
 def _cross(path: Path, name: str) -> Section:

@@ -87,7 +87,7 @@ def pack(scores: Scores, limit: int) -> list[Packed]:
     """Columns in the order in which people read them."""
     texts, numbers = scores.texts, scores.numbers
     order = [
-        "id", "source", "label", "verdict", "confidence", "forgery",
+        "id", "verdict", "confidence", "label", "source", "forgery",
         *(f"{PROBABILITY}{name}" for name in scores.classes),
         "set", "spread", "nearest_id", "nearest_source", "nearest_similarity", "error",
     ]  # fmt: skip

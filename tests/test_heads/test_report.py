@@ -92,7 +92,7 @@ def test_scores_of_nothing_make_a_page(tmp_path: Path) -> None:
 
 
 def test_sets_may_be_lists(tmp_path: Path) -> None:
-    found = {"id": ["a"], "verdict": ["x"], "set": [["x", "y"]]}
+    found: dict[str, list[object]] = {"id": ["a"], "verdict": ["x"], "set": [["x", "y"]]}
     write_scores(tmp_path / "scores.parquet", found)
     assert read_scores(tmp_path / "scores.parquet").texts["set"] == ["x|y"]
 

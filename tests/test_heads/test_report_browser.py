@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -11,6 +12,11 @@ from extract.synthetic import SyntheticOptions, write_data_set
 from heads.report import write_report
 from heads.report_parts import shown
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    Scheme = Literal["light", "dark"]
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is missing: pip install -e '.[dev]'"
@@ -25,9 +31,12 @@ SETTLED = 150
 class Visit:
     """A page, and all that it said and asked for."""
 
-    def __init__(self, browser: "playwright.Browser", path: Path, **options: object) -> None:
-        self.context = browser.new_context(**options)
+    def __init__(
+        self, browser: "Browser", path: Path, width: int = 1280, scheme: "Scheme" = "light"
+    ) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 800})
         self.page = self.context.new_page()
+        self.page.emulate_media(color_scheme=scheme)
         self.page.set_default_timeout(10_000)
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -39,9 +48,9 @@ class Visit:
     def column(self, name: str) -> list[str]:
         """What a column of the table shows."""
         heads = self.page.locator("#scores thead button").all_inner_texts()
-        return self.page.locator(
-            f"#scores tbody td:nth-child({heads.index(name) + 1})"
-        ).all_inner_texts()
+        cells = self.page.locator(f"#scores tbody td:nth-child({heads.index(name) + 1})")
+        found: list[str] = cells.all_inner_texts()
+        return found
 
     def sort(self, name: str) -> None:
         self.page.locator("#scores thead").get_by_role("button", name=name, exact=True).click()
@@ -51,11 +60,12 @@ class Visit:
         self.page.wait_for_timeout(SETTLED)
 
     def count(self) -> str:
-        return self.page.inner_text("#count")
+        found: str = self.page.inner_text("#count")
+        return found
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
+def browser() -> Iterator["Browser"]:
     with playwright.sync_playwright() as started:
         found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield found
@@ -69,13 +79,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(run)
     columns = score_columns(130)
     (video,) = write_data_set(run / "data", SyntheticOptions(videos=1))
-    columns["path"] = [str(video)] * 129 + ["gone.mp4"]
+    columns["path"] = [*[str(video)] * 129, "gone.mp4"]
     write_scores(run / "scores.parquet", columns)
     return write_report(run).page
 
 
 @pytest.fixture
-def visit(browser: "playwright.Browser", page: Path) -> Iterator[Visit]:
+def visit(browser: "Browser", page: Path) -> Iterator[Visit]:
     opened = Visit(browser, page)
     yield opened
     assert opened.said == []
@@ -94,7 +104,7 @@ def test_it_loads_in_silence_and_every_picture_is_drawn(visit: Visit) -> None:
 
 
 def test_the_policy_stops_what_escaping_would_have_let_through(
-    browser: "playwright.Browser", page: Path, tmp_path: Path
+    browser: "Browser", page: Path, tmp_path: Path
 ) -> None:
     hole = "<script>window.broken = 1</script><img src='https://example.invalid/x.png'>"
     broken = tmp_path / "page.html"
@@ -168,9 +178,9 @@ def test_the_gallery_has_frames_bars_and_the_nearest(visit: Visit) -> None:
 @pytest.mark.parametrize("width", [360, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_phones_and_both_schemes(
-    browser: "playwright.Browser", page: Path, width: int, scheme: str
+    browser: "Browser", page: Path, width: int, scheme: "Scheme"
 ) -> None:
-    visit = Visit(browser, page, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    visit = Visit(browser, page, width, scheme)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
     ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = np.mean([int(part) for part in ground.strip("rgb()").split(",")])
@@ -182,7 +192,7 @@ def test_it_fits_phones_and_both_schemes(
     visit.context.close()
 
 
-def test_a_hundred_thousand_rows_stay_usable(browser: "playwright.Browser", tmp_path: Path) -> None:
+def test_a_hundred_thousand_rows_stay_usable(browser: "Browser", tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.parquet", score_columns(100_000))
     visit = Visit(browser, write_report(tmp_path).page)
     assert visit.count() == "100,000 videos"
