@@ -18,7 +18,15 @@ import extract.extract_cli
 import extract.label_cli
 import features_store.cli
 from features_store.errors import TelltaleError
-from heads import evaluate_cli, finetune_cli, import_cli, score_cli, train_cli, tune_cli
+from heads import (
+    evaluate_cli,
+    finetune_cli,
+    import_cli,
+    report_cli,
+    score_cli,
+    train_cli,
+    tune_cli,
+)
 
 PACKAGES = ("extract", "features_store", "heads")
 INTERRUPTED = 130
@@ -78,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     tune_cli.add_commands(commands)
     score_cli.add_commands(commands)
     import_cli.add_commands(commands)
+    report_cli.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")

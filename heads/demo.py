@@ -111,4 +111,5 @@ def steps(folder: Path) -> list[Step]:
             "scores.parquet", "score", data, "--bundle", str(folder / "fusion"),
             "--reference", store, "--out", str(folder / "scores.parquet"),
         ),
+        step("report.html", "report", str(folder)),
     ]  # fmt: skip

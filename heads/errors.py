@@ -6,7 +6,8 @@ TelltaleError
     ├── BadTable         features, labels or ranks that a head cannot learn from or score
     ├── WrongFeatures    features of another fingerprint than the head was trained on
     ├── BadBundle        a bundle that is missing, damaged, or of another version
-    └── BadCheckpoint    a checkpoint of fine-tuning that is damaged or of another run
+    ├── BadCheckpoint    a checkpoint of fine-tuning that is damaged or of another run
+    └── BadRun           a folder or file that a report cannot be made of
 """
 
 from features_store.errors import TelltaleError
@@ -34,3 +35,7 @@ class BadBundle(HeadError):
 
 class BadCheckpoint(HeadError):
     """A checkpoint of fine-tuning that is damaged or of another run."""
+
+
+class BadRun(HeadError):
+    """A folder or file that a report cannot be made of."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,6 +20,9 @@ from heads.metrics import Floats, Labels
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#808890"
+_HEAT = LinearSegmentedColormap.from_list("heat", ["#e3eef6", COLOURS[0]])
+_DARK = 0.75
+"""Shares above it have white text."""
 _STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "telltale", "font.family": "sans-serif",
     "font.size": 10, "text.color": GREY, "axes.edgecolor": GREY, "axes.labelcolor": GREY,
@@ -63,7 +67,7 @@ def heat_map(values: Floats, rows: Sequence[str], columns: Sequence[str], label:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        _heat(axes, np.nan_to_num(values), texts)
+        _heat(axes, values, texts)
         axes.set(xlabel="tested on", ylabel="learnt from", title=label)
         axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
         axes.set_yticks(range(len(rows)), rows)
@@ -143,13 +147,16 @@ def lines(series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> st
 
 
 def _heat(axes: Any, shares: Floats, texts: Sequence[Sequence[str]]) -> None:  # noqa: ANN401
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    """Each cell is a shape, so that it stays sharp; a missing one is not drawn."""
+    places = np.arange(shares.shape[1]), np.arange(shares.shape[0])
+    axes.pcolormesh(*places, shares, cmap=_HEAT, vmin=0, vmax=1, shading="nearest")
+    axes.invert_yaxis()
     axes.tick_params(length=0)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     for row, line in enumerate(texts):
         for column, text in enumerate(line):
-            dark = shares[row, column] > 0.5
+            dark = shares[row, column] > _DARK
             axes.text(
                 column, row, text, ha="center", va="center", color="white" if dark else "#203040"
             )

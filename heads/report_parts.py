@@ -1,0 +1,137 @@
+"""The pieces a report is made of, as HTML in which text from files can only ever be text.
+
+`text` is the one door through which anything that was read from a file comes onto the page.
+"""
+
+import base64
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from heads.figures import GREY
+
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+    "\ud800-\udfff]"
+)
+NOTHING = "—"
+_FEW = 5
+"""Columns that a line of text is wide enough for."""
+_FIGURE_INK = (
+    "<style>svg{color:#4a525c}@media(prefers-color-scheme:dark){svg{color:#aab3be}}</style>"
+)
+
+
+def shown(value: object) -> str:
+    """As a reader should see it: marks that hide or turn text round are spelled out."""
+    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", str(value))
+
+
+def text(value: object) -> str:
+    """Safe inside elements and quoted attributes."""
+    return html.escape(shown(value), quote=True)
+
+
+def percent(value: object, digits: int = 1) -> str:
+    """A share in [0, 1] as percent; what is no number is a dash."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        return NOTHING
+    return f"{100 * value:.{digits}f}"
+
+
+def number(value: object) -> str:
+    """Anything that JSON can hold, short."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {number(one)}" for name, one in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(number(one) for one in value)
+    return NOTHING if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A chapter of the page with its entry in the contents."""
+
+    name: str
+    """For links; letters and dashes."""
+    title: str
+    body: str
+
+    def html(self) -> str:
+        return (
+            f'<section id="{self.name}" aria-labelledby="{self.name}-title">'
+            f'<h2 id="{self.name}-title">{text(self.title)}</h2>{self.body}</section>'
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Big:
+    """A number that deserves to be large."""
+
+    label: str
+    value: str
+    note: str = ""
+
+    def html(self) -> str:
+        note = f"<small>{text(self.note)}</small>" if self.note else ""
+        return f"<div><dt>{text(self.label)}</dt><dd>{text(self.value)}{note}</dd></div>"
+
+
+def headline(found: Sequence[Big]) -> str:
+    return f'<dl class="headline">{"".join(one.html() for one in found)}</dl>'
+
+
+def facts(found: Mapping[str, object]) -> str:
+    """Name and value, one under another."""
+    rows = "".join(
+        f"<div><dt>{text(name)}</dt><dd>{text(number(value))}</dd></div>"
+        for name, value in found.items()
+    )
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], strong: int = 0) -> str:
+    """The first column names the row; the last `strong` rows sum up."""
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in columns)
+    lines = []
+    for place, row in enumerate(rows):
+        cells = "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
+        kind = ' class="strong"' if place >= len(rows) - strong else ""
+        lines.append(f'<tr{kind}><th scope="row">{text(row[0])}</th>{cells}</tr>')
+    few = " few" if len(columns) <= _FEW else ""
+    return (
+        f'<div class="scroll{few}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def picture(svg: str, caption: str) -> str:
+    """A vector figure. Inside an image no script runs and nothing is fetched, whatever the file
+    says; the figures' grey becomes an ink that suits the page."""
+    start = max(svg.find("<svg"), 0)
+    drawn = svg[start:].replace(GREY, "currentColor")
+    head, closed, rest = drawn.partition(">")
+    drawn = f"{head}{closed}{_FIGURE_INK}{rest}"
+    encoded = base64.b64encode(drawn.encode(errors="replace")).decode()
+    return (
+        f'<figure><img alt="{text(caption)}" src="data:image/svg+xml;base64,{encoded}">'
+        f"<figcaption>{text(caption)}</figcaption></figure>"
+    )
+
+
+def side_by_side(pictures: Sequence[str], kind: str = "") -> str:
+    return f'<div class="figures {kind}">{"".join(pictures)}</div>'
+
+
+def folded(title: str, body: str) -> str:
+    return f"<details><summary>{text(title)}</summary>{body}</details>"
+
+
+def paragraph(words: object, kind: str = "") -> str:
+    return f'<p class="{kind}">{text(words)}</p>' if kind else f"<p>{text(words)}</p>"

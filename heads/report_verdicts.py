@@ -1,0 +1,108 @@
+"""What scores say as a whole: counts, and how right they are where the truth is known."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import stats
+
+from heads import figures
+from heads.calibrate import reliability
+from heads.metrics import measure
+from heads.report_parts import (
+    NOTHING,
+    Big,
+    headline,
+    number,
+    paragraph,
+    percent,
+    picture,
+    side_by_side,
+    table,
+)
+from heads.report_scores import Scores
+
+_MOST_SOURCES = 40
+_MOST_POINTS = 50_000
+"""Of a curve: more are not seen, and make the page heavy."""
+
+
+def overview(scores: Scores) -> str:
+    """Counts for everyone; accuracy and curves where labels are known."""
+    body = headline(list(_big(scores)))
+    if scores.judged.any():
+        body += paragraph(
+            "Accuracy with its 95% interval (Wilson); unsure counts as wrong.", "note"
+        )
+        body += _curves(scores)
+    return body + _by_source(scores)
+
+
+def _big(scores: Scores) -> Iterator[Big]:
+    failed = int(scores.failed.sum())
+    yield Big(label="videos", value=number(len(scores)), note=f"{number(failed)} failed")
+    if scores.judged.any():
+        labels = scores.labels[scores.judged]
+        hits = int((scores.verdicts[scores.judged] == labels).sum())
+        low, high = stats.binomtest(hits, len(labels)).proportion_ci(method="wilson")
+        found = measure(scores.probabilities[scores.judged], labels, scores.classes)
+        note = f"[{percent(float(low))}, {percent(float(high))}]"
+        yield Big(label="accuracy, %", value=percent(hits / len(labels)), note=note)
+        yield Big(label="AUC, %", value=percent(found.auc))
+        yield Big(label="real or not, AUC, %", value=percent(found.binary_auc))
+    else:
+        forged = scores.forgery[~np.isnan(scores.forgery)]
+        if len(forged):
+            yield Big(label="more likely forged, %", value=percent(float((forged > 0.5).mean())))
+    counts = Counter(verdict for verdict in scores.texts["verdict"] if verdict)
+    unsure = sum(count for verdict, count in counts.items() if verdict not in scores.classes)
+    if unsure:
+        yield Big(label="unsure, %", value=percent(unsure / len(scores)))
+
+
+def _curves(scores: Scores) -> str:
+    judged = np.flatnonzero(scores.judged)
+    labels, probabilities = scores.labels[judged], scores.probabilities[judged]
+    predicted = probabilities.argmax(1)
+    size = len(scores.classes)
+    matrix = np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
+    drawn = judged[:: -(-len(judged) // _MOST_POINTS)]
+    return side_by_side(
+        [
+            picture(
+                figures.roc(scores.probabilities[drawn], scores.labels[drawn], scores.classes),
+                "ROC: each class against the rest",
+            ),
+            picture(
+                figures.reliability_curve(reliability(probabilities, labels)),
+                "Reliability: on the dotted line, confidence means what it says",
+            ),
+            picture(
+                figures.confusion(matrix.astype(np.int64), scores.classes),
+                "Likeliest class: rows are the truth",
+            ),
+        ]
+    )
+
+
+def _by_source(scores: Scores) -> str:
+    sources = scores.texts.get("source")
+    if sources is None or not any(sources):
+        return ""
+    names = np.array([source or "none" for source in sources], dtype=object)
+    common = [name for name, _ in Counter(names.tolist()).most_common(_MOST_SOURCES)]
+    rows = []
+    for name in sorted(common):
+        inside = names == name
+        judged = inside & scores.judged
+        right = scores.verdicts[judged] == scores.labels[judged]
+        forged = scores.forgery[inside & ~np.isnan(scores.forgery)]
+        rows.append([
+            name, number(int(inside.sum())), number(int(scores.failed[inside].sum())),
+            percent(float((forged > 0.5).mean())) if len(forged) else NOTHING,
+            percent(float(right.mean())) if judged.any() else NOTHING,
+        ])  # fmt: skip
+    rest = len(set(names.tolist())) - len(rows)
+    more = paragraph(f"{rest:,} smaller sources are not listed.", "note") if rest else ""
+    columns = ("source", "videos", "failed", "more likely forged, %", "accuracy, %")
+    return "<h3>By source</h3>" + table(columns, rows) + more

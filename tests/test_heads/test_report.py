@@ -1,0 +1,240 @@
+"""`telltale report` without a browser: what it finds, reads, chooses, and how it says no."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from extract.synthetic import SyntheticOptions, write_data_set
+from heads import report_gallery, report_table
+from heads.errors import BadRun
+from heads.report import write_report
+from heads.report_gallery import groups
+from heads.report_parts import percent, picture, shown, text
+from heads.report_scores import SUFFIXES, Scores, read_scores
+from tests.test_features_store.test_cli import telltale
+from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
+from tests.test_heads.tables import CLASSES
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Scores:
+    write_scores(tmp_path / "s/scores.parquet", score_columns())
+    return read_scores(tmp_path / "s/scores.parquet")
+
+
+def test_everything_a_run_holds_is_on_one_page(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_scores(tmp_path / "run/scored/scores.parquet", score_columns())
+    written = write_report(tmp_path / "run")
+    assert written.page == tmp_path / "run/report.html"
+    assert written.sections == [
+        "Evaluation", "Verdicts", "Worth a look", "Every video", "Across generators", "Ablation",
+        "Tuning", "Shortcut audit", "The head",
+    ]  # fmt: skip
+    assert written.problems == []
+    page = written.page.read_text()
+    for said in ("Random weights: internvideo2=tiny", "hfv4", "file facts alone", "70.0 ± 1.0",
+                 "+10.0 (0.012)", "paper: AUC, %", "88.2", "coverage promised"):  # fmt: skip
+        assert said in page
+    assert page.count("data:image/svg+xml") == 3 + 3 + 3  # confusions, curves, files
+    assert "default-src 'none'" in page
+    places = re.findall(r'\b(?:src|href)="(data:|#|.{9})', page)
+    assert set(places) == {"data:", "#"}
+
+
+def test_text_from_files_is_only_ever_text(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    write_scores(tmp_path / "scores.parquet", score_columns())
+    page = write_report(tmp_path).page.read_text()
+    assert page.count("<script") == page.count("</script>") == 2  # the data and the program
+    assert "<b>pika" not in page
+    assert "<b>backbone" not in page
+    assert "\u202e" not in page
+    assert shown("a\u202eb\ud800") == "a⟨U+202E⟩b⟨U+D800⟩"
+    assert text("\"'<>&") == "&quot;&#x27;&lt;&gt;&amp;"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_scores_are_the_same_in_every_format(tmp_path: Path, suffix: str) -> None:
+    columns = score_columns()
+    write_scores(tmp_path / f"scores{suffix}", columns)
+    found = read_scores(tmp_path / f"scores{suffix}")
+    assert found.classes == CLASSES
+    assert list(found.texts["id"]) == columns["id"]
+    assert list(found.texts["error"]) == columns["error"]
+    expected = [np.nan if value is None else value for value in columns["p_motion"]]
+    np.testing.assert_allclose(found.probabilities[:, 2], np.array(expected, float), rtol=1e-12)
+    assert found.judged.sum() == 58
+    assert found.failed.sum() == 2
+
+
+def test_scores_that_spreadsheets_must_not_run_are_read_back(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {"id": ["'=a.mp4", "'b.mp4"], "verdict": ["real", "real"]}
+    write_scores(tmp_path / "scores.csv", columns)
+    assert read_scores(tmp_path / "scores.csv").texts["id"] == ["=a.mp4", "'b.mp4"]
+
+
+def test_id_and_verdict_are_enough(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.jsonl", {"id": ["a", "b"], "verdict": ["real", "unsure"]})
+    page = write_report(tmp_path)
+    assert page.sections == ["Verdicts", "Every video"]
+
+
+def test_scores_of_nothing_make_a_page(tmp_path: Path) -> None:
+    empty = {name: values[:0] for name, values in score_columns().items()}
+    write_scores(tmp_path / "scores.csv", empty)
+    assert write_report(tmp_path).sections == ["Verdicts", "Every video"]
+
+
+def test_sets_may_be_lists(tmp_path: Path) -> None:
+    found: dict[str, list[object]] = {"id": ["a"], "verdict": ["x"], "set": [["x", "y"]]}
+    write_scores(tmp_path / "scores.parquet", found)
+    assert read_scores(tmp_path / "scores.parquet").texts["set"] == ["x|y"]
+
+
+def test_the_gallery_shows_the_surest_and_the_least_sure(scores: Scores) -> None:
+    wrong, right, unsure = groups(scores)
+    assert wrong.title == "Surest and wrong"
+    assert len(wrong.rows) == len(right.rows) == len(unsure.rows) == report_gallery.EACH
+    assert len({*wrong.rows, *right.rows, *unsure.rows}) == 3 * report_gallery.EACH
+    for group, same in ((wrong, False), (right, True)):
+        order = scores.confidence[list(group.rows)]
+        assert (np.diff(order) <= 0).all()
+        assert all((scores.labels[row] == scores.verdicts[row]) == same for row in group.rows)
+    mistakes = (scores.labels != scores.verdicts) & ~scores.failed
+    assert scores.confidence[wrong.rows[0]] == scores.confidence[mistakes].max()
+    assert scores.confidence[unsure.rows[0]] == np.nanmin(scores.confidence)
+    assert not scores.failed[[*wrong.rows, *right.rows, *unsure.rows]].any()
+
+
+def test_without_labels_the_gallery_goes_by_what_was_said(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.parquet", score_columns(labels=False))
+    scores = read_scores(tmp_path / "scores.parquet")
+    forged, real, _ = groups(scores)
+    assert forged.title == "Surest forgeries"
+    assert scores.forgery[forged.rows[0]] == np.nanmax(scores.forgery)
+    assert {scores.texts["verdict"][row] for row in real.rows} == {"real"}
+    page = write_report(tmp_path).page.read_text()
+    assert "more likely forged" in page
+    assert "ROC" not in page
+
+
+def test_frames_come_from_the_files(tmp_path: Path) -> None:
+    made = list(write_data_set(tmp_path / "data", SyntheticOptions(videos=1)))
+    inside = made[0].relative_to(tmp_path)
+    found = report_gallery.frames(str(inside), tmp_path)
+    assert len(found) == report_gallery.FRAMES
+    assert all(one.startswith("data:image/jpeg;base64,") for one in found)
+    made[0].write_bytes(made[0].read_bytes()[:200])
+    assert report_gallery.frames(str(inside), tmp_path) == []
+    assert report_gallery.frames("gone.mp4", tmp_path) == []
+    assert report_gallery.frames("nul\0.mp4", tmp_path) == []
+    assert report_gallery.frames("x" * 5000, tmp_path) == []
+
+
+def test_frames_are_small_and_keep_their_shape() -> None:
+    import base64
+
+    encoded = report_gallery._jpeg(np.zeros((900, 300, 3), np.uint8)).partition(",")[2]
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (report_gallery.LONG_SIDE, round(report_gallery.LONG_SIDE / 3), 3)
+
+
+def test_the_tables_data_cannot_leave_its_element(scores: Scores) -> None:
+    made = report_table.embedded(report_table.pack(scores, 60))
+    inside = made.partition(">")[2].removesuffix("</script>")
+    assert "<" not in inside
+    columns = {one["key"]: one for one in json.loads(inside)["columns"]}
+    assert columns["id"]["values"][: len(HOSTILE)] == [shown(name) for name in HOSTILE]
+    assert columns["source"]["names"] == ["kling", "pika & co"]
+    assert columns["source"]["values"][:3] == [0, 1, 0]
+    shares = np.array([columns[f"p_{name}"]["values"] for name in CLASSES])
+    np.testing.assert_allclose(shares[:, :58] / 1e4, scores.probabilities[:58].T, atol=6e-5)
+    assert (shares[:, 58:] == -1).all()
+    assert columns["nearest_similarity"]["values"][-1] is None
+    assert "path" not in columns
+
+
+def test_a_table_too_long_says_what_it_leaves_out(scores: Scores) -> None:
+    made = report_table.score_table(scores, limit=10)
+    assert "first 10 of 60 videos" in made
+    assert "first" not in report_table.score_table(scores, 60).partition("<form")[0]
+    assert len(report_table.pack(scores, 10)[0].values) == 10
+
+
+def test_what_cannot_be_shown_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    (tmp_path / "evaluation.json").write_text("{")
+    (tmp_path / "tune/tune.json").write_text("[]")
+    (tmp_path / "ablation/ablation.csv").write_text("row\nx\n")
+    (tmp_path / "scores.parquet").write_bytes(b"PAR1")
+    write_scores(tmp_path / "other/scores.csv", score_columns())
+    written = write_report(tmp_path)
+    assert written.sections == ["Across generators", "Shortcut audit", "The head"]
+    assert len(written.problems) == 5
+    page = written.page.read_text()
+    for name in ("evaluation.json", "tune.json", "ablation.csv", "scores.parquet", "scores.csv"):
+        assert any(name in why for why in written.problems)
+        assert page.count(name) >= 1
+
+
+def test_scores_without_a_verdict_are_refused(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.csv", {"id": ["a"], "value": [1.0]})
+    with pytest.raises(BadRun, match=r"no column verdict; it has id, value"):
+        read_scores(tmp_path / "scores.csv")
+    with pytest.raises(BadRun, match=r"Nothing in .* can be shown"):
+        write_report(tmp_path)
+    write_scores(tmp_path / "scores.csv", {"id": ["a"], "verdict": ["x"], "spread": ["high"]})
+    with pytest.raises(BadRun, match="of another kind"):
+        read_scores(tmp_path / "scores.csv")
+
+
+def test_stores_hidden_folders_and_the_deep_are_passed_by(tmp_path: Path) -> None:
+    for place in (".hidden", "store", "a/b/c"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "audit.txt").write_text("x")
+    (tmp_path / "store/zarr.json").write_text("{}")
+    with pytest.raises(BadRun, match="holds nothing that a report shows"):
+        write_report(tmp_path)
+    with pytest.raises(BadRun, match="is no folder"):
+        write_report(tmp_path / "absent")
+    (tmp_path / "a/b/audit.txt").write_text("x")
+    (tmp_path / "a/audit.txt").write_text("y")
+    assert write_report(tmp_path).sections == ["Shortcut audit: a", "Shortcut audit: a/b"]
+
+
+def test_pictures_are_isolated_and_numbers_readable() -> None:
+    made = picture('<?xml version="1.0"?><svg width="1"><script>', "<caption>")
+    assert "<script>" not in made
+    assert "&lt;caption&gt;" in made
+    assert percent(0.1234) == "12.3"
+    assert percent(None) == percent(float("nan")) == percent("x") == percent(value=True) == "—"
+
+
+def test_figures_agree_with_the_scores(scores: Scores) -> None:
+    from heads.report_verdicts import overview
+
+    judged = np.flatnonzero(scores.judged)
+    share = (scores.labels[judged] == scores.verdicts[judged]).mean()
+    assert f"<dd>{percent(float(share))}<small>[" in overview(scores)
+    unsure = replace(scores, texts={**scores.texts, "verdict": ["unsure"] * len(scores)})
+    assert "<dd>0.0<small>[" in overview(unsure)
+    assert "<dt>unsure, %</dt><dd>100.0" in overview(unsure)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.csv", score_columns())
+    printed = telltale("report", tmp_path, "--out", tmp_path / "pages/page.html")
+    assert printed.splitlines() == [
+        "shown: Verdicts, Worth a look, Every video",
+        f"page: {tmp_path / 'pages/page.html'}",
+    ]
+    (tmp_path / "empty").mkdir()
+    printed = telltale("report", tmp_path / "empty", expect=1)
+    assert "bundle.json (telltale train)" in printed
