@@ -22,10 +22,9 @@ from extract.errors import BadProtocol
 CLIP_FRAMES = 8
 CLIP_SIZE = 224
 DEPTH_POSITIONS = (0, 3)
-PAIRS = 16
 TRAIN_AUGMENTATION = "rand-m7-n4-mstd0.5-inc1"
 
-_NAME = re.compile(rf"(val|pairs-{PAIRS}|test-(\d+)x(\d+)|train-(\d+)({FORM}))(?:\+(.+))?")
+_NAME = re.compile(rf"(val|test-(\d+)x(\d+)|train-(\d+)({FORM}))(?:\+(.+))?")
 _PERTURBATION = re.compile(r"(blur|jpeg|resize|h264crf|mixed)([0-9.]*)")
 _RANGES = {
     "blur": (0.1, 20.0),
@@ -131,7 +130,7 @@ class Protocol:
     """The plan that yields a video's views. `Protocol.parse(p.name) == p`."""
 
     kind: str
-    """val, test, train, or pairs: adjacent frames, for what is wrong from one to the next."""
+    """val, test or train."""
     segments: int = 1
     """test: how many interleaved clips are taken in time."""
     crops: int = 1
@@ -153,7 +152,6 @@ class Protocol:
     def name(self) -> str:
         base = {
             "val": "val",
-            "pairs": f"pairs-{PAIRS}",
             "test": f"test-{self.segments}x{self.crops}",
             "train": f"train-{self.samples}" + "".join(change.name for change in self.changes),
         }[self.kind]
@@ -169,8 +167,8 @@ class Protocol:
         if found is None:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
-                f"train-V:dropSHARE:repeatSHARE, pairs-{PAIRS}, each with +blurSIGMA, "
-                f"+jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
+                f"train-V:dropSHARE:repeatSHARE, each with +blurSIGMA, +jpegQUALITY, "
+                f"+resizeFACTOR, +h264crfN or +mixed."
             )
         return Protocol(
             kind=found[1].partition("-")[0],
@@ -189,7 +187,7 @@ class Protocol:
         return {
             **plain,
             "name": self.name,
-            "frames": 2 * PAIRS if self.kind == "pairs" else CLIP_FRAMES,
+            "frames": CLIP_FRAMES,
             "size": CLIP_SIZE,
             "augmentation": TRAIN_AUGMENTATION if self.kind == "train" else None,
         }
@@ -202,8 +200,6 @@ class Protocol:
             raise BadProtocol(f"A video of {frame_count} frames has no views.")
         if self.kind == "val":
             plan = [(validation_frames(frame_count), Crop(kind="center"))]
-        elif self.kind == "pairs":
-            plan = [(adjacent_frames(frame_count), Crop(kind="center"))]
         elif self.kind == "test":
             chunks = interleaved_frames(frame_count, self.segments)
             crops = [
@@ -280,15 +276,6 @@ def interleaved_frames(
         for part in range(clip)
     )
     return tuple(tuple(frames[start::segments]) for start in range(segments))
-
-
-def adjacent_frames(count: int, pairs: int = PAIRS) -> tuple[int, ...]:
-    """Evenly placed pairs of a frame and the next; pairs repeat where the video is short.
-
-    A single frame has no next one: it is paired with itself.
-    """
-    starts = [int((pair + 0.5) * (count - 1) / pairs) for pair in range(pairs)]
-    return tuple(min(start + step, count - 1) for start in starts for step in (0, 1))
 
 
 def _short(count: int, clip: int) -> tuple[int, ...]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import extract.cli
 import extract.extract_cli
-import extract.label_cli
 import features_store.cli
 from features_store.errors import TelltaleError
 from heads import (
@@ -79,7 +78,6 @@ def build_parser() -> argparse.ArgumentParser:
     extract.cli.add_commands(commands)
     extract.extract_cli.add_commands(commands)
     features_store.cli.add_commands(commands)
-    extract.label_cli.add_commands(commands)
     train_cli.add_commands(commands)
     evaluate_cli.add_commands(commands)
     finetune_cli.add_commands(commands)

@@ -12,13 +12,9 @@ from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.errors import BadSetting
 from extract.views import Protocol
 
-WITHOUT_WEIGHTS = {"appearance": "palette", "motion": "dis", "spatial": "rigidity"}
-NETWORKS = [name for name in branch_names() if name not in WITHOUT_WEIGHTS]
-
 
 def load(name: str, query: str = "", device: str = "cpu") -> Branch:
-    preset = WITHOUT_WEIGHTS.get(name, "tiny")
-    request = BranchRequest.parse(f"{name}={preset}{f'?{query}' if query else ''}")
+    request = BranchRequest.parse(f"{name}=tiny{f'?{query}' if query else ''}")
     return load_branch(
         BranchRequest(
             name=request.name, preset=request.preset, options=request.options, device=device,
@@ -33,14 +29,8 @@ def branch(request: pytest.FixtureRequest) -> Branch:
     return load(request.param)
 
 
-@pytest.fixture(params=NETWORKS)
-def network(request: pytest.FixtureRequest) -> Branch:
-    torch.manual_seed(0)
-    return load(request.param)
-
-
 def test_there_are_branches() -> None:
-    assert branch_names() == ["appearance", "depthpro", "internvideo2", "motion", "spatial"]
+    assert branch_names() == ["depthpro", "internvideo2"]
 
 
 def test_outputs_are_as_declared(branch: Branch) -> None:
@@ -75,8 +65,7 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
     prepare = output.load()
     random = np.random.default_rng(0)
     frames = {i: random.integers(0, 256, (90, 160, 3), np.uint8) for i in range(20)}
-    protocols = ("pairs-16",) if branch.name in WITHOUT_WEIGHTS else ("val", "test-2x3")
-    for protocol in protocols:
+    for protocol in ("val", "test-2x3"):
         views = Protocol.parse(protocol).views("clip.mp4", 20)
         rows = prepare(frames, views)
         example = branch.example(1)
@@ -90,53 +79,52 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
 
 def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
     spec = branch.spec(12)
-    assert spec.group == f"{branch.name}-{branch.preset}@{branch.fingerprint[:8]}"
+    assert spec.group == f"{branch.name}-tiny@{branch.fingerprint[:8]}"
     for name, array in branch.outputs.items():
         assert spec.arrays[name].shape == (12, *array.shape)
-    source = str(spec.provenance["source"])
-    assert source if branch.name in WITHOUT_WEIGHTS else "random numbers" in source
+    assert "random numbers" in str(spec.provenance["source"])
 
 
-def test_the_fingerprint_follows_what_decides_the_numbers(network: Branch) -> None:
-    assert load(network.name).fingerprint == network.fingerprint
-    others = [load(network.name, query) for query in ("precision=bfloat16", "dtype=float32")]
-    if network.name == "internvideo2":
-        others += [load(network.name, q) for q in ("gelu=erf", "outputs=cls")]
+def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
+    assert load(branch.name).fingerprint == branch.fingerprint
+    others = [load(branch.name, query) for query in ("precision=bfloat16", "dtype=float32")]
+    if branch.name == "internvideo2":
+        others += [load(branch.name, q) for q in ("gelu=erf", "outputs=cls")]
     else:
-        others += [load(network.name, "source=full-frame")]
-    assert len({network.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
+        others += [load(branch.name, "source=full-frame")]
+    assert len({branch.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
 
-def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
+def test_the_fingerprint_follows_one_weight(branch: Branch) -> None:
     from extract.weights import content_hash
 
-    model = network.model  # type: ignore[attr-defined]
-    assert content_hash(model.state_dict()) == network.decides["weights"]
+    model = branch.model  # type: ignore[attr-defined]
+    assert content_hash(model.state_dict()) == branch.decides["weights"]
     with torch.no_grad():
         next(iter(model.parameters())).view(-1)[0] += 1e-3
-    assert content_hash(model.state_dict()) != network.decides["weights"]
+    assert content_hash(model.state_dict()) != branch.decides["weights"]
 
 
-def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(network: Branch) -> None:
+def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: Branch) -> None:
     with attention_backend("sdpa"):
-        assert load(network.name).fingerprint == network.fingerprint
-    assert Batcher(network, 3).branch.fingerprint == network.fingerprint
+        assert load(branch.name).fingerprint == branch.fingerprint
+    assert Batcher(branch, 3).branch.fingerprint == branch.fingerprint
 
 
-def test_half_precision_is_near(network: Branch) -> None:
-    views = network.example(1)
-    exact = network.forward(views)
-    for name, numbers in load(network.name, "precision=bfloat16").forward(views).items():
+def test_half_precision_is_near(branch: Branch) -> None:
+    views = branch.example(1)
+    exact = branch.forward(views)
+    for name, numbers in load(branch.name, "precision=bfloat16").forward(views).items():
         error = (numbers - exact[name]).norm() / exact[name].norm()
         assert float(error) < 0.03
 
 
-def test_numbers_too_large_for_their_type_are_an_error(network: Branch) -> None:
-    results = network.forward(network.example(1))
-    name = next(iter(network.outputs))
+def test_numbers_too_large_for_their_type_are_an_error(branch: Branch) -> None:
+    results = branch.forward(branch.example(1))
+    name = next(iter(branch.outputs))
     results[name] = results[name] * 1e9
     with pytest.raises(BadSetting, match=r"do not fit float16.*dtype=float32"):
-        network.numpy(results)
+        branch.numpy(results)
 
 
 def test_batches_do_not_change_numbers_and_survive_out_of_memory(branch: Branch) -> None:
@@ -203,7 +191,7 @@ def test_flash_attention_agrees_on_cuda(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", branch_names())
 def test_cuda_agrees_with_the_cpu(name: str) -> None:
     cpu, cuda = load(name), load(name, "precision=float32", device="cuda")
     assert cpu.fingerprint == cuda.fingerprint
