@@ -1,6 +1,6 @@
 """Appearance prior: do the subject and the background stay what they are?
 
-Preset `colours` needs no weights: histograms of colour and texture stand in for the DINO and CLIP
+Preset `colours` needs no weights: histograms of colour stand in for the DINO and CLIP
 features of VBench's consistency scores; see `extract.colours`.
 """
 
@@ -13,9 +13,9 @@ COLOURS = Method(
     function="extract.colours:colour_measures",
     measures=len(MEASURES),
     column=MEASURES.index("inconsistency"),
-    worst=1.0,
+    worst=0.5,
     decides=DECIDES,
-    meaning="inconsistency of colours and textures with the first and the previous frame",
+    meaning="inconsistency of colours with the first quarter",
 )
 
 
