@@ -34,6 +34,7 @@ SIDE = 192
 REVISION = 1
 MEASURES = ("warping", "rigidity")
 """Columns of `flow_measures`."""
+_LEAST = 64
 _BLUR = 1.5
 _DETAIL = 9
 _NOISE = 4.0
@@ -102,10 +103,14 @@ def shrunk(frame_hwc: Image, side: int) -> Image:
 
 
 def prepared(frame_hwc: Image) -> Image:
-    """As both measures take a frame: small, and without its grain. DIS needs 16 pixels a side."""
+    """As both measures take a frame: small, and without its grain, at least 64 pixels a side.
+
+    DIS reads outside of narrower ones (`SIDE` at its coarsest scale is 8 times smaller, and a patch
+    has 8 pixels), which can end the process.
+    """
     small = shrunk(frame_hwc, SIDE)
     height, width = small.shape[:2]
-    short = (0, max(0, 16 - height), 0, max(0, 16 - width))
+    short = (0, max(0, _LEAST - height), 0, max(0, _LEAST - width))
     padded = cv2.copyMakeBorder(small, *short, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.GaussianBlur(padded, (0, 0), _BLUR), np.uint8)
 
