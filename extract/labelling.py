@@ -80,7 +80,7 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     real_name = None if options.real is None else options.real.resolve().name
     entries = _entries(manifest, found, real_name)
     made = LabelledSet(entries=entries, provenance=_provenance(branches, settings, real_name))
-    made = made.with_splits()
+    made = made.with_decisions(_decided_before(options.out, entries))
     labelled_set.write(options.out, made)
     _write_failures(options.out, gathered, failures)
     return Labelling(
@@ -134,6 +134,15 @@ def _entries(manifest: Manifest, found: _Scores, real: str | None) -> tuple[Entr
         )
         for video in scored
     )  # fmt: skip
+
+
+def _decided_before(out: Path, entries: Sequence[Entry]) -> dict[str, str]:
+    """Decisions of an earlier run: a person's work is not lost by running again."""
+    if not (out / labelled_set.LEDGER).exists():
+        return {}
+    now = {entry.id for entry in entries}
+    before = labelled_set.read(out).entries
+    return {entry.id: entry.decided for entry in before if entry.decided and entry.id in now}
 
 
 def _provenance(
