@@ -53,20 +53,27 @@ def main() -> None:
 
 
 def quality(folder: Path, manifest: Manifest) -> list[measure.Row]:
-    """Each generator's folder is labelled, real clips among the others; truths are kept aside."""
-    folders = sorted({Path(video.path).parent for video in manifest.videos})
-    options = LabelOptions(folders=tuple(folders), out=folder / "labelled", workers=WORKERS)
-    made = label(options, bar=False)
+    """Each generator's clips are labelled, real ones among the others; truths are kept aside."""
     assert manifest.scheme is not None
-    classes = manifest.scheme.classes
-    truth = {"/".join(video.id.split("/")[1:]): classes[video.label] for video in manifest.videos}
-    true = np.array([truth["/".join(entry.id.split("/")[1:])] for entry in made.made.entries])
+    truth: dict[str, str] = {}
+    for video in manifest.videos:
+        name = f"{video.source}/{Path(video.path).name}"
+        link = folder / "raw" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.hardlink_to(video.path)
+        truth[f"train_data/{name}"] = manifest.scheme.classes[video.label]
+    folders = tuple(sorted((folder / "raw").iterdir()))
+    options = LabelOptions(folders=folders, out=folder / "labelled", workers=WORKERS)
+    made = label(options, bar=False)
+    true = np.array([truth[entry.id] for entry in made.made.entries])
     rows: list[measure.Row] = []
     for prior in PRIORS:
         scores = np.array([entry.scores[prior] for entry in made.made.entries])
-        for other in (REAL, *PRIORS):
-            if other != prior:
-                rows.append({"what": f"AUC {prior} against {other}", **auc(scores, true, prior, other)})
+        rows += [
+            {"what": f"AUC {prior} against {other}", **auc(scores, true, prior, other)}
+            for other in (REAL, *PRIORS)
+            if other != prior
+        ]
     return [*rows, *agreement(made, true)]
 
 
@@ -108,7 +115,9 @@ def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
     jobs = [Job(index=index, id=video.id, path=video.path) for index, video in enumerate(few)]
 
     def decode(*names: str) -> None:
-        outputs = tuple({branches[name].prepare.name: branches[name].prepare for name in names}.values())
+        outputs = tuple(
+            {branches[name].prepare.name: branches[name].prepare for name in names}.values()
+        )
         plan = Plan(protocol=PROTOCOL, outputs=outputs, root=str(manifest.root))
         with DecodePool(plan, workers=WORKERS) as pool:
             for _ in pool.run(jobs):

@@ -1,12 +1,12 @@
 """Does a video keep its colours? Consistency of frames, without any weights.
 
-In the place of VBench's subject and background consistency, with CIELAB histograms instead of DINO
-and CLIP features. Histograms forget where things are, so what moves does not count; what changes its
-colour, its pattern or its size does. Frames are averaged over a quarter of the pairs, so that an
-action, which comes and goes, averages out, and each such quarter is compared with the first one;
-VBench's other half, the comparison with the previous frame, is left out: it answers to motion.
-Likeness is Bhattacharyya's coefficient, which minds small areas such as a shirt more than the
-cosine does. A histogram of edge strength beside the colours was tried and told less.
+In the place of VBench's subject and background consistency, with CIELAB histograms instead of
+DINO and CLIP features. Histograms forget where things are, so what moves does not count; what
+changes its colour, its pattern or its size does. Frames are averaged over a quarter of the pairs,
+so that an action, which comes and goes, averages out, and each such quarter is compared with the
+first one; VBench's other half, the comparison with the previous frame, is left out: it answers to
+motion. Likeness is Bhattacharyya's coefficient, which minds small areas such as a shirt more than
+the cosine does. A histogram of edge strength beside the colours was tried and told less.
 Legend: h height, w width, c colour.
 """
 
@@ -58,7 +58,7 @@ def inconsistency(histograms_pd: NDArray[np.float64]) -> Map:
     window = max(1, round(_WINDOW * count))
     starts = np.maximum(np.arange(count) - window + 1, 0)
     roots = np.sqrt([histograms_pd[start : start + window].mean(0) for start in starts])
-    return np.maximum(1 - roots @ roots[0], 0).astype(np.float32)
+    return np.asarray(np.maximum(1 - roots @ roots[0], 0), np.float32)
 
 
 def histogram(frame_hwc: Image) -> NDArray[np.float64]:

@@ -5,9 +5,9 @@ al. 2018: the next frame is warped back by the flow, and compared where both flo
 things are added so that it speaks of motion, not of a generator's grain or palette: the picture's
 noise floor is taken off, changes of colour over an area are not counted, and pixels count as far
 as they move against the rest of the picture, so that neither a moving camera nor a flickering
-pattern is taken for one. The *rigidity residual* is a stand-in for depth distortion, which needs a depth network: how
-much the flow swells and shrinks against how much it turns. Rigid things that move before a
-distant camera turn, they do not swell.
+pattern is taken for one. The *rigidity residual* is a stand-in for depth distortion, which needs a
+depth network: how much the flow swells and shrinks against how much it turns. Rigid things that
+move before a distant camera turn, they do not swell.
 
 One thread, so that the numbers do not depend on the machine's cores.
 Legend: h height, w width, c colour.
@@ -117,7 +117,7 @@ def prepared(frame_hwc: Image) -> Image:
 
 def find_warp(a_hwc: Image, b_hwc: Image) -> Warp:
     """Flow from a to b. A pixel is visible after Sundaram et al. 2010, as Lai et al. have it."""
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     a_hw, b_hw = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (a_hwc, b_hwc))
     there = np.asarray(dis.calc(a_hw, b_hw, None), np.float32)  # type: ignore[call-overload]
     back = np.asarray(dis.calc(b_hw, a_hw, None), np.float32)  # type: ignore[call-overload]

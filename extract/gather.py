@@ -46,7 +46,9 @@ def gather(folders: Sequence[Path], out: Path) -> Gathered:
             video_id = f"{PART}/{source}/{name.replace(os.sep, '/')}"
             found.videos.append(Video(id=video_id, path=os.fspath(place), source=source))
     if not found.videos:
-        raise BadSetting(f"No videos in {', '.join(map(str, folders))}; give folders that have some.")
+        raise BadSetting(
+            f"No videos in {', '.join(map(str, folders))}; give folders that have some."
+        )
     return found
 
 

@@ -28,7 +28,9 @@ def add_commands(commands: "Commands") -> None:
         "folders", nargs="*", type=Path, metavar="FOLDER", help="a generator's videos, one each"
     )
     parser.add_argument("--out", required=True, type=Path, help="the labelled set's folder")
-    parser.add_argument("--real", type=Path, metavar="FOLDER", help="real videos: split, not ranked")
+    parser.add_argument(
+        "--real", type=Path, metavar="FOLDER", help="real videos: split, not ranked"
+    )
     parser.add_argument("--store", help="where scores are kept (default: OUT/priors.zarr)")
     parser.add_argument(
         "--pairs", type=int, default=16, metavar="N",

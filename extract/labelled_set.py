@@ -89,9 +89,7 @@ class LabelledSet:
     def with_decisions(self, decisions: Mapping[str, str]) -> "LabelledSet":
         """Labels that a person gave; later ones replace earlier ones. Splits follow anew."""
         known = {entry.id for entry in self.entries}
-        problems = [
-            f"{id_!r} is no video of this set" for id_ in decisions if id_ not in known
-        ] + [
+        problems = [f"{id_!r} is no video of this set" for id_ in decisions if id_ not in known] + [
             f"{id_!r}: label {label!r} unknown; have: {', '.join(CLASSES)}"
             for id_, label in decisions.items()
             if label not in CLASSES

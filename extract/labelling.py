@@ -92,9 +92,7 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
 def scorers(pairs: int) -> list[Branch]:
     """The three priors' branches."""
     return [
-        load_branch(
-            BranchRequest(name=name, preset=PRESETS[name], options={"pairs": str(pairs)})
-        )
+        load_branch(BranchRequest(name=name, preset=PRESETS[name], options={"pairs": str(pairs)}))
         for name in PRIORS
     ]
 

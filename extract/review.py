@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from extract.decode_job import Job, Plan
 from extract.decode_pool import DecodePool
 from extract.extraction import default_workers
@@ -21,7 +24,8 @@ from extract.prior_labels import CLASSES, PRIORS
 from extract.review_clip import FILM, PAIRS, RATE, film_bytes
 from features_store.commit import write_file
 
-Curves = Mapping[str, Sequence[float]]
+Curves = Mapping[str, NDArray[np.float64]]
+Clip = Mapping[str, object]
 _PAGE = "review_page.html"
 
 
@@ -44,9 +48,7 @@ def _doubt(entry: Entry) -> float:
     return 0.0 if entry.ranked is None else entry.ranked.doubt
 
 
-def _clips(
-    found: Labelling, entries: Sequence[Entry], workers: int | None
-) -> Iterator[dict[str, object]]:
+def _clips(found: Labelling, entries: Sequence[Entry], workers: int | None) -> Iterator[Clip]:
     plan = Plan(protocol=f"pairs-{PAIRS}", outputs=(FILM,), root=str(found.root))
     jobs = [
         Job(index=index, id=entry.id, path=str(found.root / entry.id))
@@ -58,12 +60,14 @@ def _clips(
             entry = entries[outcome.job.index]
             film, seconds = "", 0.0
             if outcome.ok and outcome.info is not None:
-                film = base64.b64encode(film_bytes(outcome.arrays["film"][0])).decode()  # type: ignore[arg-type]
+                film = base64.b64encode(
+                    film_bytes(np.asarray(outcome.arrays["film"][0], np.uint8))
+                ).decode()
                 seconds = outcome.info.frames / max(outcome.info.fps, 1e-3)
             yield clip(entry, found.curves[entry.id], film, seconds)
 
 
-def clip(entry: Entry, curves: Mapping[str, object], film: str, seconds: float) -> dict[str, object]:
+def clip(entry: Entry, curves: Curves, film: str, seconds: float) -> Clip:
     """What the page knows of one video."""
     assert entry.ranked is not None
     return {
@@ -75,13 +79,13 @@ def clip(entry: Entry, curves: Mapping[str, object], film: str, seconds: float) 
         "doubt": round(entry.ranked.doubt, 4),
         "tied": entry.ranked.tied,
         "also": entry.ranked.also,
-        "curves": [[float(f"{x:.4g}") for x in curves[prior]] for prior in PRIORS],  # type: ignore[attr-defined]
+        "curves": [[float(f"{x:.4g}") for x in curves[prior].tolist()] for prior in PRIORS],
         "film": film,
         "seconds": round(seconds, 3),
     }
 
 
-def page(clips: Sequence[Mapping[str, object]], *, total: int) -> str:
+def page(clips: Sequence[Clip], *, total: int) -> str:
     """The page's text."""
     template = files("extract").joinpath(_PAGE).read_text(encoding="utf-8")
     script = template.partition("<script>")[2].partition("</script>")[0]

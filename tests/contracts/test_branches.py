@@ -12,7 +12,6 @@ from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.errors import BadSetting
 from extract.views import Protocol
 
-
 SMALL = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
 """Presets that need no weights; `tiny` where nothing else is said."""
 

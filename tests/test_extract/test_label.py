@@ -11,7 +11,7 @@ import pytest
 from extract import labelled_set, labelling
 from extract.errors import BadManifest, BadSetting
 from extract.gather import gather
-from extract.labelling import LabelOptions, Labelling, label
+from extract.labelling import Labelling, LabelOptions, label
 from extract.manifest import read_manifest
 from extract.prior_labels import PRIORS
 from extract.synthetic import GENERATORS, encode

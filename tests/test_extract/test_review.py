@@ -46,7 +46,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize(("count", "shown"), [(2, 2), (30, 30), (49, 49), (50, 48), (400, 48)])
+@pytest.mark.parametrize(("count", "shown"), [(2, 2), (30, 30), (90, 90), (400, 48)])
 def test_films_show_all_frames_or_every_so_many(count: int, shown: int) -> None:
     (view,) = Protocol.parse(f"pairs-{review_clip.PAIRS}").views("v", count)
     numbers = review_clip.shown(view)
@@ -62,7 +62,7 @@ def test_a_film_plays_and_fits_even_when_it_is_noise() -> None:
     (row,) = review_clip.films(frames, views)
     film = review_clip.film_bytes(row)
     assert 0 < len(film) < review_clip.LIMIT
-    with av.open(io.BytesIO(film)) as container:
+    with av.open(io.BytesIO(film), "r") as container:
         pictures = list(container.decode(video=0))
     assert len(pictures) == 40
     assert (pictures[0].width, pictures[0].height) == (202, 152)
@@ -158,9 +158,7 @@ def test_clicking_a_label_decides_for_its_clip(page: "Page") -> None:
 
 
 def test_filters_hide_and_keys_skip_what_is_hidden(page: "Page", labelled: Path) -> None:
-    doubts = [
-        entry.ranked.doubt for entry in labelled_set.read(labelled).entries if entry.ranked
-    ]
+    doubts = [entry.ranked.doubt for entry in labelled_set.read(labelled).entries if entry.ranked]
     limit = int(100 * float(np.median(doubts)))
     page.fill("#doubt", str(limit))
     shown = page.locator("article:visible").count()
