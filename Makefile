@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.bench_decode
 	$(BIN)/python -m benchmarks.bench_branches
 	$(BIN)/python -m benchmarks.bench_extract --memory --planning
+	$(BIN)/python -m benchmarks.bench_label
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

@@ -139,6 +139,7 @@ def open_target(store: Store, spec: BranchSpec, settings: Settings) -> BranchArr
 
 def decode_plan(branches: Sequence[Branch], settings: Settings, root: str) -> Plan:
     """What decode workers have to know."""
+    check_fit(branches, settings.protocol)
     return Plan(
         protocol=settings.protocol, outputs=_outputs(branches), root=root, seed=settings.seed,
         decoder=settings.decoder, limits=settings.limits,
