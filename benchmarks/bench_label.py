@@ -1,13 +1,14 @@
 """What the weight-free priors are worth on the made-up set, and how fast `telltale label` is.
 
-    python -m benchmarks.bench_label [--videos 400] [--seed 2] [--difficulty 0.3] [--runs 3]
+    python -m benchmarks.bench_label [--videos 400] [--seed 3] [--difficulty 0.3] [--runs 3]
 
 - AUC of each score: videos of its own anomaly against those of each other class, over all
-  generators, with a 95% interval, bootstrapped over videos;
+  generators: of raw scores, with a 95% interval bootstrapped over videos, and of ranks inside
+  the generators, which is what labels follow from;
 - how often the proposed label is the true one, among generated videos, where chance is a third;
 - videos/s of labelling against bare decoding of the same frames, with as many workers.
 
-The scores were tuned on seeds 0 and 1; the default seed is neither.
+The scores were tuned on seeds 0 to 2; the default seed is none of them.
 """
 
 import argparse
@@ -24,18 +25,19 @@ from extract.decode_job import Job, Plan
 from extract.decode_pool import DecodePool
 from extract.labelling import Labelling, LabelOptions, label, scorers
 from extract.manifest import Manifest, read_manifest
+from extract.pair_scorer import PAIRS
 from extract.prior_labels import PRIORS, REAL
 from extract.synthetic import SyntheticOptions, write_data_set
 
 WORKERS = 2
-PROTOCOL = "pairs-16"
+PROTOCOL = f"pairs-{PAIRS}"
 _BOOTSTRAPS = 500
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--videos", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--difficulty", type=float, default=0.3)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
@@ -69,8 +71,15 @@ def quality(folder: Path, manifest: Manifest) -> list[measure.Row]:
     rows: list[measure.Row] = []
     for prior in PRIORS:
         scores = np.array([entry.scores[prior] for entry in made.made.entries])
+        ranks = np.array(
+            [e.ranked.normalised(prior) if e.ranked else 1.0 for e in made.made.entries]
+        )
         rows += [
-            {"what": f"AUC {prior} against {other}", **auc(scores, true, prior, other)}
+            {
+                "what": f"AUC {prior} against {other}",
+                **auc(scores, true, prior, other),
+                "by rank": auc(-ranks, true, prior, other)["auc"],
+            }
             for other in (REAL, *PRIORS)
             if other != prior
         ]
@@ -111,7 +120,7 @@ def agreement(found: Labelling, true: NDArray[np.str_]) -> list[measure.Row]:
 def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
     """The first 64 videos through a pool of workers: decoding alone, then with each prior."""
     few = manifest.videos[:64]
-    branches = {branch.name: branch for branch in scorers(16)}
+    branches = {branch.name: branch for branch in scorers(PAIRS)}
     jobs = [Job(index=index, id=video.id, path=video.path) for index, video in enumerate(few)]
 
     def decode(*names: str) -> None:
@@ -134,7 +143,11 @@ def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
     )
     ratios = measure.against(seconds, "decoding alone")
     return [
-        {"what": f"16 pairs: {name}", "videos/s": len(few) / value, "of decoding": ratios[name]}
+        {
+            "what": f"{PAIRS} pairs: {name}",
+            "videos/s": len(few) / value,
+            "of decoding": ratios[name],
+        }
         for name, value in seconds.items()
     ]
 

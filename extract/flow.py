@@ -64,9 +64,10 @@ def _view_measures(frames: Frames, view: View) -> Map:
     pairs = frame_pairs(view)
     done: dict[tuple[int, int], tuple[float, float]] = {}
     with one_thread():
+        ready = {number: prepared(frames[number]) for number in dict.fromkeys(view.frames)}
         for first, second in pairs:
             if (first, second) not in done:
-                a_hwc, b_hwc = prepared(frames[first]), prepared(frames[second])
+                a_hwc, b_hwc = ready[first], ready[second]
                 warp = find_warp(a_hwc, b_hwc)
                 done[first, second] = warping_error(a_hwc, b_hwc, warp), rigidity(warp)
     return np.array([done[pair] for pair in pairs], np.float32)

@@ -33,7 +33,7 @@ def add_commands(commands: "Commands") -> None:
     )
     parser.add_argument("--store", help="where scores are kept (default: OUT/priors.zarr)")
     parser.add_argument(
-        "--pairs", type=int, default=16, metavar="N",
+        "--pairs", type=int, default=32, metavar="N",
         help="pairs of adjacent frames that are scored in each video (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, help="decode processes (default: one a core, ≤ 16)")

@@ -1,5 +1,6 @@
 """From folders of videos to a labelled set: gather, score by the pipeline, rank, split, write."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,13 @@ from numpy.typing import NDArray
 
 from extract import labelled_set
 from extract.branch import Branch, BranchRequest, load_branch
+from extract.errors import BadSetting
 from extract.extraction import Extraction
 from extract.failures import failure_reasons, write_failures
 from extract.gather import Gathered, gather
 from extract.labelled_set import Entry, LabelledSet
 from extract.manifest import Manifest
+from extract.pair_scorer import PAIRS
 from extract.pipeline import Settings, Stop
 from extract.prior_labels import MULTI_SHARE, PRIORS, REAL, VALIDATION_SHARE, rank_generators
 from extract.progress import Summary
@@ -34,7 +37,7 @@ class LabelOptions:
     """Real videos; they are split, not ranked."""
     store: str | None = None
     """Where scores are kept; None: `priors.zarr` in `out`."""
-    pairs: int = 16
+    pairs: int = PAIRS
     """How many pairs of adjacent frames of each video are scored."""
     workers: int | None = None
 
@@ -63,7 +66,8 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     """Do it all. What the store has already is not computed again."""
     real = () if options.real is None else (options.real,)
     gathered = gather([*options.folders, *real], options.out)
-    root = options.out.absolute()
+    root = Path(os.path.abspath(options.out))  # noqa: PTH100, links stay links
+    _check_whole(options.out, {video.source for video in gathered.videos})
     manifest = Manifest(root=root, scheme=None, videos=tuple(gathered.videos))
     branches = scorers(options.pairs)
     settings = Settings(protocol=f"pairs-{options.pairs}")
@@ -101,7 +105,8 @@ def _read(extraction: Extraction, branches: Sequence[Branch]) -> _Scores:
     groups = {branch.name: branch.spec(1).group for branch in branches}
     keys = [f"{group}/{what}" for group in groups.values() for what in ("score", "curve")]
     wanted = {video.id for video in extraction.manifest.videos}
-    table = extraction.store.table(keys, protocol=extraction.pipeline.settings.protocol)
+    protocol = extraction.pipeline.settings.protocol
+    table = extraction.store.table(keys, protocol=protocol, allow_missing=True)
     found = _Scores()
     for position, id_ in enumerate(table.ids.tolist()):
         if id_ not in wanted:
@@ -132,6 +137,18 @@ def _entries(manifest: Manifest, found: _Scores, real: str | None) -> tuple[Entr
         )
         for video in scored
     )  # fmt: skip
+
+
+def _check_whole(out: Path, sources: set[str]) -> None:
+    """A set is made of all its folders at once, or its ledger would forget some of its lists."""
+    if not (out / labelled_set.LEDGER).exists():
+        return
+    left_out = {entry.source for entry in labelled_set.read(out).entries} - sources
+    if left_out:
+        raise BadSetting(
+            f"{out} has videos of {', '.join(sorted(left_out))} too; give all its folders again, "
+            f"or another --out."
+        )
 
 
 def _decided_before(out: Path, entries: Sequence[Entry]) -> dict[str, str]:

@@ -19,7 +19,8 @@ from extract.decode_job import Output
 from extract.errors import BadSetting
 from features_store.schema import ArraySpec
 
-PAIRS = 16
+PAIRS = 32
+"""A jump lasts one pair: 16 pairs of a clip miss half of them."""
 MAX_PAIRS = 256
 OPTIONS = ("pairs", "dtype")
 

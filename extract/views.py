@@ -168,7 +168,7 @@ class Protocol:
         if found is None:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
-                f"pairs-N (pairs-16), each with +blurSIGMA, +jpegQUALITY, +resizeFACTOR, "
+                f"pairs-N (pairs-32), each with +blurSIGMA, +jpegQUALITY, +resizeFACTOR, "
                 f"+h264crfN or +mixed."
             )
         return Protocol(

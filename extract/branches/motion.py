@@ -1,7 +1,7 @@
 """Motion prior: how badly optical flow explains the next frame (warping distortion).
 
 Preset `dis` needs no weights; see `extract.flow`. A jump lasts one pair of frames, so the score is
-the mean of the worst quarter of the curve.
+the mean of the worst eighth of the curve.
 """
 
 from extract.branch import BranchRequest
@@ -13,7 +13,7 @@ DIS = Method(
     function="extract.flow:flow_measures",
     measures=len(MEASURES),
     column=MEASURES.index("warping"),
-    worst=0.25,
+    worst=0.125,
     decides=DECIDES,
     meaning="warping error of DIS optical flow over visible, moving pixels",
 )

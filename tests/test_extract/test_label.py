@@ -164,6 +164,21 @@ def test_labelling_again_keeps_decisions(folders: Path, tmp_path: Path) -> None:
     assert label(only, bar=False).made.entries[0].decided == "real"
 
 
+def test_a_set_is_labelled_as_a_whole(folders: Path, found: Labelling) -> None:
+    with pytest.raises(BadSetting, match="has videos of camera, gen-a too"):
+        label(LabelOptions(folders=(folders / "gen b",), out=found.root, pairs=PAIRS), bar=False)
+
+
+def test_sets_may_share_a_store(folders: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "shared.zarr")
+    for source in ("gen b", "camera"):
+        only = LabelOptions(
+            folders=(folders / source,), out=tmp_path / source, store=store, pairs=2
+        )
+        made = label(only, bar=False).made
+        assert {entry.source for entry in made.entries} == {source}
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
