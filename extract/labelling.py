@@ -13,7 +13,7 @@ from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadSetting
 from extract.extraction import Extraction
 from extract.failures import failure_reasons, write_failures
-from extract.gather import Gathered, gather
+from extract.gather import Gathered, gather, source_names
 from extract.labelled_set import Entry, LabelledSet
 from extract.manifest import Manifest
 from extract.pair_scorer import PAIRS
@@ -65,9 +65,10 @@ class _Scores:
 def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False) -> Labelling:
     """Do it all. What the store has already is not computed again."""
     real = () if options.real is None else (options.real,)
-    gathered = gather([*options.folders, *real], options.out)
+    folders = [*options.folders, *real]
+    _check_whole(options.out, set(source_names(folders)))
+    gathered = gather(folders, options.out)
     root = Path(os.path.abspath(options.out))  # noqa: PTH100, links stay links
-    _check_whole(options.out, {video.source for video in gathered.videos})
     manifest = Manifest(root=root, scheme=None, videos=tuple(gathered.videos))
     branches = scorers(options.pairs)
     settings = Settings(protocol=f"pairs-{options.pairs}")
