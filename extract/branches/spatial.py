@@ -2,7 +2,7 @@
 
 The paper compares depth maps of adjacent frames. Preset `dis` needs no weights and is a stand-in
 for that: the rigidity residual of optical flow, see `extract.flow`. It sees a limb that grows, not
-a hand that goes through a drum, and separates spatial anomalies hardly better than chance.
+a hand that goes through a drum; on the made-up set it is no better than chance.
 """
 
 from extract.branch import BranchRequest
