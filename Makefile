@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.bench_heads
 	$(BIN)/python -m benchmarks.bench_population
 	$(BIN)/python -m benchmarks.bench_score
+	$(BIN)/python -m benchmarks.bench_label
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

@@ -27,6 +27,8 @@ class Output:
     shape: tuple[int, ...]
     """Per view."""
     dtype: str
+    pairs: int = 0
+    """How many pairs of adjacent frames a view must have; 0: it must be a clip."""
 
     def load(self) -> Callable[..., Any]:
         """The function itself, importing no more than its own module."""

@@ -111,7 +111,7 @@ def _from_folder(place: Path, scheme: LabelScheme | None, root: Path | None) -> 
     if any(_hfv_files(place, suffix) for suffix in ("2", "4")):
         return _from_hfv(_absolute(root or place), [place], scheme)
     source = Source(root=_absolute(root or place), scanned=True)
-    for path in _scan(os.fspath(place)):
+    for path in scan_videos(os.fspath(place)):
         where = os.path.relpath(path, place)
         source.rows.append(Row(where=where, folder=os.fspath(place), file=path))
     return source
@@ -268,14 +268,14 @@ def _check_names(source: Source, names: Sequence[str], where: str = "header") ->
         source.problems.append(f"{where}: column {', '.join(twice)} given twice")
 
 
-def _scan(folder: str) -> Iterator[str]:
+def scan_videos(folder: str) -> Iterator[str]:
     """Everything below a folder that is named like a video, links to folders not followed."""
     entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     for entry in entries:
         if os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES:  # noqa: PTH122
             yield entry.path
         if entry.is_dir(follow_symlinks=False):
-            yield from _scan(entry.path)
+            yield from scan_videos(entry.path)
 
 
 def _sidecar(folder: Path) -> LabelScheme | None:

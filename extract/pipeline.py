@@ -79,7 +79,7 @@ class Pipeline:
         self.branches = {branch.spec(self.views).group: branch for branch in branches}
         if len(self.branches) < len(branches):
             raise BadSetting("A branch was given twice, with the same weights and options.")
-        _outputs(branches)
+        check_fit(branches, settings.protocol)
         specs = [branch.spec(self.views) for branch in branches]
         self.targets = {
             spec.group: open_target(store, spec, settings) for spec in [*specs, facts.spec()]
@@ -139,10 +139,24 @@ def open_target(store: Store, spec: BranchSpec, settings: Settings) -> BranchArr
 
 def decode_plan(branches: Sequence[Branch], settings: Settings, root: str) -> Plan:
     """What decode workers have to know."""
+    check_fit(branches, settings.protocol)
     return Plan(
         protocol=settings.protocol, outputs=_outputs(branches), root=root, seed=settings.seed,
         decoder=settings.decoder, limits=settings.limits,
     )  # fmt: skip
+
+
+def check_fit(branches: Sequence[Branch], name: str) -> None:
+    """Refuse branches that cannot be run together, or that this protocol's views do not suit."""
+    protocol = Protocol.parse(name)
+    has = protocol.pairs if protocol.kind == "pairs" else 0
+    for output in _outputs(branches):
+        if output.pairs != has:
+            wanted = f"pairs-{output.pairs}" if output.pairs else "val, test-SxC or train-V"
+            names = [branch.name for branch in branches if branch.prepare == output]
+            raise BadSetting(
+                f"Branch {' and '.join(names)} needs protocol {wanted}, {name} was asked for."
+            )
 
 
 def memory_needed(

@@ -24,7 +24,7 @@ CLIP_SIZE = 224
 DEPTH_POSITIONS = (0, 3)
 TRAIN_AUGMENTATION = "rand-m7-n4-mstd0.5-inc1"
 
-_NAME = re.compile(rf"(val|test-(\d+)x(\d+)|train-(\d+)({FORM}))(?:\+(.+))?")
+_NAME = re.compile(rf"(val|test-(\d+)x(\d+)|train-(\d+)({FORM})|pairs-(\d+))(?:\+(.+))?")
 _PERTURBATION = re.compile(r"(blur|jpeg|resize|h264crf|mixed)([0-9.]*)")
 _RANGES = {
     "blur": (0.1, 20.0),
@@ -94,7 +94,8 @@ class Crop:
     """Which square is taken from the resized frame."""
 
     kind: str
-    """center (validation), uniform (one of `count` along the long side), random (training)."""
+    """center (validation), uniform (one of `count` along the long side), random (training), none
+    (pairs)."""
     position: int = 0
     count: int = 1
 
@@ -130,23 +131,25 @@ class Protocol:
     """The plan that yields a video's views. `Protocol.parse(p.name) == p`."""
 
     kind: str
-    """val, test or train."""
+    """val, test, train or pairs."""
     segments: int = 1
     """test: how many interleaved clips are taken in time."""
     crops: int = 1
     """test: how many crops of each along the long side."""
     samples: int = 1
     """train: how many augmented views."""
+    pairs: int = 1
+    """pairs: how many pairs of adjacent frames the one view has."""
     perturbation: Perturbation | None = None
     changes: tuple[ClipChange, ...] = ()
     """train: what is done to some clips in time."""
 
     def __post_init__(self) -> None:
-        counts = {"segments": self.segments, "crops": self.crops, "samples": self.samples}
-        limits = {"segments": 64, "crops": 16, "samples": 256}
-        for what, count in counts.items():
-            if not 1 <= count <= limits[what]:
-                raise BadProtocol(f"{count} {what} in a protocol: give 1 to {limits[what]}.")
+        limits = {"segments": 64, "crops": 16, "samples": 256, "pairs": 256}
+        for what, limit in limits.items():
+            count = getattr(self, what)
+            if not 1 <= count <= limit:
+                raise BadProtocol(f"{count} {what} in a protocol: give 1 to {limit}.")
 
     @property
     def name(self) -> str:
@@ -154,6 +157,7 @@ class Protocol:
             "val": "val",
             "test": f"test-{self.segments}x{self.crops}",
             "train": f"train-{self.samples}" + "".join(change.name for change in self.changes),
+            "pairs": f"pairs-{self.pairs}",
         }[self.kind]
         return base if self.perturbation is None else f"{base}+{self.perturbation.name}"
 
@@ -167,23 +171,27 @@ class Protocol:
         if found is None:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
-                f"train-V:dropSHARE:repeatSHARE, each with +blurSIGMA, +jpegQUALITY, "
-                f"+resizeFACTOR, +h264crfN or +mixed."
+                f"train-V:dropSHARE:repeatSHARE, pairs-N (pairs-32), each with +blurSIGMA, "
+                f"+jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
             )
         return Protocol(
             kind=found[1].partition("-")[0],
             segments=int(found[2] or 1),
             crops=int(found[3] or 1),
             samples=int(found[4] or 1),
-            perturbation=None if found[6] is None else Perturbation.parse(found[6]),
+            pairs=int(found[6] or 1),
+            perturbation=None if found[7] is None else Perturbation.parse(found[7]),
             changes=parse_changes(found[5] or ""),
         )
 
     def describe(self) -> dict[str, Any]:
         """In full, for a store's attributes: two protocols are the same if this is."""
         plain = asdict(self)
+        pairs = plain.pop("pairs")
         if not self.changes:
             del plain["changes"]  # stores from before there were any say nothing of them
+        if self.kind == "pairs":
+            return {**plain, "name": self.name, "pairs": pairs, "frames": 2 * pairs}
         return {
             **plain,
             "name": self.name,
@@ -207,6 +215,8 @@ class Protocol:
                 for position in range(self.crops)
             ]
             plan = [(frames, crop) for frames in chunks for crop in crops]
+        elif self.kind == "pairs":
+            plan = [(adjacent_frames(frame_count, self.pairs), Crop(kind="none"))]
         else:
             plan = [
                 (self._train_frames(video_id, frame_count, index, seed), Crop(kind="random"))
@@ -276,6 +286,15 @@ def interleaved_frames(
         for part in range(clip)
     )
     return tuple(tuple(frames[start::segments]) for start in range(segments))
+
+
+def adjacent_frames(count: int, pairs: int) -> tuple[int, ...]:
+    """Two frames that follow each other in the middle of each of `pairs` equal parts.
+
+    A video with fewer pairs has some of them twice; one of a single frame has it beside itself.
+    """
+    starts = [(2 * part + 1) * (count - 1) // (2 * pairs) for part in range(pairs)]
+    return tuple(frame for start in starts for frame in (start, min(start + 1, count - 1)))
 
 
 def _short(count: int, clip: int) -> tuple[int, ...]:

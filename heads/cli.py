@@ -15,6 +15,7 @@ from pathlib import Path
 
 import extract.cli
 import extract.extract_cli
+import extract.label_cli
 import features_store.cli
 from features_store.errors import TelltaleError
 from heads import (
@@ -77,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     extract.cli.add_commands(commands)
     extract.extract_cli.add_commands(commands)
+    extract.label_cli.add_commands(commands)
     features_store.cli.add_commands(commands)
     train_cli.add_commands(commands)
     evaluate_cli.add_commands(commands)

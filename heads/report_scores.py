@@ -68,7 +68,7 @@ class Scores:
     @cached_property
     def scored(self) -> NDArray[np.bool_]:
         """Rows that have every probability."""
-        known: NDArray[np.bool_] = ~np.isnan(self.probabilities).any(1)
+        known: NDArray[np.bool_] = np.logical_not(np.isnan(self.probabilities).any(1))
         return known if self.classes else np.zeros(len(self), bool)
 
     @cached_property

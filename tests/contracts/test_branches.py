@@ -12,15 +12,25 @@ from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.errors import BadSetting
 from extract.views import Protocol
 
+SMALL = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
+"""Presets that need no weights; `tiny` where nothing else is said."""
+
 
 def load(name: str, query: str = "", device: str = "cpu") -> Branch:
-    request = BranchRequest.parse(f"{name}=tiny{f'?{query}' if query else ''}")
+    request = BranchRequest.parse(f"{name}={SMALL.get(name, 'tiny')}{f'?{query}' if query else ''}")
     return load_branch(
         BranchRequest(
             name=request.name, preset=request.preset, options=request.options, device=device,
             precision=request.precision,
         )
     )  # fmt: skip
+
+
+@pytest.fixture(params=[name for name in branch_names() if name not in SMALL])
+def network(request: pytest.FixtureRequest) -> Branch:
+    """A branch with weights."""
+    torch.manual_seed(0)
+    return load(request.param)
 
 
 @pytest.fixture(params=branch_names())
@@ -30,7 +40,7 @@ def branch(request: pytest.FixtureRequest) -> Branch:
 
 
 def test_there_are_branches() -> None:
-    assert branch_names() == ["depthpro", "internvideo2"]
+    assert branch_names() == ["appearance", "depthpro", "internvideo2", "motion", "spatial"]
 
 
 def test_outputs_are_as_declared(branch: Branch) -> None:
@@ -65,7 +75,8 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
     prepare = output.load()
     random = np.random.default_rng(0)
     frames = {i: random.integers(0, 256, (90, 160, 3), np.uint8) for i in range(20)}
-    for protocol in ("val", "test-2x3"):
+    protocols = (f"pairs-{output.pairs}",) if output.pairs else ("val", "test-2x3")
+    for protocol in protocols:
         views = Protocol.parse(protocol).views("clip.mp4", 20)
         rows = prepare(frames, views)
         example = branch.example(1)
@@ -79,30 +90,31 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
 
 def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
     spec = branch.spec(12)
-    assert spec.group == f"{branch.name}-tiny@{branch.fingerprint[:8]}"
+    assert spec.group == f"{branch.name}-{branch.preset}@{branch.fingerprint[:8]}"
     for name, array in branch.outputs.items():
         assert spec.arrays[name].shape == (12, *array.shape)
-    assert "random numbers" in str(spec.provenance["source"])
+    says = "no weights" if branch.name in SMALL else "random numbers"
+    assert says in str(spec.provenance["source"])
 
 
 def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
     assert load(branch.name).fingerprint == branch.fingerprint
-    others = [load(branch.name, query) for query in ("precision=bfloat16", "dtype=float32")]
-    if branch.name == "internvideo2":
-        others += [load(branch.name, q) for q in ("gelu=erf", "outputs=cls")]
-    else:
-        others += [load(branch.name, "source=full-frame")]
+    queries = {
+        "internvideo2": ("precision=bfloat16", "dtype=float32", "gelu=erf", "outputs=cls"),
+        "depthpro": ("precision=bfloat16", "dtype=float32", "source=full-frame"),
+    }
+    others = [load(branch.name, q) for q in queries.get(branch.name, ("pairs=4", "dtype=float16"))]
     assert len({branch.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
 
-def test_the_fingerprint_follows_one_weight(branch: Branch) -> None:
+def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
     from extract.weights import content_hash
 
-    model = branch.model  # type: ignore[attr-defined]
-    assert content_hash(model.state_dict()) == branch.decides["weights"]
+    model = network.model  # type: ignore[attr-defined]
+    assert content_hash(model.state_dict()) == network.decides["weights"]
     with torch.no_grad():
         next(iter(model.parameters())).view(-1)[0] += 1e-3
-    assert content_hash(model.state_dict()) != branch.decides["weights"]
+    assert content_hash(model.state_dict()) != network.decides["weights"]
 
 
 def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: Branch) -> None:
@@ -111,15 +123,17 @@ def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: 
     assert Batcher(branch, 3).branch.fingerprint == branch.fingerprint
 
 
-def test_half_precision_is_near(branch: Branch) -> None:
-    views = branch.example(1)
-    exact = branch.forward(views)
-    for name, numbers in load(branch.name, "precision=bfloat16").forward(views).items():
+def test_half_precision_is_near(network: Branch) -> None:
+    views = network.example(1)
+    exact = network.forward(views)
+    for name, numbers in load(network.name, "precision=bfloat16").forward(views).items():
         error = (numbers - exact[name]).norm() / exact[name].norm()
         assert float(error) < 0.03
 
 
 def test_numbers_too_large_for_their_type_are_an_error(branch: Branch) -> None:
+    half = dict.fromkeys(SMALL, "dtype=float16")
+    branch = load(branch.name, half.get(branch.name, ""))
     results = branch.forward(branch.example(1))
     name = next(iter(branch.outputs))
     results[name] = results[name] * 1e9

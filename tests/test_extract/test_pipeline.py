@@ -319,7 +319,10 @@ class TestCommand:
         for wrong, said in (
             (["--part", "9/3"], "give 1/N to N/N"),
             (["--device", "cuda:7"], "this machine has 0 GPUs"),
-            (["--branch", "dpth=tiny"], "Branch 'dpth' unknown; have: depthpro, internvideo2"),
+            (
+                ["--branch", "dpth=tiny"],
+                "'dpth' unknown; have: appearance, depthpro",
+            ),
             (["--protocol", "test-4"], "Protocol 'test-4' unknown"),
             (["--max-failed", "2"], "more than 0, at most 1"),
         ):

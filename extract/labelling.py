@@ -1,0 +1,194 @@
+"""From folders of videos to a labelled set: gather, score by the pipeline, rank, split, write."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract import labelled_set
+from extract.branch import Branch, BranchRequest, load_branch
+from extract.errors import BadSetting
+from extract.extraction import Extraction
+from extract.failures import failure_reasons, write_failures
+from extract.gather import Gathered, gather, source_names
+from extract.labelled_set import Entry, LabelledSet
+from extract.manifest import Manifest
+from extract.pair_scorer import PAIRS
+from extract.pipeline import Settings, Stop
+from extract.prior_labels import MULTI_SHARE, PRIORS, REAL, VALIDATION_SHARE, rank_generators
+from extract.progress import Summary
+
+STORE = "priors.zarr"
+FAILURES = "failures.csv"
+PRESETS = {"spatial": "dis", "appearance": "colours", "motion": "dis"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelOptions:
+    """What is labelled, and where it goes."""
+
+    folders: tuple[Path, ...]
+    """One a generator; the folder's name is the generator's."""
+    out: Path
+    real: Path | None = None
+    """Real videos; they are split, not ranked."""
+    store: str | None = None
+    """Where scores are kept; None: `priors.zarr` in `out`."""
+    pairs: int = PAIRS
+    """How many pairs of adjacent frames of each video are scored."""
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling:
+    """What came of it."""
+
+    made: LabelledSet
+    curves: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    """Video id → prior → curve."""
+    failures: Mapping[str, str]
+    summary: Summary
+    root: Path
+
+
+@dataclass(slots=True, kw_only=True)
+class _Scores:
+    """The store's numbers, by video id."""
+
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    curves: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
+
+
+def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False) -> Labelling:
+    """Do it all. What the store has already is not computed again."""
+    real = () if options.real is None else (options.real,)
+    folders = [*options.folders, *real]
+    _check_whole(options.out, set(source_names(folders)))
+    gathered = gather(folders, options.out)
+    root = Path(os.path.abspath(options.out))  # noqa: PTH100, links stay links
+    manifest = Manifest(root=root, scheme=None, videos=tuple(gathered.videos))
+    branches = scorers(options.pairs)
+    settings = Settings(protocol=f"pairs-{options.pairs}")
+    where = options.store or str(options.out / STORE)
+    extraction = Extraction.begin(manifest, where, branches, settings)
+    summary = extraction.run(workers=options.workers, bar=bar, stop=stop)
+    reasons = failure_reasons(extraction.pipeline.targets.values(), extraction.rows.tolist())
+    failures = {extraction.video(row).id: why for row, why in reasons.items()}
+    if summary.stopped:
+        return Labelling(
+            made=LabelledSet(entries=()), curves={}, failures=failures, summary=summary, root=root
+        )
+    found = _read(extraction, branches)
+    real_name = None if options.real is None else options.real.resolve().name
+    entries = _entries(manifest, found, real_name)
+    made = LabelledSet(entries=entries, provenance=_provenance(branches, settings, real_name))
+    made = made.with_decisions(_decided_before(options.out, entries))
+    labelled_set.write(options.out, made)
+    _write_failures(options.out, gathered, failures)
+    return Labelling(
+        made=made, curves=found.curves, failures=failures | gathered.refused, summary=summary,
+        root=root,
+    )  # fmt: skip
+
+
+def scorers(pairs: int) -> list[Branch]:
+    """The three priors' branches."""
+    return [
+        load_branch(BranchRequest(name=name, preset=PRESETS[name], options={"pairs": str(pairs)}))
+        for name in PRIORS
+    ]
+
+
+def _read(extraction: Extraction, branches: Sequence[Branch]) -> _Scores:
+    groups = {branch.name: branch.spec(1).group for branch in branches}
+    keys = [f"{group}/{what}" for group in groups.values() for what in ("score", "curve")]
+    wanted = {video.id for video in extraction.manifest.videos}
+    protocol = extraction.pipeline.settings.protocol
+    table = extraction.store.table(keys, protocol=protocol, allow_missing=True)
+    found = _Scores()
+    for position, id_ in enumerate(table.ids.tolist()):
+        if id_ not in wanted:
+            continue
+        found.scores[id_] = {
+            name: float(table.arrays[f"{group}/score"][position].reshape(()))
+            for name, group in groups.items()
+        }
+        found.curves[id_] = {
+            name: table.arrays[f"{group}/curve"][position, 0].astype(np.float64)
+            for name, group in groups.items()
+        }
+    return found
+
+
+def _entries(manifest: Manifest, found: _Scores, real: str | None) -> tuple[Entry, ...]:
+    scored = [video for video in manifest.videos if video.id in found.scores]
+    made = [video for video in scored if video.source != real]
+    columns = {
+        prior: np.array([found.scores[video.id][prior] for video in made]) for prior in PRIORS
+    }
+    ranked = rank_generators(columns, [video.source for video in made])
+    by_id = {video.id: each for video, each in zip(made, ranked, strict=True)}
+    return tuple(
+        Entry(
+            id=video.id, source=video.source, scores=found.scores[video.id],
+            ranked=by_id.get(video.id),
+        )
+        for video in scored
+    )  # fmt: skip
+
+
+def _check_whole(out: Path, sources: set[str]) -> None:
+    """A set is made of all its folders at once, or its ledger would forget some of its lists."""
+    if not (out / labelled_set.LEDGER).exists():
+        return
+    left_out = {entry.source for entry in labelled_set.read(out).entries} - sources
+    if left_out:
+        raise BadSetting(
+            f"{out} has videos of {', '.join(sorted(left_out))} too; give all its folders again, "
+            f"or another --out."
+        )
+
+
+def _decided_before(out: Path, entries: Sequence[Entry]) -> dict[str, str]:
+    """Decisions of an earlier run: a person's work is not lost by running again."""
+    if not (out / labelled_set.LEDGER).exists():
+        return {}
+    now = {entry.id for entry in entries}
+    before = labelled_set.read(out).entries
+    return {entry.id: entry.decided for entry in before if entry.decided and entry.id in now}
+
+
+def _provenance(
+    branches: Sequence[Branch], settings: Settings, real: str | None
+) -> dict[str, object]:
+    return {
+        "scores": {
+            branch.name: {
+                "branch": branch.spec(1).group,
+                "fingerprint": branch.fingerprint,
+                **branch.decides,
+                **branch.provenance,
+            }
+            for branch in branches
+        },
+        "protocol": settings.protocol_details(),
+        "ranking": "inside each generator, 1 for the highest score, equal scores share the mean",
+        "label": f"the score of the smallest rank; ties go to the first of {', '.join(PRIORS)}",
+        "rank": f"that rank by the generator's number of videos; {REAL} videos have 1",
+        "validation": f"the best-ranked {VALIDATION_SHARE:g} of each generator's class; "
+        f"of real videos {VALIDATION_SHARE:g} by the hash of their id",
+        "several anomalies": f"another score ranks the video among its top {MULTI_SHARE:g} too",
+        "real": real,
+        "scheme": "hfv4",
+    }
+
+
+def _write_failures(out: Path, gathered: Gathered, failures: Mapping[str, str]) -> None:
+    reasons = {**gathered.refused, **failures}
+    if reasons:
+        write_failures(out / FAILURES, reasons)
+    else:
+        (out / FAILURES).unlink(missing_ok=True)

@@ -1,0 +1,204 @@
+"""The review page: what is in it, and how it behaves in a browser."""
+
+import csv
+import io
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+import pytest
+
+from extract import labelled_set, review, review_clip
+from extract.labelling import LabelOptions, label
+from extract.views import Protocol
+from heads.cli import main
+from tests.test_extract.clips import write_clip
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HOSTILE = "<img src=x onerror=hacked=1>.mp4"
+SCRIPT = "</script><script>hacked=1<"
+COUNT = 8
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two generators with a name that would like to be markup; one clip cannot be shown."""
+    root = tmp_path_factory.mktemp("review")
+    folders = [root / "raw" / "alpha", root / "raw" / "<b>beta"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for number in range(COUNT // 2):
+            size = (64 + 16 * number, 64 + 2 * number)
+            write_clip(folder / f"{number}.mp4", frames=5 + number, size=size)
+    (folders[0] / "0.mp4").rename(folders[0] / HOSTILE)
+    out = root / "set"
+    options = LabelOptions(folders=tuple(folders), out=out, pairs=4)
+    found = label(options, bar=False)
+    assert review.write_page(out / "review.html", found, 100) == COUNT
+    assert review.write_page(out / "few.html", found, 3) == 3
+    return out
+
+
+@pytest.mark.parametrize(("count", "shown"), [(2, 2), (30, 30), (90, 90), (400, 48)])
+def test_films_show_all_frames_or_every_so_many(count: int, shown: int) -> None:
+    (view,) = Protocol.parse(f"pairs-{review_clip.PAIRS}").views("v", count)
+    numbers = review_clip.shown(view)
+    assert len(numbers) == shown
+    steps = np.diff(numbers)
+    assert steps.max() - steps.min() <= 1
+
+
+def test_a_film_plays_and_fits_even_when_it_is_noise() -> None:
+    random = np.random.default_rng(0)
+    frames = {i: random.integers(0, 256, (151, 201, 3), np.uint8) for i in range(40)}
+    views = Protocol.parse(f"pairs-{review_clip.PAIRS}").views("v", 40)
+    (row,) = review_clip.films(frames, views)
+    film = review_clip.film_bytes(row)
+    assert 0 < len(film) < review_clip.LIMIT
+    with av.open(io.BytesIO(film), "r") as container:
+        pictures = list(container.decode(video=0))
+    assert len(pictures) == 40
+    assert (pictures[0].width, pictures[0].height) == (202, 152)
+
+
+def test_the_page_is_one_file_that_names_no_other_place(labelled: Path) -> None:
+    text = (labelled / "review.html").read_text()
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert "default-src 'none'" in text
+    assert "SCRIPT_HASH" not in text
+    assert "PAGE_DATA" not in text
+    assert "<img" not in text
+    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    assert HOSTILE in {Path(clip["id"]).name for clip in data["clips"]}
+    doubts = [clip["doubt"] for clip in data["clips"]]
+    assert doubts == sorted(doubts, reverse=True)
+    assert all(len(curve) == 4 for clip in data["clips"] for curve in clip["curves"])
+
+
+def test_data_cannot_end_its_element() -> None:
+    clip = {"id": f"train_data/x/{SCRIPT}", "doubt": 0.0}
+    text = review.page([clip], total=1)
+    assert text.count("</script>") == 2
+    assert "\\u003c/script>" in text
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: "Browser", labelled: Path) -> Iterator["Page"]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda asked: _only_itself(asked.url, problems))
+    page.goto((labelled / "review.html").as_uri())
+    page.wait_for_selector("article")
+    yield page
+    assert problems == []
+    context.close()
+
+
+def _only_itself(url: str, problems: list[str]) -> None:
+    if not url.startswith(("file:", "blob:")):
+        problems.append(f"asked for {url}")
+
+
+def decided(page: "Page") -> dict[str, str]:
+    with page.expect_download() as waiting:
+        page.click("#save")
+    assert waiting.value.suggested_filename == "decisions.csv"
+    text = Path(waiting.value.path()).read_text()
+    return {row["id"]: row["label"] for row in csv.DictReader(io.StringIO(text))}
+
+
+def order(page: "Page") -> list[str]:
+    ids: list[str] = page.eval_on_selector_all("article", "all => all.map(a => a.dataset.id)")
+    return ids
+
+
+def test_keys_label_move_and_undo(page: "Page") -> None:
+    ids = order(page)
+    assert len(ids) == COUNT
+    for key in "1", "4", "2", "3":
+        page.keyboard.press(key)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("u")
+    expected = {ids[0]: "spatial", ids[1]: "real", ids[3]: "motion"}
+    assert decided(page) == expected
+    assert "3 of 8 decided" in (page.text_content("#progress") or "")
+    page.reload()
+    page.wait_for_selector("article")
+    assert decided(page) == expected
+
+
+def test_clicking_a_label_decides_for_its_clip(page: "Page") -> None:
+    third = page.locator("article").nth(2)
+    third.get_by_role("button", name="motion").click()
+    assert decided(page) == {order(page)[2]: "motion"}
+    assert third.get_attribute("class") == "current"
+
+
+def test_filters_hide_and_keys_skip_what_is_hidden(page: "Page", labelled: Path) -> None:
+    doubts = [entry.ranked.doubt for entry in labelled_set.read(labelled).entries if entry.ranked]
+    limit = int(100 * float(np.median(doubts)))
+    page.fill("#doubt", str(limit))
+    shown = page.locator("article:visible").count()
+    assert shown == sum(round(doubt, 4) >= limit / 100 for doubt in doubts)
+    page.fill("#doubt", "0")
+    page.select_option("#source", label="<b>beta")
+    assert page.locator("article:visible").count() == COUNT // 2
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("4")
+    page.keyboard.press("4")
+    chosen = decided(page)
+    assert len(chosen) == 2
+    assert all("/<b>beta/" in id_ for id_ in chosen)
+    page.select_option("#state", "open")
+    assert page.locator("article:visible").count() == COUNT // 2 - 2
+
+
+def test_films_play_and_names_are_only_text(page: "Page") -> None:
+    page.wait_for_function("document.querySelector('video')?.currentTime > 0")
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.locator("article img").count() == 0
+    names = page.locator(".name").all_text_contents()
+    assert f"alpha/{HOSTILE}" in names
+
+
+def test_a_decision_made_in_the_page_is_applied(page: "Page", labelled: Path) -> None:
+    page.keyboard.press("4")
+    with page.expect_download() as waiting:
+        page.click("#save")
+    path = str(waiting.value.path())
+    assert main(["label", "--apply", path, "--out", str(labelled)]) == 0
+    told = {entry.id: entry for entry in labelled_set.read(labelled).entries}
+    assert told[order(page)[0]].label == "real"
+
+
+@pytest.mark.parametrize("width", [360, 760, 1600])
+def test_nothing_is_cut_off_at_any_width(page: "Page", width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width
+    cut = "all => all.filter(b => b.scrollWidth > b.clientWidth).length"
+    assert page.eval_on_selector_all(".labels button", cut) == 0
