@@ -3,14 +3,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCHMARKS := $(basename $(notdir $(sort $(wildcard benchmarks/bench_*.py))))
+bench_extract_flags := --memory --planning
 
-.PHONY: help setup check test demo bench clean
+.PHONY: help setup check test demo bench clean $(BENCHMARKS)
+# Two benchmarks at once would measure each other.
+.NOTPARALLEL:
 
 help:
 	@echo "make test    set up .venv, check the code, run the tests"
 	@echo "make demo    run everything that there is on a made-up data set; see runs/demo"
 	@echo "make check   ruff, formatting, mypy, import-linter"
-	@echo "make bench   run the CPU benchmarks; results go to benchmarks/results/"
+	@echo "make bench   run every CPU benchmark and write benchmarks/README.md"
 	@echo "make clean   remove .venv and caches"
 
 setup: $(READY)
@@ -32,15 +36,11 @@ test: check
 demo: setup
 	$(BIN)/telltale demo --out runs/demo
 
-bench: setup
-	$(BIN)/python -m benchmarks.bench_store
-	$(BIN)/python -m benchmarks.bench_decode
-	$(BIN)/python -m benchmarks.bench_branches
-	$(BIN)/python -m benchmarks.bench_extract --memory --planning
-	$(BIN)/python -m benchmarks.bench_heads
-	$(BIN)/python -m benchmarks.bench_population
-	$(BIN)/python -m benchmarks.bench_score
-	$(BIN)/python -m benchmarks.bench_label
+bench: $(BENCHMARKS)
+	$(BIN)/python -m benchmarks.page
+
+$(BENCHMARKS): setup
+	$(BIN)/python -m benchmarks.$@ $($@_flags)
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

@@ -15,6 +15,7 @@ PACKAGES = ("extract", "features_store", "heads")
 ALLOWED = {
     "extract", "features_store", "heads", "benchmarks", "tests",
     "pyproject.toml", "README.md", "Makefile", "LICENSE", "CHANGELOG.md",
+    "CONTRIBUTING.md",
 }  # fmt: skip
 
 

@@ -174,7 +174,7 @@ class InternVideo2Branch(Branch):
         self.preset = request.preset
         self.device = torch.device(request.device)
         self.precision = request.computes_in
-        self.outputs = _outputs(request, a)
+        self.outputs = stored_outputs(request, a)
         self.prepare = CLIPS
         self.decides = {
             "architecture": asdict(a),
@@ -241,6 +241,27 @@ def from_state(
     return model, head
 
 
+def stored_outputs(request: BranchRequest, a: Architecture) -> dict[str, ArraySpec]:
+    """What a request's outputs are, per view, as they are stored."""
+    shapes = {
+        "cls": (a.width,),
+        "avg": (a.width,),
+        "attn": (a.pool_width,),
+        "tokens": (a.tokens, a.width),
+        "tokens:4x4": (1 + a.frames * _FIELD**2, a.width),
+        **{f"tokens@{k}": (a.tokens, a.width) for k in range(a.depth)},
+    }
+    names = request.options.get("outputs", ",".join(POOLED)).split(",")
+    unknown = [name for name in names if name not in shapes]
+    if unknown or len(set(names)) != len(names):
+        raise BadSetting(
+            f"internvideo2 outputs {', '.join(names)}: give each of these at most once: cls, avg, "
+            f"attn, tokens, tokens:4x4, tokens@K with K from 0 to {a.depth - 1}."
+        )
+    dtype = request.option("dtype", "float16", ("float16", "float32"))
+    return {name: ArraySpec(shape=shapes[name], dtype=dtype) for name in names}
+
+
 def block_of(output: str) -> int:
     return int(output.partition("@")[2])
 
@@ -266,26 +287,6 @@ def _preset_hint(body: Mapping[str, Tensor]) -> str:
     if not fitting:
         return ""
     return f" They look like preset {fitting[0]} (width {width}, {depth} blocks)."
-
-
-def _outputs(request: BranchRequest, a: Architecture) -> dict[str, ArraySpec]:
-    shapes = {
-        "cls": (a.width,),
-        "avg": (a.width,),
-        "attn": (a.pool_width,),
-        "tokens": (a.tokens, a.width),
-        "tokens:4x4": (1 + a.frames * _FIELD**2, a.width),
-        **{f"tokens@{k}": (a.tokens, a.width) for k in range(a.depth)},
-    }
-    names = request.options.get("outputs", ",".join(POOLED)).split(",")
-    unknown = [name for name in names if name not in shapes]
-    if unknown or len(set(names)) != len(names):
-        raise BadSetting(
-            f"internvideo2 outputs {', '.join(names)}: give each of these at most once: cls, avg, "
-            f"attn, tokens, tokens:4x4, tokens@K with K from 0 to {a.depth - 1}."
-        )
-    dtype = request.option("dtype", "float16", ("float16", "float32"))
-    return {name: ArraySpec(shape=shapes[name], dtype=dtype) for name in names}
 
 
 def view_flops(architecture: Architecture) -> float:
