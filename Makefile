@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup check test demo bench clean
+.PHONY: help setup check browser test demo bench clean
 
 help:
 	@echo "make test    set up .venv, check the code, run the tests"
@@ -26,7 +26,12 @@ check: setup
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/lint-imports --cache-dir .cache/import-linter
 
-test: check
+# Debian's browser, for the tests of the report; where it cannot be had they are skipped.
+browser:
+	@command -v chromium >/dev/null || apt-get install --yes --quiet chromium >/dev/null 2>&1 || \
+		echo "no chromium: the report's tests in a browser will be skipped"
+
+test: check browser
 	$(BIN)/pytest
 
 demo: setup
@@ -37,6 +42,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.bench_decode
 	$(BIN)/python -m benchmarks.bench_branches
 	$(BIN)/python -m benchmarks.bench_extract --memory --planning
+	$(BIN)/python -m benchmarks.bench_report
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .ruff_cache dist

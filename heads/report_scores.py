@@ -68,8 +68,9 @@ class Scores:
     @cached_property
     def scored(self) -> NDArray[np.bool_]:
         """Rows that have every probability."""
-        known: NDArray[np.bool_] = ~np.isnan(self.probabilities).any(1)
-        return known if self.classes else np.zeros(len(self), bool)
+        if not self.classes:
+            return np.zeros(len(self), bool)
+        return np.asarray(~np.isnan(self.probabilities).any(axis=1), bool)
 
     @cached_property
     def judged(self) -> NDArray[np.bool_]:
