@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BENCHMARKS := $(basename $(notdir $(sort $(wildcard benchmarks/bench_*.py))))
 bench_extract_flags := --memory --planning
 
-.PHONY: help setup check test demo bench clean $(BENCHMARKS)
+.PHONY: help setup check browser test demo bench clean $(BENCHMARKS)
 # Two benchmarks at once would measure each other.
 .NOTPARALLEL:
 
@@ -30,7 +30,12 @@ check: setup
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/lint-imports --cache-dir .cache/import-linter
 
-test: check
+# Debian's browser, for the tests of the report; where it cannot be had they are skipped.
+browser:
+	@command -v chromium >/dev/null || apt-get install --yes --quiet chromium >/dev/null 2>&1 || \
+		echo "no chromium: the report's tests in a browser will be skipped"
+
+test: check browser
 	$(BIN)/pytest
 
 demo: setup

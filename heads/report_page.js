@@ -72,7 +72,7 @@
   const known = new Set(columns.filter((one) => one.key.startsWith("p_")).map((one) => one.key));
   function mistaken(row) {
     const label = name("label", row), verdict = name("verdict", row);
-    return label !== "" && known.has("p_" + verdict) && label !== verdict;
+    return known.has("p_" + label) && known.has("p_" + verdict) && label !== verdict;
   }
 
   function filter() {

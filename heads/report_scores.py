@@ -3,6 +3,7 @@
 Only `id` and `verdict` must be there. What else is known is shown; what is not is left out.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import csv, json, parquet
+from pyarrow import csv, parquet
 
 from heads.errors import BadRun
 from heads.metrics import REAL
@@ -68,8 +69,9 @@ class Scores:
     @cached_property
     def scored(self) -> NDArray[np.bool_]:
         """Rows that have every probability."""
-        known: NDArray[np.bool_] = np.logical_not(np.isnan(self.probabilities).any(1))
-        return known if self.classes else np.zeros(len(self), bool)
+        if not self.classes:
+            return np.zeros(len(self), bool)
+        return np.asarray(~np.isnan(self.probabilities).any(axis=1), bool)
 
     @cached_property
     def judged(self) -> NDArray[np.bool_]:
@@ -102,7 +104,7 @@ def read_scores(path: Path) -> Scores:
     """From Parquet, CSV or JSONL, by suffix."""
     try:
         found = _READERS[path.suffix](path)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, AttributeError, RecursionError) as error:
         raise BadRun(f"{path} cannot be read as scores: {error}") from error
     missing = [name for name in ("id", "verdict") if name not in found.column_names]
     if missing:
@@ -114,18 +116,21 @@ def read_scores(path: Path) -> Scores:
     classes = tuple(n.removeprefix(PROBABILITY) for n in names if n.startswith(PROBABILITY))
     numbers = (*_NUMBERS, *(f"{PROBABILITY}{name}" for name in classes))
     try:
-        return Scores(
+        scores = Scores(
             texts={n: _texts(found.column(n), path.suffix) for n in _TEXTS if n in names},
             numbers={n: _numbers(found.column(n)) for n in numbers if n in names},
             classes=classes,
         )
-    except (pa.ArrowException, ValueError) as error:
+    except (pa.ArrowException, ValueError, KeyError) as error:
         raise BadRun(f"{path} has a column of another kind than scores have: {error}") from error
+    if ((scores.probabilities < 0) | (scores.probabilities > 1)).any():
+        raise BadRun(f"{path} has probabilities outside 0 to 1; was it written by something else?")
+    return scores
 
 
 def _read_csv(path: Path) -> pa.Table:
     options = csv.ConvertOptions(
-        column_types={name: pa.string() for name in _TEXTS}, strings_can_be_null=True
+        column_types={name: pa.string() for name in _TEXTS}, null_values=["", "nan", "NaN"]
     )
     return csv.read_csv(
         path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True)
@@ -133,11 +138,19 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def _read_json(path: Path) -> pa.Table:
-    return json.read_json(path, parse_options=json.ParseOptions(newlines_in_values=False))
+    """By hand: Arrow's reader takes names that look like dates for dates."""
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file if line.strip()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    return parquet.read_table(path, partitioning=None)
 
 
 _READERS: Mapping[str, Any] = {
-    ".parquet": parquet.read_table, ".csv": _read_csv, ".jsonl": _read_json
+    ".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_json
 }  # fmt: skip
 
 
@@ -154,10 +167,8 @@ def _texts(column: pa.ChunkedArray, suffix: str) -> list[str]:
 
 
 def _numbers(column: pa.ChunkedArray) -> Column:
-    found: Column = np.asarray(
-        column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64
-    )
-    return found
+    found = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def _codes(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:

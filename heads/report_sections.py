@@ -55,7 +55,8 @@ def sections(files: RunFiles) -> Iterator[tuple[Section | None, str]]:
             try:
                 section = make(path, f"{path.stem}-{count}")
             except (BadRun, OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-                why = str(error) if isinstance(error, BadRun) else f"{path}: {error!r}"
+                why = f"{path} is not as its command writes it: {error!r}"
+                why = str(error) if isinstance(error, BadRun) else why
                 yield None, why
                 continue
             title = f"{section.title}: {where}" if where else section.title
@@ -235,7 +236,7 @@ def _audit(path: Path, name: str) -> Section:
 def _document(path: Path) -> Document:
     try:
         return _mapping(json.loads(path.read_text()), path)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRun(f"{path} is no JSON: {error}") from error
 
 

@@ -113,7 +113,7 @@ def _numbers(key: str, values: Column) -> Packed:
     if key == "nearest_similarity":
         rounded = [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
         return Packed(key=key, kind="number", values=rounded)
-    shares = np.round(np.nan_to_num(values) * 10_000).astype(np.int64)
+    shares = np.round(np.clip(np.nan_to_num(values), 0, 100) * 10_000).astype(np.int64)
     return Packed(key=key, kind="share", values=np.where(np.isnan(values), -1, shares).tolist())
 
 

@@ -193,6 +193,27 @@ def test_scores_without_a_verdict_are_refused(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.csv", {"id": ["a"], "verdict": ["x"], "spread": ["high"]})
     with pytest.raises(BadRun, match="of another kind"):
         read_scores(tmp_path / "scores.csv")
+    write_scores(tmp_path / "scores.csv", {"id": ["a"], "verdict": ["x"], "p_x": [-0.5]})
+    with pytest.raises(BadRun, match="outside 0 to 1"):
+        read_scores(tmp_path / "scores.csv")
+    for damaged in ('{"id": "a", ', "[1]", "{}", ""):
+        (tmp_path / "scores.jsonl").write_text(damaged)
+        with pytest.raises(BadRun):
+            read_scores(tmp_path / "scores.jsonl")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_odd_names_and_numbers_survive(tmp_path: Path, suffix: str) -> None:
+    columns: dict[str, list[object]] = {
+        "id": ["NA", "2024-01-01", "null"], "verdict": ["$x_$", "real", "real"],
+        "p_$x_$": [0.75, 0.25, 0.5], "p_real": [0.25, 0.75, 0.5], "label": ["$x_$", "real", "?"],
+        "spread": [float("inf"), None, 1e300], "source": ["<b>", "", "$"],
+    }  # fmt: skip
+    write_scores(tmp_path / f"scores{suffix}", columns)
+    found = read_scores(tmp_path / f"scores{suffix}")
+    assert list(found.texts["id"]) == columns["id"]
+    assert found.labels.tolist() == [0, 1, -1]
+    assert write_report(tmp_path).sections == ["Verdicts", "Worth a look", "Every video"]
 
 
 def test_stores_hidden_folders_and_the_deep_are_passed_by(tmp_path: Path) -> None:

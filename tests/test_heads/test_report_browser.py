@@ -189,6 +189,7 @@ def test_it_fits_phones_and_both_schemes(
     assert visit.page.locator("#contents").is_hidden()
     ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(255, 255, 255)"
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
     visit.context.close()
 
 
