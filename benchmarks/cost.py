@@ -15,6 +15,7 @@ from extract.branches import depthpro, internvideo2
 from extract.views import DEPTH_POSITIONS, Protocol
 from features_store.schema import ArraySpec
 from heads.ablate import TABLE_3
+from heads.training import TrainConfig
 
 HFV, MILLION = 7_290, 1_000_000
 PROTOCOLS = ("val", "test-4x3", "train-8")
@@ -24,8 +25,9 @@ BACKWARD = 2
 """A backward pass counts as two forward ones."""
 SEEDS, EPOCHS, SAMPLES = 5, 20, 2
 """The released training: 20 epochs, 2 views of each video; `tests/golden/optim.json`."""
+OUR_EPOCHS = TrainConfig().epochs
 BENCH_VIDEOS = 1_000
-"""Of the heads' benchmark, 2 views each, 100 epochs."""
+"""Of the heads' benchmark, 2 views each."""
 _VIDEO = internvideo2.PRESETS["L14"]
 
 
@@ -131,9 +133,12 @@ class Ablation:
         return views * tflop / self.rate.tflops / 3600
 
     def our_minutes(self, results: Sequence[Result]) -> float | None:
-        """From the measured ablation of 1,000 videos, in proportion."""
+        """From the measured ablation, in proportion to videos and epochs."""
         for result in results:
-            figure = result.figure("ablation, 4 rows x 5 seeds")
-            if result.theme == "heads" and not result.on_gpu and figure is not None:
-                return figure.numbers["s"] / 60 * self.videos / BENCH_VIDEOS
+            whole, part = result.figure("ablation, 4 rows x 5 seeds"), result.figure("train, ")
+            if result.theme != "heads" or result.on_gpu or whole is None or part is None:
+                continue
+            epochs = int(part.name.split()[1])  # train, N epochs: …
+            measured = whole.numbers["s"] / 60
+            return measured * self.videos / BENCH_VIDEOS * OUR_EPOCHS / epochs
         return None

@@ -31,14 +31,14 @@ class Benchmark:
     theme: str
     module: str
     about: str
-    """The first line of its file."""
+    """The first sentence of its file."""
 
 
 def benchmarks(folder: Path = PAGE.parent) -> list[Benchmark]:
     found = []
     for path in [*sorted(folder.glob("bench_*.py")), folder / "gpu.py"]:
-        first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
-        about = first.partition(": `python")[0].rstrip(".")
+        said = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
+        about = said.partition(": `python")[0].partition(". ")[0].rstrip(".")
         theme = path.stem.removeprefix("bench_")
         found.append(Benchmark(theme=theme, module=f"benchmarks.{path.stem}", about=about))
     return found
@@ -164,11 +164,8 @@ def _origins(results: Sequence[Result], rate: Rate) -> Iterator[tuple[str, str, 
         "its schedule in `tests/golden/optim.json`; a backward pass counted as two forward ones, "
         "the depth network forward only",
     )
-    yield (
-        "our training",
-        "an ablation of 1,000 videos, 2 views, 100 epochs",
-        _origin(results, "heads", "in proportion to the videos"),
-    )
+    said = f"the same ablation of {cost.BENCH_VIDEOS:,} videos, in proportion to videos and epochs"
+    yield "our training", f"{cost.OUR_EPOCHS} epochs, the default", _origin(results, "heads", said)
 
 
 def _origin(results: Sequence[Result], theme: str, said: str) -> str:

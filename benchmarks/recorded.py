@@ -18,7 +18,7 @@ Row = Mapping[str, object]
 QUICK = "_quick"
 """Ends the theme of a trial run, which says nothing about speed."""
 _FIELDS = ("theme", "date", "commit", "machine", "rows")
-_RATIO = re.compile(r"(?:(speed|time) against|(?:share )?of(?! it\b)) (.+)")
+_RATIO = re.compile(r"(?:(\w+) against|(?:share )?of(?! it\b)) (.+)")
 _DECODE_CASE = re.compile(r"(\S+)/(\d+ cores?)")
 _DECODE_WAYS = ("bare", "clips", "clips+depth", "released")
 

@@ -123,7 +123,8 @@ def test_hours_disk_and_minutes_are_arithmetic(tmp_path: Path) -> None:
     ratios = {"clips_vs_released": 8.0, "bare_vs_clips+depth": 2.0}
     decode = {"benchmark": "decode", "date": "2026-01-02", "val/1 core": {**rates, **ratios}}
     (tmp_path / "decode_cpu2_2026-01-02.json").write_text(json.dumps(decode))
-    write(tmp_path, "heads", [{"what": "ablation, 4 rows x 5 seeds", "s": 60.0}])
+    trained: dict[str, object] = {"what": f"train, {cost.OUR_EPOCHS // 2} epochs: ours", "s": 1.0}
+    write(tmp_path, "heads", [trained, {"what": "ablation, 4 rows x 5 seeds", "s": 60.0}])
     results = newest(tmp_path)
     one = cost.Pass(protocol="val", videos=7200, rate=cost.given(100))
     assert one.decode_core_hours(results, "clips+depth") == 1.0
@@ -134,7 +135,7 @@ def test_hours_disk_and_minutes_are_arithmetic(tmp_path: Path) -> None:
     assert twelve.gpu_hours(2) == pytest.approx(12 * one.gpu_hours(2))
     assert twelve.gigabytes("tokens") == pytest.approx(12 * 7200 * 4196352 / 1e9)
     ablation = cost.Ablation(videos=5000, rate=cost.given(100))
-    assert ablation.our_minutes(results) == 5.0
+    assert ablation.our_minutes(results) == 10.0  # 5 times the videos, twice the epochs
     # 5 seeds, 20 epochs, 2 views; four rows train the backbone, two run the depth network too
     tflop = 5000 * 5 * 20 * 2 * (4 * 3 * 1.6503 + 2 * 27.43)
     assert ablation.released_gpu_hours() == pytest.approx(tflop / 100 / 3600, rel=1e-3)
