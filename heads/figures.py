@@ -28,7 +28,8 @@ _STYLE: Any = {
     "font.family": "sans-serif", "font.size": 10, "text.color": GREY,
     "axes.edgecolor": GREY, "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY,
     "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "grid.color": GREY, "grid.alpha": 0.25,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "grid.color": GREY, "grid.alpha": 0.25,
 }  # fmt: skip
 
 
