@@ -4,7 +4,6 @@ A detector that learns "generated videos are 8 frames a second" is no detector. 
 trees sees container facts only, cross-validated; what it reaches is what a head has to beat.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -140,4 +139,4 @@ def _columns(
 def _enough(labels: NDArray[np.int64]) -> bool:
     counts = np.bincount(labels)
     counts = counts[counts > 0]
-    return len(counts) > 1 and int(counts.min()) >= FOLDS and not math.isnan(counts.mean())
+    return len(counts) > 1 and int(counts.min()) >= FOLDS

@@ -86,6 +86,7 @@ class Bundle:
             shutil.rmtree(_old(folder))
         else:
             draft.rename(folder)
+            shutil.rmtree(_old(folder), ignore_errors=True)  # of a save that was killed
         fsync_directory(folder.parent)
         return Bundle(self.head, about)
 
@@ -95,6 +96,8 @@ class Bundle:
         if not folder.exists() and _old(folder).exists():
             _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")
+        if not isinstance(about.files, dict) or not about.files:
+            raise BadBundle(f"{folder / 'bundle.json'} lists no files; copy the bundle again.")
         for name, expected in about.files.items():
             if Path(name).name != name or not (folder / name).is_file():
                 raise BadBundle(f"{folder} lacks {name!r}; copy the whole folder.")

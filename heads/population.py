@@ -10,6 +10,7 @@ On a CPU this is slower than one head after another, whose optimiser state stays
 `population_size` says 1 there, and `tune` then trains alone.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A member at its end."""
+    """A member at its end; a `best_epoch` of -1 says that it broke down before any was good."""
 
     member: Member
     head: Fusion
@@ -195,9 +196,10 @@ class Population:
             value = float(aucs[place])
             if slot.metric != "auc":
                 value = judge(slot.metric, probabilities[place], self._judge)
-            improved.append(slot.watch.improves(value))
+            diverged = math.isnan(value)
+            improved.append(not diverged and slot.watch.improves(value))
             slot.epoch += 1
-            told = on_epoch(slot.member, slot.epoch - 1, value)
+            told = diverged or on_epoch(slot.member, slot.epoch - 1, value)
             if slot.watch.has_seen_enough or told or slot.epoch == slot.member.config.epochs:
                 ended.append(place)
         self._optimiser.copy_rows(self._best, torch.tensor(improved, device=self._device))

@@ -23,6 +23,8 @@ def assignments(texts: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise BadSetting(f"Setting {text!r}: give NAME=VALUE, such as lr=1e-3.")
+        if name.strip() in found:
+            raise BadSetting(f"Setting {name.strip()!r} is given twice.")
         found[name.strip()] = value.strip()
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from heads.errors import BadSetting
-from heads.head import head_class
+from heads.head import head_class, make_head
 
 
 class Chooser(Protocol):
@@ -83,5 +83,7 @@ def space_of(head: str, own: Mapping[str, str]) -> Space:
         found = parse(text)
         if isinstance(found, Range) and kind.Config.__dataclass_fields__[name].type is float:
             found = Range(low=found.low, high=found.high, log=found.log)
+        for choice in found.choices if isinstance(found, OneOf) else ():
+            make_head(head, {name: choice}, ("a", "b"))  # refuses what the setting cannot be
         space[name] = found
     return space

@@ -5,10 +5,11 @@ whose process was killed falls silent, is marked failed and put back into the qu
 looks next. The limit counts finished trials, so the study ends with as many as were asked for.
 """
 
+import json
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,20 @@ from heads.errors import BadSetting
 HEARTBEAT = int(os.environ.get("TELLTALE_HEARTBEAT", "5"))
 """Seconds; three silent ones and a trial counts as lost."""
 STUDY = "telltale"
+_PLAN = "plan"
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def open_study(storage: str | None, folder: Path, directions: Sequence[str]) -> optuna.Study:
-    """Make or reopen the study of a run. Default storage: a SQLite file in its folder."""
+def open_study(
+    storage: str | None,
+    folder: Path,
+    directions: Sequence[str],
+    plan: Mapping[str, object] | None = None,
+) -> optuna.Study:
+    """Make or reopen the study of a run. Default storage: a SQLite file in its folder.
+
+    `plan` is what is searched: a study of another plan is not gone on with.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     url = storage or f"sqlite:///{folder / 'study.db'}"
     if "://" not in url:
@@ -40,7 +50,7 @@ def open_study(storage: str | None, folder: Path, directions: Sequence[str]) -> 
     with _quiet():
         backend = _backend(url)
     single = len(directions) == 1
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=backend,
         study_name=STUDY,
         load_if_exists=True,
@@ -50,6 +60,22 @@ def open_study(storage: str | None, folder: Path, directions: Sequence[str]) -> 
         if single
         else optuna.pruners.NopPruner(),
     )
+    if plan is not None:
+        _check_plan(study, url, plan)
+    return study
+
+
+def _check_plan(study: optuna.Study, url: str, plan: Mapping[str, object]) -> None:
+    there = study.user_attrs.get(_PLAN)
+    wanted = json.loads(json.dumps(plan, sort_keys=True))
+    if there is None:
+        study.set_user_attr(_PLAN, wanted)
+    elif there != wanted:
+        differs = sorted(name for name in {*there, *wanted} if there.get(name) != wanted.get(name))
+        raise BadSetting(
+            f"{url} holds a search with another {', '.join(differs)}. Trials of two searches never "
+            f"mix; use another --out or --storage, or the command it was begun with."
+        )
 
 
 def _backend(url: str) -> RDBStorage:

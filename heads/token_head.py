@@ -122,7 +122,8 @@ class TokenHead(Head, Generic[M]):
         return self.model.predict(table, self._depth(table).to(device))
 
     def save(self, folder: Path) -> None:
-        assert self.model is not None
+        if self.model is None:
+            raise BadSetting("This head is not trained yet; there is nothing to save.")
         arrays.save_tensors(folder / "head.safetensors", self.model.state())
 
     def _depth(self, table: Table) -> Tensor:

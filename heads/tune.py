@@ -133,7 +133,7 @@ def _train_together(study: optuna.Study, search: Search, group: Sequence[Chosen]
     )
     for one in population.run(members, on_epoch):
         number = one.member.number
-        if number in pruned:
+        if number in pruned or one.report.best_epoch < 0:
             study.tell(trials[number], state=TrialState.PRUNED)
         else:
             _tell(study, search, trials[number], [score(one.head, data.validation)])
@@ -178,10 +178,16 @@ def _stops_alone(
 
 
 def _prunes(search: Search, trial: optuna.Trial, epoch: int, value: float) -> bool:
-    if len(search.metrics) > 1:
+    if list(search.metrics) not in (["auc"], ["accuracy"]) or not _watches(search, trial):
         return False
     trial.report(value, epoch)
     return trial.should_prune()
+
+
+def _watches(search: Search, trial: optuna.Trial) -> bool:
+    """A head that reports something else after each epoch says nothing of what is searched."""
+    chosen = {**search.fixed, **{str(k).rpartition(".")[2]: v for k, v in trial.params.items()}}
+    return bool(chosen.get("select", "auc") == search.metrics[0])
 
 
 def _tell(

@@ -59,7 +59,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     store = Store.open(arguments.store)
     search, data = _search(arguments, store)
     directions = [DIRECTIONS[metric] for metric in search.metrics]
-    study = open_study(arguments.storage, arguments.out, directions)
+    study = open_study(arguments.storage, arguments.out, directions, _plan(arguments, search, data))
     with tqdm(total=arguments.trials, unit="trial", disable=None) as bar:
         bar.update(len(finished(study)))
         for done in run_trials(study, search, arguments.trials):
@@ -67,6 +67,22 @@ def _tune(arguments: argparse.Namespace) -> int:
             bar.set_postfix_str(_best(study, search))
     _finish(arguments, store, study, search, data)
     return 0
+
+
+def _plan(arguments: argparse.Namespace, search: "Search", data: "Data") -> dict[str, object]:
+    """All that makes two searches one."""
+    return {
+        "spaces": {
+            head: {name: repr(space) for name, space in sorted(found.items())}
+            for head, found in search.spaces.items()
+        },
+        "settings": dict(search.fixed),
+        "metrics": list(search.metrics),
+        "folds": arguments.folds or ("leave one out" if arguments.leave_one_out else 1),
+        "protocol": data.train.protocol,
+        "features": dict(data.train.fingerprints),
+        "videos": [len(data.train), len(data.validation)],
+    }
 
 
 def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Data]":
@@ -85,8 +101,11 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     if arguments.trials < 1 or arguments.seeds < 1:
         raise BadSetting("Give 1 or more trials, and 1 or more seeds.")
     own, fixed = assignments(arguments.space), assignments(arguments.set)
-    widest = max(names, key=lambda name: len(make_head(name, {}, store.classes).keys))
-    data = choice(arguments).load(store, make_head(widest, fixed, store.classes))
+    heads = [make_head(name, fixed, store.classes) for name in names]
+    widest = max(heads, key=lambda head: len(head.keys))
+    if any(set(head.keys) - set(widest.keys) for head in heads):
+        raise BadSetting(f"Heads {arguments.head} need different features; tune them separately.")
+    data = choice(arguments).load(store, widest)
     folds = [data]
     if arguments.folds:
         folds = k_folds(data, arguments.folds)
@@ -121,6 +140,7 @@ def _finish(
     search: "Search",
     data: "Data",
 ) -> None:
+    from features_store.errors import NotComputed
     from heads.evaluate_cli import split_table
     from heads.head import make_head
     from heads.splits import TEST, in_split
@@ -139,10 +159,13 @@ def _finish(
     report["validation, refitted, by seed"] = [
         score(one.head, data.validation)[first] for one in trained
     ]
-    if ((store.videos.column("label") >= 0) & in_split(store, TEST)).any():
-        table = split_table(bundle, store, data.train.protocol, TEST)
-        report["test, refitted, by seed"] = [score(one.head, table)[first] for one in trained]
     bundle.save(arguments.out / "best")
+    if ((store.videos.column("label") >= 0) & in_split(store, TEST)).any():
+        try:
+            table = split_table(bundle, store, data.train.protocol, TEST)
+            report["test, refitted, by seed"] = [score(one.head, table)[first] for one in trained]
+        except NotComputed as error:
+            print(f"not judged on the test videos: {error}")
     (arguments.out / "tune.json").write_text(json.dumps(report, indent=1) + "\n")
     _figures(arguments.out, study, search)
     _say(report, first)

@@ -125,6 +125,8 @@ class Gbdt(Head):
         return found
 
     def save(self, folder: Path) -> None:
+        if self._booster is None:
+            raise BadSetting("This head is not trained yet; there is nothing to save.")
         write_file(folder / _FILE, [self._booster.model_to_string().encode()])
 
     def load(self, folder: Path) -> None:

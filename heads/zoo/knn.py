@@ -88,8 +88,8 @@ class Knn(Head):
             raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
         parts = []
         for start in range(0, len(table), CHUNK):
-            x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
-            parts.append(self._shares(self._directions(x)))
+            x = self._directions(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
+            parts.append(torch.stack([self._shares(view) for view in x.unbind(1)], 1))
         found: Probabilities = torch.cat(parts).numpy()
         return found
 
@@ -102,7 +102,8 @@ class Knn(Head):
         return (shares + self.config.floor) / (1 + self.config.floor * len(self.classes))
 
     def save(self, folder: Path) -> None:
-        assert self._standard is not None
+        if self._standard is None:
+            raise BadSetting("This head is not trained yet; there is nothing to save.")
         tensors = {**self._standard.tensors(), "known": self._known, "labels": self._labels}
         arrays.save_tensors(folder / "head.safetensors", tensors)
 

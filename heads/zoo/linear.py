@@ -105,7 +105,8 @@ class Linear(Head):
         return arrays.softmax_numpy(torch.cat(parts))
 
     def save(self, folder: Path) -> None:
-        assert self._standard is not None
+        if self._standard is None:
+            raise BadSetting("This head is not trained yet; there is nothing to save.")
         tensors = {**self._standard.tensors(), "weight": self._weight, "bias": self._bias}
         arrays.save_tensors(folder / "head.safetensors", tensors)
 

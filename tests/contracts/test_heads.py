@@ -80,10 +80,10 @@ def test_a_damaged_bundle_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadBundle, match="lacks"):
         Bundle.load(tmp_path / "b")
     document = json.loads((tmp_path / "b" / "bundle.json").read_text())
-    document.update(files={}, fingerprints={})
-    (tmp_path / "b" / "bundle.json").write_text(json.dumps(document))
-    with pytest.raises(BadBundle, match="names fingerprints of nothing"):
-        Bundle.load(tmp_path / "b")
+    for wrong, said in (({"files": {}}, "lists no files"), ({"files": []}, "lists no files")):
+        (tmp_path / "b" / "bundle.json").write_text(json.dumps({**document, **wrong}))
+        with pytest.raises(BadBundle, match=said):
+            Bundle.load(tmp_path / "b")
     (tmp_path / "b" / "bundle.json").write_text("{")
     with pytest.raises(BadBundle, match="cannot be read"):
         Bundle.load(tmp_path / "b")
@@ -134,9 +134,11 @@ def test_a_missing_rank_is_refused_where_ranks_count(name: str) -> None:
         head(name).fit(without, table(videos=40, seed=2))
 
 
-def test_an_untrained_head_and_unknown_settings_are_refused(name: str) -> None:
+def test_an_untrained_head_and_unknown_settings_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="not trained yet"):
         head(name).predict(table())
+    with pytest.raises(BadSetting, match="not trained yet"):
+        head(name).save(tmp_path)
     with pytest.raises(BadSetting, match=r"no setting 'dpth'.*Did you mean 'depth'"):
         head(name, dpth="1")
     with pytest.raises(BadSetting, match="give true or false"):

@@ -35,6 +35,8 @@ def test_spaces_are_parsed() -> None:
                         ("1..2:exp", "only 'log'")):  # fmt: skip
         with pytest.raises(BadSetting, match=said):
             parse(wrong)
+    with pytest.raises(BadSetting, match="have free, sigmoid, fixed"):
+        space_of("fusion", {"alpha": "fre|sigmoid"})
     with pytest.raises(BadSetting, match="no setting 'learning'"):
         space_of("fusion", {"learning": "1..2"})
 
@@ -101,6 +103,13 @@ def test_folds_judge_every_video_once() -> None:
         {"kappa"},
         {"lambda"},
     ]
+
+
+def test_a_study_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
+    studies.open_study(None, tmp_path, ["maximize"], {"spaces": "a", "metrics": ["auc"]})
+    studies.open_study(None, tmp_path, ["maximize"], {"metrics": ["auc"], "spaces": "a"})
+    with pytest.raises(BadSetting, match="another spaces"):
+        studies.open_study(None, tmp_path, ["maximize"], {"spaces": "b", "metrics": ["auc"]})
 
 
 def test_several_objectives_make_a_front(tmp_path: Path) -> None:
