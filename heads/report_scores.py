@@ -33,6 +33,8 @@ _TEXTS = (
 )
 _NUMBERS = ("confidence", "forgery", "spread", "nearest_similarity")
 _FORMULA = tuple(f"'{sign}" for sign in "=+-@\t\r")
+_ROUNDING = 1e-4
+"""By which single precision may leave 0 to 1."""
 Column = NDArray[np.float64]
 
 
@@ -123,7 +125,7 @@ def read_scores(path: Path) -> Scores:
         )
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise BadRun(f"{path} has a column of another kind than scores have: {error}") from error
-    if ((scores.probabilities < 0) | (scores.probabilities > 1)).any():
+    if ((scores.probabilities < -_ROUNDING) | (scores.probabilities > 1 + _ROUNDING)).any():
         raise BadRun(f"{path} has probabilities outside 0 to 1; was it written by something else?")
     return scores
 

@@ -206,7 +206,8 @@ def test_scores_without_a_verdict_are_refused(tmp_path: Path) -> None:
 def test_odd_names_and_numbers_survive(tmp_path: Path, suffix: str) -> None:
     columns: dict[str, list[object]] = {
         "id": ["NA", "2024-01-01", "null"], "verdict": ["$x_$", "real", "real"],
-        "p_$x_$": [0.75, 0.25, 0.5], "p_real": [0.25, 0.75, 0.5], "label": ["$x_$", "real", "?"],
+        "p_$x_$": [1.0000001, 0.25, 0.5], "p_real": [-1e-7, 0.75, 0.5],
+        "label": ["$x_$", "real", "?"],
         "spread": [float("inf"), None, 1e300], "source": ["<b>", "", "$"],
     }  # fmt: skip
     write_scores(tmp_path / f"scores{suffix}", columns)
