@@ -19,6 +19,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
+from sqlalchemy.pool import NullPool
 
 from heads.errors import BadSetting
 
@@ -26,6 +27,8 @@ HEARTBEAT = int(os.environ.get("TELLTALE_HEARTBEAT", "5"))
 """Seconds; three silent ones and a trial counts as lost."""
 STUDY = "telltale"
 _PLAN = "plan"
+_SQLITE = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
+"""Wait for other processes; leave no connection open between trials."""
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -84,7 +87,7 @@ def _backend(url: str) -> RDBStorage:
         heartbeat_interval=HEARTBEAT,
         grace_period=3 * HEARTBEAT,
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None,
+        engine_kwargs=_SQLITE if url.startswith("sqlite") else None,
     )
     if url.startswith("sqlite"):
         # A write-ahead log survives kills, and asks the disk for a flush far less often.
