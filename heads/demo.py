@@ -105,6 +105,11 @@ def steps(folder: Path) -> list[Step]:
             "tune/tune.json", "tune", *training, "--head", "linear", "--trials", "50",
             "--out", str(folder / "tune"),
         ),
+        step(
+            "tuned/head", "finetune", *training, "--branch", "internvideo2=tiny", "--depth",
+            "end-to-end", "--videos", data, "--start", str(folder / "fusion"), "--set", "epochs=2",
+            "--out", str(folder / "tuned"),
+        ),
         step("cross.svg", "cross", *training, "--out", str(folder / "cross.svg")),
         step("audit.txt", "audit", store, "--out", str(folder / "audit.txt")),
         step(
