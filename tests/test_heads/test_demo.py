@@ -42,6 +42,7 @@ def test_the_demo_is_interrupted_goes_on_and_leaves_what_it_promises(tmp_path: P
     scores = read_scores(tmp_path / "scores.parquet").to_pylist()
     assert len(scores) == 64
     assert sum(bool(row["error"]) for row in scores) == 1
+    assert "Random weights" in (tmp_path / "report.html").read_text()
     for name in (
         "fusion/bundle.json",
         "evaluation.json",
