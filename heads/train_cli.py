@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from heads.head import OnEpoch
     from heads.splits import Choice
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -24,6 +25,7 @@ def add_commands(commands: "Commands") -> None:
     add_set_option(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
     train.set_defaults(run=_train)
     heads = commands.add_parser("heads", help="list heads and their settings")
     heads.add_argument("name", nargs="?", help="only this one")
@@ -77,7 +79,7 @@ def _train(arguments: argparse.Namespace) -> int:
     for seed in tqdm(range(arguments.seeds), unit="seed", disable=None):
         trained += train_seeds(
             lambda: make_head(arguments.head, settings, store.classes), data, [seed],
-            arguments.device,
+            arguments.device, _epoch_log(arguments.tensorboard, arguments.head, seed),
         )  # fmt: skip
         one = trained[-1]
         print(
@@ -91,6 +93,26 @@ def _train(arguments: argparse.Namespace) -> int:
         print("the branches have random weights: these figures show that it runs, nothing else")
     print(f"bundle: {arguments.out}")
     return 0
+
+
+def _epoch_log(folder: Path | None, head: str, seed: int) -> "OnEpoch | None":
+    """Writes the validation metric of each epoch for TensorBoard."""
+    from heads.errors import BadSetting
+
+    if folder is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise BadSetting("--tensorboard needs TensorBoard: pip install tensorboard.") from error
+    writer = SummaryWriter(str(folder / f"{head}-seed{seed}"))
+
+    def log(epoch: int, value: float) -> bool:
+        writer.add_scalar("validation", value, epoch)
+        writer.flush()
+        return False
+
+    return log
 
 
 def _heads(arguments: argparse.Namespace) -> int:

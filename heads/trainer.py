@@ -10,7 +10,7 @@ from features_store.table import Table
 from heads import bundle
 from heads.bundle import About, Bundle
 from heads.calibrate import conformal_thresholds, fit_temperature, reliability, tempered
-from heads.head import FitReport, Head
+from heads.head import FitReport, Head, OnEpoch
 from heads.metrics import averaged, measure
 from heads.splits import Data
 
@@ -25,13 +25,17 @@ class Trained:
 
 
 def train_seeds(
-    make: Callable[[], Head], data: Data, seeds: Sequence[int], device: str = "cpu"
+    make: Callable[[], Head],
+    data: Data,
+    seeds: Sequence[int],
+    device: str = "cpu",
+    on_epoch: OnEpoch | None = None,
 ) -> list[Trained]:
     """Train one head per seed."""
     trained = []
     for seed in seeds:
         head = make()
-        report = head.fit(data.train, data.validation, seed=seed, device=device)
+        report = head.fit(data.train, data.validation, seed=seed, device=device, on_epoch=on_epoch)
         trained.append(Trained(seed=seed, head=head, report=report))
     return trained
 
