@@ -8,7 +8,10 @@ are skipped, so local and Ray runs continue each other's store.
 """
 
 import itertools
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +135,8 @@ def run_on_ray(
 ) -> Summary:
     """Do an extraction's work on a cluster. The store must be one that every node can reach."""
     ray = import_ray()
-    ray.init(address=options.address, ignore_reinit_error=True, log_to_driver=False)
+    with signals_kept():
+        ray.init(address=options.address, ignore_reinit_error=True, log_to_driver=False)
     store = extraction.store.place.name
     assignment = Assignment(
         store=store if "://" in store else str(Path(store).resolve()),
@@ -153,6 +157,16 @@ def run_on_ray(
     finally:
         for runner in runners:
             ray.kill(runner)
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Ray takes SIGTERM over when it starts; what ctrl-C and SIGTERM do here is ours to say."""
+    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in ours.items():
+            signal.signal(number, handler)
 
 
 def _drive(extraction: Extraction, runners: Sequence[Any], progress: Progress, stop: Stop) -> None:

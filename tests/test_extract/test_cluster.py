@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from extract.cluster import signals_kept
 from extract.extraction import Extraction
 from extract.manifest import Manifest
 from extract.progress import Summary
@@ -45,10 +46,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     memory = 200 * 2**20
     head = {"num_cpus": 2, "object_store_memory": memory, "include_dashboard": False}
-    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-    cluster.second = cluster.add_node(num_cpus=2, object_store_memory=memory)
-    cluster.wait_for_nodes()
-    yield cluster
+    with signals_kept():
+        cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+        cluster.second = cluster.add_node(num_cpus=2, object_store_memory=memory)
+        cluster.wait_for_nodes()
+        yield cluster
     ray.shutdown()
     cluster.shutdown()
 
@@ -84,7 +86,9 @@ def test_ray_and_local_runs_continue_each_other(
     asked = iter([False] * 10 + [True] * 100)
     extraction = Extraction.begin(manifest, tmp_path / "s", tiny("internvideo2"), settings())
     extraction.run(workers=1, bar=False, stop=lambda: next(asked))
+    ours = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     summary = run(manifest, tmp_path / "s", cluster.address)
+    assert signal.signal(signal.SIGTERM, ours) == signal.SIG_IGN  # Ray has not taken it over
     assert summary.done == 30
     assert_equal_stores(reference, tmp_path / "s")
 
