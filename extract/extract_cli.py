@@ -148,7 +148,7 @@ def _report(arguments: argparse.Namespace, extraction: "Extraction", summary: "S
 
     print("\n".join(summary.lines()))
     reasons = failure_reasons(extraction.pipeline.targets.values(), extraction.rows.tolist())
-    if reasons:
+    if reasons and not summary.stopped:  # the list is of a whole run
         path = arguments.failures or _failures_path(arguments.store)
         write_failures(path, {extraction.video(row).id: why for row, why in reasons.items()})
         print(f"{len(reasons)} failed videos and their reasons: {path}")
