@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from extract.branch import BranchRequest, load_branch
 from extract.decode_job import Job, Outcome, Plan
 from extract.decode_pool import DecodePool
-from extract.errors import BadSetting, TooManyFailures, WorkerLost
+from extract.errors import BadSetting, WorkerLost
 from extract.extraction import Extraction
-from extract.pipeline import FAILURES_COUNT_FROM, Pipeline, Settings, Stop
-from extract.progress import Progress, Summary, grouped
+from extract.pipeline import Pipeline, Settings, Stop, check_failures
+from extract.progress import Progress, Summary
 from features_store.errors import TelltaleError
 from features_store.store import Store
 
@@ -195,7 +195,7 @@ def _drive(extraction: Extraction, runners: Sequence[Any], progress: Progress, s
             if isinstance(error.cause, TelltaleError):  # without the remote traceback
                 raise error.cause from error
             raise
-        _check_failures(progress, extraction.pipeline.settings)
+        check_failures(progress, extraction.pipeline.settings)  # of all runners together
         send(runner)
 
 
@@ -216,16 +216,6 @@ def _add(progress: Progress, summary: Summary) -> None:
     progress.device_busy += summary.device_busy
     for name, seconds in summary.waited.items():
         progress.waited[name] += seconds
-
-
-def _check_failures(progress: Progress, settings: Settings) -> None:
-    """Each runner watches its own share; this watches all of them."""
-    failed, done = len(progress.failures), progress.ok + len(progress.failures)
-    if done >= FAILURES_COUNT_FROM and failed > settings.max_failed * done:
-        raise TooManyFailures(
-            f"{failed} of the first {done} videos failed (--max-failed), most often: "
-            f"{grouped(progress.failures)[0][0]}"
-        )
 
 
 def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:

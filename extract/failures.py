@@ -4,16 +4,18 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from features_store.branch_arrays import BranchArrays
 
 
 def failure_reasons(targets: Iterable[BranchArrays], rows: Iterable[int]) -> dict[int, str]:
     """Row → why it failed, in any of the branches, among these rows."""
+    wanted = np.array(sorted(rows), np.int64)
     found: dict[int, str] = {}
     for arrays in targets:
-        found |= arrays.errors()
-    wanted = set(rows)
-    return {row: reason for row, reason in sorted(found.items()) if row in wanted}
+        found |= arrays.errors(wanted)
+    return dict(sorted(found.items()))
 
 
 def write_failures(path: Path, reasons: Mapping[str, str]) -> None:

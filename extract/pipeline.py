@@ -119,6 +119,19 @@ class Pipeline:
         return progress.summary()
 
 
+def check_failures(progress: Progress, settings: Settings) -> None:
+    """Stop a run in which so many videos fail that something else must be wrong."""
+    failed, limit = len(progress.failures), settings.max_failed
+    done = failed + progress.ok
+    if done >= FAILURES_COUNT_FROM and failed > limit * done:
+        reasons = "; ".join(f"{n} times: {text}" for text, n in grouped(progress.failures)[:3])
+        raise TooManyFailures(
+            f"{failed} of the first {done} videos failed, more than {limit:.0%} "
+            f"(--max-failed): {reasons}. Shards that are done are kept. When the cause is "
+            f"removed, go on with the same command and --retry-failed."
+        )
+
+
 def open_target(store: Store, spec: BranchSpec, settings: Settings) -> BranchArrays:
     """The arrays of a branch in the store, made where they are missing."""
     details = settings.protocol_details()
@@ -260,17 +273,7 @@ class _Run:
         for name in wanting:
             self.shards[name].fail(row, str(failure))
         self.progress.video(Failure(id=video, reason=str(failure)))
-        failed, limit = len(self.progress.failures), self.pipeline.settings.max_failed
-        done = failed + self.progress.ok
-        if done >= FAILURES_COUNT_FROM and failed > limit * done:
-            reasons = "; ".join(
-                f"{n} times: {text}" for text, n in grouped(self.progress.failures)[:3]
-            )
-            raise TooManyFailures(
-                f"{failed} of the first {done} videos failed, more than {limit:.0%} "
-                f"(--max-failed): {reasons}. Shards that are done are kept. When the cause is "
-                f"removed, go on with the same command and --retry-failed."
-            )
+        check_failures(self.progress, self.pipeline.settings)
 
     def _write_whole(self) -> None:
         self.progress.device_busy = max(

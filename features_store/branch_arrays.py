@@ -52,19 +52,23 @@ class BranchArrays:
         start = shard * self.shard_rows
         return range(start, min(start + self.shard_rows, self._videos.count))
 
-    def status(self) -> Array:
-        """One `Status` per video, read afresh."""
-        out = np.zeros(self.shards * self.shard_rows, np.uint8)
+    def status(self, rows: Array | None = None) -> Array:
+        """One `Status` per video, or per video of `rows`, read afresh; only their shards are."""
+        wanted = np.arange(self._videos.count) if rows is None else rows
         size = self.shard_rows
-        values = self.place.get_many([self._status.key(shard) for shard in range(self.shards)])
-        for shard, value in enumerate(values):
+        shards, places = np.unique(wanted // size, return_inverse=True)
+        found = np.zeros((len(shards), size), np.uint8)
+        values = self.place.get_many([self._status.key(shard) for shard in shards.tolist()])
+        for row, (shard, value) in enumerate(zip(shards.tolist(), values, strict=True)):
             if value is not None:
-                out[shard * size : (shard + 1) * size] = self._decode_status(shard, value)
-        return out[: self._videos.count]
+                found[row] = self._decode_status(shard, value)
+        status: Array = found[places, wanted % size]
+        return status
 
-    def errors(self) -> dict[int, str]:
-        """Why rows failed, by row."""
-        failed = np.flatnonzero(self.status() == Status.FAILED)
+    def errors(self, rows: Array | None = None) -> dict[int, str]:
+        """Why videos failed, by row: all of them, or those of `rows`."""
+        wanted = np.arange(self._videos.count) if rows is None else rows
+        failed = wanted[self.status(wanted) == Status.FAILED]
         found: dict[int, str] = {}
         for shard in np.unique(failed // self.shard_rows).tolist():
             texts = self._error.read(shard)

@@ -102,7 +102,7 @@ def select(
     ok = np.ones(len(wanted), bool)
     missing = np.zeros(len(wanted), bool)
     for branch in {branch.prefix: branch for branch, _ in branches.values()}.values():
-        status = branch.status()[wanted]
+        status = branch.status(wanted)
         if not allow_missing:
             branch.require_computed(status)
         missing |= status == 0

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from extract.cli import SOME_FAILED
 from extract.manifest import read_manifest
 from extract.synthetic import SyntheticOptions, write_data_set
 
 VIDEOS = 64
-SOME_FAILED = 3
 RANDOM = (
     "The videos are made up and the two networks have random weights: the figures show that "
     "everything runs, and mean nothing else."

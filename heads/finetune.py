@@ -26,7 +26,6 @@ from heads.head import FitReport, Probabilities
 from heads.layer_decay import parameter_groups
 from heads.losses import smoothed_losses
 from heads.processes import Processes
-from heads.schedule import cosine_schedule
 from heads.train import defined_metric, judge
 from heads.training import Epoch, epoch_order
 
@@ -79,10 +78,9 @@ class Finetuner:
         self._average = self._copy() if config.ema else None
         self._best: State = {}
         samples = run.train.samples
-        count = samples.videos * (samples.views if config.views == "all" else config.repeat)
+        count = config.samples(samples.videos, samples.views)
         self._parts = step_slices(count, config.batch, config.accumulate * run.processes.count)
-        steps, low = config.epochs * len(self._parts), config.lr * config.min_lr
-        self._rates = cosine_schedule(config.lr, low, steps, int(config.warmup * steps), low)
+        self._rates = config.rates(len(self._parts))
         self._resume()
 
     def fit(self, *, stop_after: int | None = None) -> FitReport:

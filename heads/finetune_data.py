@@ -23,7 +23,6 @@ from heads import arrays
 from heads.arrays import DEPTH
 from heads.errors import BadTable
 from heads.head import check_labels, check_table
-from heads.losses import table_weights
 from heads.train import Samples
 
 T = TypeVar("T")
@@ -51,12 +50,7 @@ class Source(ABC):
         if depth.shape[1] != views:
             raise BadTable(f"{DEPTH} has {depth.shape[1]} views, the inputs have {views}.")
         self.table = table
-        self.samples = Samples(
-            x=depth,
-            targets=torch.from_numpy(table.labels.astype(np.int64)),
-            weights=table_weights(table, rank_loss=rank_loss and not judge),
-            classes=len(table.classes),
-        )
+        self.samples = Samples.of(depth, table, rank_loss=rank_loss and not judge)
 
     def stream(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         """The inputs of each pick, in order, one of them ahead."""

@@ -21,6 +21,8 @@ from torch import Tensor
 DOWN_NORM_EPS = 1e-6
 FC_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
+NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
+"""Ends of the names of parameters that weight decay leaves alone."""
 
 Parameters = Mapping[str, Tensor]
 AlphaMode = Literal["free", "sigmoid", "fixed"]

@@ -22,15 +22,14 @@ from torch import Tensor
 
 from features_store.table import Table
 from heads.errors import BadSetting
-from heads.fusion_net import BatchStatistics, fold, logits
+from heads.fusion_net import NOT_DECAYED, BatchStatistics, fold, logits
 from heads.head import FitReport
 from heads.losses import rank_weights, smoothed_losses, table_weights
 from heads.metrics import macro_aucs
-from heads.schedule import cosine_schedule
 from heads.stacked_adamw import StackedAdamW
 from heads.train import Watch, defined_metric, judge, uniform
 from heads.training import batches, epoch_order
-from heads.zoo.fusion import NOT_DECAYED, Fusion, FusionConfig
+from heads.zoo.fusion import Fusion, FusionConfig
 
 LARGEST = 256
 _SHARE_OF_FREE_MEMORY = 0.6
@@ -129,8 +128,7 @@ class Population:
         self._judged = self._judge.x.flatten(0, 1)
         self._labels = self._judge.targets.cpu().numpy()
         self._layout = head.new_model(self._tables[0], 0).layout
-        per_video = self._learn.views if config.views == "all" else config.repeat
-        self._parts = batches(config, self._learn.videos * per_video)
+        self._parts = batches(config, config.samples(self._learn.videos, self._learn.views))
 
     def _join(self, member: Member) -> None:
         config = member.config
@@ -139,15 +137,13 @@ class Population:
         head = Fusion(config, self._classes)
         table_weights(self._tables[0], rank_loss=config.rank_loss)  # refuses missing ranks
         head.model = head.new_model(self._tables[0], member.seed, self._device)
-        steps = config.epochs * len(self._parts)
-        low = config.lr * config.min_lr
         self._slots.append(
             _Slot(
                 member=member,
                 head=head,
                 watch=Watch(config.patience),
                 metric=defined_metric(config.select, self._judge),
-                rates=cosine_schedule(config.lr, low, steps, int(config.warmup * steps), low),
+                rates=config.rates(len(self._parts)),
             )
         )
         self._optimiser.join(head.model.tensors)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from extract.branch import Branch, BranchRequest, load_branch
-from extract.errors import BadWeights, ExtractError
+from extract.errors import ExtractError
 from extract.extraction import Extraction
 from extract.manifest import Manifest
 from extract.pipeline import Settings, Stop
@@ -159,7 +159,7 @@ def _branch(request: str, expected: str, weights: Sequence[Path], device: str) -
         try:
             asked = replace(BranchRequest.parse(text), device=device)
             branch = load_branch(asked)
-        except (BadWeights, ExtractError):
+        except ExtractError:
             continue
         if branch.fingerprint == expected:
             return branch
@@ -201,7 +201,7 @@ def _status(store: Store, protocol: str, bundle: Bundle, wanted: np.ndarray) -> 
     names = {key.partition("/")[0] for key in bundle.head.keys}
     worst = np.ones(len(wanted), np.uint8)
     for name in sorted(names):
-        status = store.open_branch(protocol, name).status()[wanted]
+        status = store.open_branch(protocol, name).status(wanted)
         worst = np.where(status == 1, worst, status).astype(np.uint8)
     return worst
 
@@ -218,7 +218,7 @@ def _reasons(
         return {}
     known: dict[int, str] = {}
     for name in {key.partition("/")[0] for key in bundle.head.keys}:
-        known |= store.open_branch(protocol, name).errors()
+        known |= store.open_branch(protocol, name).errors(wanted)
     return {
         position: known.get(int(wanted[position]), "its features are not in the store")
         for position in np.flatnonzero(status != 1).tolist()

@@ -1,4 +1,4 @@
-"""Columns standardised by the training videos, and the report of a fit that has no epochs."""
+"""What heads without epochs share: their arrays, standardised columns, the report of a fit."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from features_store.table import Table
+from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.head import FitReport, Head, check_labels
 from heads.metrics import averaged, measure
 
@@ -31,6 +32,14 @@ class Standard:
 
     def tensors(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "scale": self.scale}
+
+
+class PooledHead(Head):
+    """A head on every pooled vector; its config says whether depth is among them."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
 
 @contextmanager

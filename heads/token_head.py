@@ -18,7 +18,6 @@ from heads import arrays
 from heads.arrays import DEPTH
 from heads.errors import BadSetting, BadTable
 from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
-from heads.losses import table_weights
 from heads.train import Batch, Model, Samples, train_model
 from heads.training import TrainConfig
 
@@ -107,12 +106,7 @@ class TokenHead(Head, Generic[M]):
         check_table(table, self.keys, what)
         check_labels(table, what, several=what == "training")
         rank_loss = self.config.rank_loss and what == "training"
-        return Samples(
-            x=self._depth(table).to(device),
-            targets=torch.from_numpy(table.labels.astype(np.int64)).to(device),
-            weights=table_weights(table, rank_loss=rank_loss).to(device),
-            classes=len(self.classes),
-        )
+        return Samples.of(self._depth(table).to(device), table, rank_loss=rank_loss)
 
     def predict(self, table: Table) -> Probabilities:
         check_table(table, self.keys, "scored")

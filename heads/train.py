@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from features_store.table import Table
 from heads.errors import BadTable
 from heads.head import FitReport, OnEpoch
-from heads.losses import smoothed_losses
+from heads.losses import smoothed_losses, table_weights
 from heads.metrics import averaged, macro_auc
-from heads.schedule import cosine_schedule
 from heads.training import Epoch, Metric, TrainConfig, batches, epoch_order
 
 
@@ -55,6 +55,16 @@ class Samples:
     """(n)"""
     classes: int
 
+    @staticmethod
+    def of(x: Tensor, table: Table, *, rank_loss: bool) -> "Samples":
+        """What is learnt from `x` about a table's videos, on the device of `x`."""
+        return Samples(
+            x=x,
+            targets=torch.from_numpy(table.labels.astype(np.int64)).to(x.device),
+            weights=table_weights(table, rank_loss=rank_loss).to(x.device),
+            classes=len(table.classes),
+        )
+
     @property
     def videos(self) -> int:
         return self.x.shape[0]
@@ -87,10 +97,8 @@ def train_model(
     """Train, and leave the model as it was after its best epoch."""
     start = time.perf_counter()
     optimiser = _optimiser(model, config)
-    per_epoch = len(batches(config, samples.videos * _samples_a_video(config, samples)))
-    steps = config.epochs * per_epoch
-    low = config.lr * config.min_lr
-    rates = cosine_schedule(config.lr, low, steps, int(config.warmup * steps), low)
+    per_epoch = len(batches(config, config.samples(samples.videos, samples.views)))
+    rates = config.rates(per_epoch)
     watch, kept = Watch(config.patience), Kept(model.state())
     metric = defined_metric(config.select, validation)
     for epoch in range(config.epochs):
@@ -252,10 +260,6 @@ def _optimiser(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
         {"params": plain, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-
-
-def _samples_a_video(config: TrainConfig, samples: Samples) -> int:
-    return samples.views if config.views == "all" else config.repeat
 
 
 def parameters_to_train(state: dict[str, Tensor], frozen: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heads.errors import BadSetting
+from heads.schedule import cosine_schedule
 
 Metric = Literal["auc", "accuracy", "loss"]
 
@@ -64,6 +65,15 @@ class TrainConfig:
             value = getattr(self, name)
             if not low <= value <= high or not math.isfinite(value):
                 raise BadSetting(f"{name}={value:g}: give {low:g} to {high:g}.")
+
+    def samples(self, videos: int, views: int) -> int:
+        """Of an epoch."""
+        return videos * (views if self.views == "all" else self.repeat)
+
+    def rates(self, steps_an_epoch: int) -> NDArray[np.float64]:
+        """The learning rate of every step of the training."""
+        steps, low = self.epochs * steps_an_epoch, self.lr * self.min_lr
+        return cosine_schedule(self.lr, low, steps, int(self.warmup * steps), low)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

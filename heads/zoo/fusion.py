@@ -21,6 +21,7 @@ from heads import arrays
 from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.fusion_net import (
+    NOT_DECAYED,
     AlphaMode,
     BatchStatistics,
     Layout,
@@ -38,12 +39,9 @@ from heads.head import (
     check_scores,
     check_table,
 )
-from heads.losses import table_weights
 from heads.spaces import OneOf, Range, Space
 from heads.train import Batch, Model, Samples, parameters_to_train, train_model
 from heads.training import TrainConfig
-
-NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +169,7 @@ class Fusion(Head):
         check_table(table, self.keys, what)
         check_labels(table, what, several=not judge)
         rank_loss = self.config.rank_loss and not judge
-        return Samples(
-            x=arrays.matrix(table, self.keys).to(device),
-            targets=torch.from_numpy(table.labels.astype(np.int64)).to(device),
-            weights=table_weights(table, rank_loss=rank_loss).to(device),
-            classes=len(self.classes),
-        )
+        return Samples.of(arrays.matrix(table, self.keys).to(device), table, rank_loss=rank_loss)
 
     @torch.no_grad()
     def predict(self, table: Table) -> Probabilities:

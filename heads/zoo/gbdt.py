@@ -13,12 +13,11 @@ import numpy as np
 from features_store.commit import write_file
 from features_store.table import Table
 from heads import arrays
-from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.errors import BadBundle, BadSetting
-from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
+from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
 from heads.spaces import OneOf, Range, Space
-from heads.standard import timed_report
+from heads.standard import PooledHead, timed_report
 
 _FILE = "head.txt"
 
@@ -51,7 +50,7 @@ class GbdtConfig:
             )
 
 
-class Gbdt(Head):
+class Gbdt(PooledHead):
     """See the module."""
 
     name = "gbdt"
@@ -65,10 +64,6 @@ class Gbdt(Head):
     }
     config: GbdtConfig
     _booster: Any = None
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
     def fit(
         self,

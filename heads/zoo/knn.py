@@ -13,11 +13,11 @@ from torch import Tensor
 
 from features_store.table import Table
 from heads import arrays
-from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+from heads.arrays import CHUNK
 from heads.errors import BadSetting
-from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
+from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
 from heads.spaces import OneOf, Range, Space
-from heads.standard import Standard, timed_report
+from heads.standard import PooledHead, Standard, timed_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class KnnConfig:
             )
 
 
-class Knn(Head):
+class Knn(PooledHead):
     """See the module."""
 
     name = "knn"
@@ -54,10 +54,6 @@ class Knn(Head):
     _standard: Standard | None = None
     _known: Tensor
     _labels: Tensor
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
     def fit(
         self,

@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression
 
 from features_store.table import Table
 from heads import arrays
-from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+from heads.arrays import CHUNK
 from heads.errors import BadSetting
-from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
+from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
 from heads.spaces import OneOf, Range, Space
-from heads.standard import Standard, timed_report
+from heads.standard import PooledHead, Standard, timed_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class LinearConfig:
             raise BadSetting(f"c={self.c:g}, iterations={self.iterations}: give more than 0.")
 
 
-class Linear(Head):
+class Linear(PooledHead):
     """See the module."""
 
     name = "linear"
@@ -52,10 +52,6 @@ class Linear(Head):
     _standard: Standard | None = None
     _weight: torch.Tensor
     _bias: torch.Tensor
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
     def fit(
         self,
