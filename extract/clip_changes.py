@@ -1,24 +1,23 @@
-"""Changes of a training clip in time, as AltFreezing makes them: a frame is dropped, or repeated.
+"""Changes of a training clip as AltFreezing makes them: a frame dropped or repeated, a blend.
 
-`train-8:drop0.3:repeat0.3` drops a frame of 30% of the views, so that the motion jumps, and
-repeats one in 30%, so that it halts. Frame numbers change, pixels do not, and depth features
-follow the changed clip. A video keeps its label and its rank: on real videos such a clip shows
-the very thing that a motion anomaly is, so choose small shares.
+`train-8:drop0.3:repeat0.3:blend0.1` drops a frame of 30% of the views, so that the motion jumps,
+repeats one in 30%, so that it halts, and blends 10% with a changed copy of themselves (see
+`extract.blend`). Depth features follow the changed clip. A video keeps its label and its rank: on
+real videos such a clip shows the very thing that an anomaly is, so choose small shares.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
 from extract.errors import BadProtocol
 
-Kind = Literal["drop", "repeat"]
-FORM = r"(?::(?:drop|repeat)[0-9.]+)*"
+KINDS = ("drop", "repeat", "blend")
+FORM = rf"(?::(?:{'|'.join(KINDS)})[0-9.]+)*"
 """Of all changes in a protocol's name."""
-_CHANGE = re.compile(r"(drop|repeat)([0-9.]+)")
+_CHANGE = re.compile(rf"({'|'.join(KINDS)})([0-9.]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +25,15 @@ class ClipChange:
     """One kind of change, and how often."""
 
     kind: str
-    """drop or repeat."""
+    """drop, repeat or blend."""
     share: float
     """Of the views."""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind) or not 0 < self.share <= 1:
+        if self.kind not in KINDS or not 0 < self.share <= 1:
             raise BadProtocol(
-                f"Clip change {self.kind}{self.share:g}: give drop or repeat, and a share above 0 "
-                f"up to 1, such as drop0.3."
+                f"Clip change {self.kind}{self.share:g}: give {', '.join(KINDS)}, and a share "
+                f"above 0 up to 1, such as drop0.3."
             )
 
     @property
@@ -43,25 +42,38 @@ class ClipChange:
 
 
 def parse_changes(text: str) -> tuple[ClipChange, ...]:
-    """`:drop0.3:repeat0.1`, each kind at most once, in this order."""
+    """`:drop0.3:repeat0.1:blend0.1`, each kind at most once, in this order."""
     changes = []
     for part in text.split(":")[1:]:
         found = _CHANGE.fullmatch(part)
         try:
             changes.append(ClipChange(kind=found[1], share=float(found[2])))  # type: ignore[index]
         except (TypeError, ValueError) as error:
-            raise BadProtocol(f"Clip change {part!r}: give dropSHARE or repeatSHARE.") from error
-    if [change.kind for change in changes] not in ([], ["drop"], ["repeat"], ["drop", "repeat"]):
-        raise BadProtocol(f"Clip changes {text!r}: give drop, repeat, or drop and then repeat.")
+            raise BadProtocol(
+                f"Clip change {part!r}: give dropSHARE, repeatSHARE or blendSHARE."
+            ) from error
+    places = [KINDS.index(change.kind) for change in changes]
+    if places != sorted(set(places)):
+        raise BadProtocol(
+            f"Clip changes {text!r}: give each once, in the order {', '.join(KINDS)}."
+        )
     return tuple(changes)
 
 
-def changed_frames(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """What a training view looks at."""
+
+    frames: tuple[int, ...]
+    blended: bool = False
+
+
+def changed_clip(
     changes: Sequence[ClipChange],
     clip: int,
     draw: Callable[[int], Sequence[int]],
     rng: np.random.Generator,
-) -> tuple[int, ...]:
+) -> Clip:
     """A clip of `clip` frame numbers; `draw(n)` takes n frames, spread over the whole video."""
     chosen = [change.kind for change in changes if rng.random() < change.share]
     frames = list(draw(clip + chosen.count("drop") - chosen.count("repeat")))
@@ -70,4 +82,4 @@ def changed_frames(
     if "repeat" in chosen:
         place = int(rng.integers(len(frames)))
         frames.insert(place, frames[place])
-    return tuple(frames)
+    return Clip(frames=tuple(frames), blended="blend" in chosen)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.augment import augment_clip
+from extract.blend import blended
 from extract.errors import BadSetting, OverLimit
 from extract.views import CLIP_FRAMES, DEPTH_POSITIONS, Crop, View
 
@@ -34,7 +35,7 @@ def view_clips(frames: Frames, views: Sequence[View]) -> NDArray[np.uint8]:
     wanted: dict[int, list[tuple[int, int]]] = {}
     for row, view in enumerate(views):
         if view.augmentation is not None:
-            clips_vthwc[row] = augment_clip([frames[number] for number in view.frames], view)
+            clips_vthwc[row] = augment_clip(view_frames(frames, view, view.frames), view)
             continue
         for position, number in enumerate(view.frames):
             wanted.setdefault(number, []).append((row, position))
@@ -43,6 +44,12 @@ def view_clips(frames: Frames, views: Sequence[View]) -> NDArray[np.uint8]:
         for row, position in places:
             clips_vthwc[row, position] = take_crop(resized_hwc, views[row].crop, size)
     return clips_vthwc
+
+
+def view_frames(frames: Frames, view: View, numbers: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """Whole frames as the view has them: each the same, whichever others are asked for."""
+    chosen = [frames[number] for number in numbers]
+    return blended(chosen, view.rng("blend")) if view.blended else chosen
 
 
 def view_clip(frames: Frames, view: View) -> NDArray[np.uint8]:
@@ -59,7 +66,7 @@ def depth_frames(frames: Frames, view: View, source: str = "official") -> list[N
     """
     if source not in DEPTH_SOURCES:
         raise BadSetting(f"Depth source {source!r} unknown; have: {', '.join(DEPTH_SOURCES)}.")
-    whole = [frames[view.frames[position]] for position in DEPTH_POSITIONS]
+    whole = view_frames(frames, view, view.depth_frames)
     if source == "full-frame" or view.crop.kind != "uniform":
         return whole
     return [
@@ -74,10 +81,11 @@ def depth_inputs(
     """Depth Pro's inputs (V, 2, 3, 384, 384); what views share is computed once."""
     shape = (len(views), len(DEPTH_POSITIONS), 3, DEPTH_SIZE, DEPTH_SIZE)
     inputs = np.empty(shape, np.float32)
-    done: dict[tuple[int, Crop | None], tuple[int, int]] = {}
+    done: dict[tuple[int, Crop | None, int | None], tuple[int, int]] = {}
     for row, view in enumerate(views):
         cropped = source == "official" and view.crop.kind == "uniform"
-        keys = [(number, view.crop if cropped else None) for number in view.depth_frames]
+        alone = view.index if view.blended else None
+        keys = [(number, view.crop if cropped else None, alone) for number in view.depth_frames]
         if all(key in done for key in keys):
             for slot, key in enumerate(keys):
                 inputs[row, slot] = inputs[done[key]]

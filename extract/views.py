@@ -16,7 +16,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from extract.clip_changes import FORM, ClipChange, changed_frames, parse_changes
+from extract.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
 from extract.errors import BadProtocol
 
 CLIP_FRAMES = 8
@@ -112,6 +112,8 @@ class View:
     crop: Crop
     augmentation: str | None = None
     """RandAugment's name, for training; random resized crop and erasing come with it."""
+    blended: bool = False
+    """The frames are blended with a changed copy of themselves before anything else."""
     perturbation: Perturbation | None = None
     seed: int
     """Of everything random in this view."""
@@ -171,8 +173,8 @@ class Protocol:
         if found is None:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
-                f"train-V:dropSHARE:repeatSHARE, pairs-N (pairs-32), each with +blurSIGMA, "
-                f"+jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
+                f"train-V:dropSHARE:repeatSHARE:blendSHARE, pairs-N (pairs-32), each with "
+                f"+blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
             )
         return Protocol(
             kind=found[1].partition("-")[0],
@@ -207,42 +209,41 @@ class Protocol:
         if frame_count < 1:
             raise BadProtocol(f"A video of {frame_count} frames has no views.")
         if self.kind == "val":
-            plan = [(validation_frames(frame_count), Crop(kind="center"))]
+            plan = [(Clip(frames=validation_frames(frame_count)), Crop(kind="center"))]
         elif self.kind == "test":
             chunks = interleaved_frames(frame_count, self.segments)
             crops = [
                 Crop(kind="uniform", position=position, count=self.crops)
                 for position in range(self.crops)
             ]
-            plan = [(frames, crop) for frames in chunks for crop in crops]
+            plan = [(Clip(frames=frames), crop) for frames in chunks for crop in crops]
         elif self.kind == "pairs":
-            plan = [(adjacent_frames(frame_count, self.pairs), Crop(kind="none"))]
+            plan = [(Clip(frames=adjacent_frames(frame_count, self.pairs)), Crop(kind="none"))]
         else:
             plan = [
-                (self._train_frames(video_id, frame_count, index, seed), Crop(kind="random"))
+                (self._train_clip(video_id, frame_count, index, seed), Crop(kind="random"))
                 for index in range(self.samples)
             ]
         return tuple(
             View(
                 index=index,
-                frames=frames,
+                frames=clip.frames,
                 size=size,
                 crop=crop,
                 augmentation=TRAIN_AUGMENTATION if self.kind == "train" else None,
+                blended=clip.blended,
                 perturbation=self.perturbation,
                 seed=view_seed(seed, video_id, index),
             )
-            for index, (frames, crop) in enumerate(plan)
+            for index, (clip, crop) in enumerate(plan)
         )
 
-    def _train_frames(
-        self, video_id: str, frame_count: int, index: int, seed: int
-    ) -> tuple[int, ...]:
+    def _train_clip(self, video_id: str, frame_count: int, index: int, seed: int) -> Clip:
         rng = np.random.default_rng(_digest(str(view_seed(seed, video_id, index)), "frames"))
         if not self.changes:
-            return train_frames(frame_count, rng)
+            return Clip(frames=train_frames(frame_count, rng))
         choice = np.random.default_rng(_digest(str(view_seed(seed, video_id, index)), "clip"))
-        return changed_frames(
+        return changed_clip(
             self.changes, CLIP_FRAMES, lambda clip: train_frames(frame_count, rng, clip), choice
         )
 
