@@ -149,13 +149,17 @@ class Branch(ABC):
         """Results as they are stored. A number too large for its type is an error, not infinity."""
         stored: dict[str, NDArray[Any]] = {}
         for name, array in self.outputs.items():
-            numbers = results[name].float().cpu().numpy()
-            with np.errstate(over="ignore"):
-                stored[name] = numbers.astype(array.dtype)
-            if not np.isfinite(stored[name]).all():
+            result = results[name].cpu()
+            numbers = (result.float() if result.is_floating_point() else result).numpy()
+            with np.errstate(over="ignore", invalid="ignore"):
+                stored[name] = numbers.astype(array.dtype, copy=False)
+            whole = np.issubdtype(array.dtype, np.integer)
+            fits = stored[name] == numbers if whole else np.isfinite(stored[name])
+            if not fits.all():
+                hint = "" if whole else " Store it with ?dtype=float32."
                 raise BadSetting(
                     f"Branch {self.name}: {name} holds numbers that do not fit {array.dtype} "
-                    f"(largest {np.nanmax(np.abs(numbers)):g}). Store it with ?dtype=float32."
+                    f"(largest {np.nanmax(np.abs(numbers)):g}).{hint}"
                 )
         return stored
 

@@ -17,10 +17,10 @@ def add_commands(commands: "Commands") -> None:
     parser = commands.add_parser(
         "finetune",
         help="train the backbone too: its pool, its last blocks, or all of it",
-        description="pool and blocks=K learn from cached tokens, end-to-end from raw video with "
-        "cached depth features; the depth network never runs. Writes OUT/backbone.safetensors "
-        "(branch weights) and OUT/head (a bundle). The same command goes on after an "
-        "interruption. Under torchrun, every process takes its share of each batch.",
+        description="pool and blocks=K learn from cached tokens, end-to-end from raw video or "
+        "cached frames, with cached depth features; the depth network never runs. Writes "
+        "OUT/backbone.safetensors (branch weights) and OUT/head (a bundle). The same command goes "
+        "on after an interruption. Under torchrun, every process takes its share of each batch.",
     )
     add_data_options(parser)
     parser.add_argument(
@@ -30,7 +30,11 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--start", type=Path, metavar="BUNDLE", help="a fusion bundle to start from"
     )
-    parser.add_argument("--videos", metavar="MANIFEST", help="decode these; end-to-end needs it")
+    parser.add_argument(
+        "--videos",
+        metavar="MANIFEST",
+        help="decode these instead of reading cached tokens or frames",
+    )
     parser.add_argument("--validation-protocol", help="default: val where the store has it")
     parser.add_argument("--out", required=True, type=Path, help="folder for what comes out")
     add_set_option(parser)

@@ -1,4 +1,4 @@
-"""What fine-tuning is fed: cached tokens or decoded clips, with the same videos' cached depth.
+"""What fine-tuning is fed: cached tokens, cached or decoded clips, and cached depth.
 
 Row i of a source is row i of its table, and view v of its inputs is view v of its depth vectors:
 both follow from (video, view index, the protocol's seed), whether cached or decoded now.
@@ -65,8 +65,8 @@ class Source(ABC):
         """Give back what is held."""
 
 
-class TokenSource(Source):
-    """Cached tokens, read from the store."""
+class CachedSource(Source):
+    """Tokens or clips, read from the store."""
 
     def __init__(self, table: Table, key: str, *, judge: bool, rank_loss: bool) -> None:
         self._rows = table.lazy[key] if key in table.lazy else table.arrays[key]

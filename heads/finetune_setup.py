@@ -16,7 +16,7 @@ from torch import Tensor
 from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import Architecture, InternVideo2Branch
-from extract.decode_job import Plan
+from extract.decode_job import CLIPS, Plan
 from extract.manifest import Manifest
 from features_store.branch_arrays import BranchArrays
 from features_store.schema import fingerprint
@@ -29,7 +29,7 @@ from heads.calibrate import conformal_thresholds, fit_temperature, tempered
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.finetune import Finetuner, Run
 from heads.finetune_config import FinetuneConfig, Reach
-from heads.finetune_data import ClipSource, Source, TokenSource
+from heads.finetune_data import CachedSource, ClipSource, Source
 from heads.finetune_net import FinetuneNet
 from heads.fusion_net import Layout, initial
 from heads.head import Probabilities
@@ -58,7 +58,7 @@ class Request:
     start: Path | None = None
     """A fusion bundle trained on this backbone's cached features."""
     videos: Manifest | None = None
-    """Decode these instead of reading cached tokens; end-to-end needs it."""
+    """Decode these instead of reading what is cached."""
     workers: int = 1
     memory: int = 2 * 2**30
     """Bytes of decoded clips that are kept."""
@@ -139,8 +139,6 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
     processes = processes or Processes()
     branch = _backbone(request.backbone)
     reach = Reach.parse(request.reach, branch.model.architecture.depth)
-    if reach.kind == "end-to-end" and request.videos is None:
-        raise BadSetting("end-to-end trains from raw video; give the manifest with --videos.")
     start = None if request.start is None else Bundle.load(request.start)
     head = request.head if start is None else _fusion_config(start)
     sources = [
@@ -184,19 +182,20 @@ def tuned_branch(request: BranchRequest, path: Path) -> InternVideo2Branch:
     return found
 
 
-def cached_tokens(
-    store: Store, protocol: str, array: str, branch: InternVideo2Branch
-) -> BranchArrays:
-    """The branch of the store with these tokens of exactly this network."""
+def _cached(store: Store, protocol: str, reach: Reach, branch: InternVideo2Branch) -> str:
+    """The key of the views' frames, or of the tokens that exactly this network made of them."""
+    frames = reach.kind == "end-to-end"
+    array = CLIPS.name if frames else reach.array
     for group in store.branches(protocol):
         found = store.open_branch(protocol, group)
-        if array in found.spec.arrays and _same_network(found, branch):
-            return found
+        ours = found.spec.name == "frames" if frames else _same_network(found, branch)
+        if ours and array in found.spec.arrays:
+            return f"{group}/{array}"
+    tokens = f"internvideo2={branch.preset}…?outputs=cls,avg,attn,{array}"
     raise BadTable(
-        f"{store.place.name} has no {array} of this backbone under {protocol}. Make them: "
-        f"telltale extract … --protocol {protocol} --branch "
-        f"'internvideo2={branch.preset}…?outputs=cls,avg,attn,{array}', or train from raw video "
-        f"with --videos."
+        f"{store.place.name} has no {'frames' if frames else f'{array} of this backbone'} under "
+        f"{protocol}. Make them: telltale extract … --protocol {protocol} --branch "
+        f"'{'frames=rgb' if frames else tokens}', or train from raw video with --videos."
     )
 
 
@@ -228,10 +227,9 @@ def _source(
     rank_loss = request.config.rank_loss
     keys = [DEPTH] if head.depth else []
     if request.videos is None:
-        tokens = cached_tokens(request.store, protocol, reach.array, branch)
-        keys.append(f"{tokens.spec.group}/{reach.array}")
+        keys.append(_cached(request.store, protocol, reach, branch))
         table = request.store.table(keys, protocol=protocol, where=mask, lazy=keys[-1:])
-        return TokenSource(table, keys[-1], judge=judge, rank_loss=rank_loss)
+        return CachedSource(table, keys[-1], judge=judge, rank_loss=rank_loss)
     if not keys:
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)

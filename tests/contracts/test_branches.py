@@ -12,14 +12,16 @@ from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.errors import BadSetting
 from extract.views import Protocol
 
-SMALL = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
+SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
+SMALL = {**SCORERS, "frames": "rgb"}
 """Presets that need no weights; `tiny` where nothing else is said."""
 NETWORK = ("precision=bfloat16", "dtype=float32")
 SCORER = ("pairs=4", "dtype=float16")
 QUERIES = {
     "internvideo2": (*NETWORK, "gelu=erf", "outputs=cls"),
     "depthpro": (*NETWORK, "source=full-frame"),
-    **dict.fromkeys(SMALL, SCORER),
+    **dict.fromkeys(SCORERS, SCORER),
+    "frames": (),
 }
 """Options that change what a branch says."""
 
@@ -48,7 +50,9 @@ def branch(request: pytest.FixtureRequest) -> Branch:
 
 
 def test_there_are_branches() -> None:
-    assert {"appearance", "depthpro", "internvideo2", "motion", "spatial"} <= set(branch_names())
+    assert {"appearance", "depthpro", "frames", "internvideo2", "motion", "spatial"} <= set(
+        branch_names()
+    )
 
 
 def test_outputs_are_as_declared(branch: Branch) -> None:
@@ -137,12 +141,13 @@ def test_half_precision_is_near(network: Branch) -> None:
 
 
 def test_numbers_too_large_for_their_type_are_an_error(branch: Branch) -> None:
-    half = dict.fromkeys(SMALL, "dtype=float16")
+    half = dict.fromkeys(SCORERS, "dtype=float16")
     branch = load(branch.name, half.get(branch.name, ""))
     results = branch.forward(branch.example(1))
     name = next(iter(branch.outputs))
     results[name] = results[name] * 1e9
-    with pytest.raises(BadSetting, match=r"do not fit float16.*dtype=float32"):
+    known = r"uint8 \(" if branch.name == "frames" else "float16.*dtype=float32"
+    with pytest.raises(BadSetting, match=rf"do not fit {known}"):
         branch.numpy(results)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from heads.bundle import Bundle
 from heads.cli import main
 from heads.errors import BadCheckpoint, BadTable, WrongFeatures
 from heads.finetune import CHECKPOINT
-from heads.finetune_data import TokenSource
+from heads.finetune_data import CachedSource
 from heads.finetune_setup import BACKBONE, HEAD
 from heads.losses import smoothed_losses
 from heads.score import find_branches
@@ -58,6 +59,21 @@ def test_the_cache_is_exact(folder: Path, manifest: Manifest, reach: str) -> Non
     np.testing.assert_allclose(a.history, b.history, rtol=1e-5)
 
 
+def test_cached_frames_are_the_decoded_ones(
+    folder: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder / "store.zarr", tmp_path / "store.zarr")
+    settings = Settings(protocol=finetunes.PROTOCOL, seed=finetunes.SEED)
+    frames = load_branch(BranchRequest.parse("frames=rgb"))
+    Extraction.begin(manifest, copy, [frames], settings).run(workers=2, bar=False)
+    with finetuning(folder, "end-to-end", videos=manifest) as decoded:
+        decoded.finetuner.fit(stop_after=3)
+    with finetuning(folder, "end-to-end", store=Store.open(copy)) as cached:
+        cached.finetuner.fit(stop_after=3)
+    assert cached.finetuner.losses == decoded.finetuner.losses
+    assert len(cached.finetuner.losses) == 3
+
+
 def test_a_warm_start_begins_where_the_cached_head_ended(folder: Path) -> None:
     store = Store.open(folder / "store.zarr")
     bundle = finetunes.train_head(folder, store)
@@ -66,7 +82,7 @@ def test_a_warm_start_begins_where_the_cached_head_ended(folder: Path) -> None:
         run = ready.finetuner.run
         features = bundle.table(store, protocol=finetunes.PROTOCOL)
         rows = np.flatnonzero(np.isin(features.ids, run.validation.table.ids))
-        assert isinstance(run.train, TokenSource)
+        assert isinstance(run.train, CachedSource)
         np.testing.assert_allclose(
             ready.finetuner.probabilities(run.validation),
             bundle.head.predict(features.take(rows)), atol=1e-5,
@@ -187,7 +203,7 @@ def test_the_command_does_it_and_goes_on(
     assert f"internvideo2=tiny:{tmp_path / 'out' / BACKBONE}" in said
     assert Bundle.load(tmp_path / "out" / HEAD).about.provenance["finetuned"] == "pool"
     for changes, says in (
-        (["--depth", "end-to-end"], "give the manifest with --videos"),
+        (["--depth", "end-to-end"], "no frames under train-2. Make them"),
         (["--depth", "blocks=4"], "no tokens@0 of this backbone under train-2"),
         (["--branch", "internvideo2=tiny?gelu=erf"], "no tokens of this backbone"),
         (["--branch", "depthpro=tiny"], "have: internvideo2"),

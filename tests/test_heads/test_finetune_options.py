@@ -11,7 +11,7 @@ from extract.branches.internvideo2 import PRESETS, InternVideo2
 from heads.errors import BadSetting, BadTable
 from heads.finetune import Finetuner, Run, step_slices
 from heads.finetune_config import FinetuneConfig, Reach
-from heads.finetune_data import TokenSource
+from heads.finetune_data import CachedSource
 from heads.finetune_net import FinetuneNet, drop_path_factors
 from heads.fusion_net import Layout, initial
 from heads.processes import Processes
@@ -30,9 +30,9 @@ SMALL = replace(
 )
 
 
-def source(seed: int, *, judge: bool = False, videos: int = 24) -> TokenSource:
+def source(seed: int, *, judge: bool = False, videos: int = 24) -> CachedSource:
     made = table(videos=videos, seed=seed, depth_signal=0.5)
-    return TokenSource(made, KEY, judge=judge, rank_loss=True)
+    return CachedSource(made, KEY, judge=judge, rank_loss=True)
 
 
 def finetuner(down_norm: str = "bn", **changes: object) -> Finetuner:
