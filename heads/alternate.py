@@ -1,17 +1,26 @@
 """AltFreezing: spatial and temporal weights learn in turns, so that neither kind of clue is enough.
 
 `spatial:temporal=1:20` means: one step in which spatial weights learn and temporal ones are
-frozen, then twenty the other way round. What is neither (norms, the classifier) always learns.
+frozen, then twenty the other way round. What is neither (norms, the classifier, attention over
+space and time at once) always learns. Of the video transformer the patch embedding, a spatial
+position embedding and the adapter's (1,3,3) convolution are spatial; a temporal position embedding
+and the adapter's (3,1,1) convolution are temporal. A joint position embedding is neither.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from heads.errors import BadSetting
 
+_KINDS = {
+    "spatial": re.compile(
+        r"backbone\.(patch_embed\..*|pos_embed_spatial|adapter\..*\.spatial\..*)"
+    ),
+    "temporal": re.compile(r"backbone\.(pos_embed_temporal|adapter\..*\.temporal\..*)"),
+}
 _FORM = re.compile(r"(spatial|temporal):(spatial|temporal)=([1-9]\d*):([1-9]\d*)")
 
 
@@ -45,3 +54,11 @@ class Alternation:
         for kind, tensors in (("spatial", spatial), ("temporal", temporal)):
             for tensor in tensors:
                 tensor.requires_grad_(kind == turn)
+
+    def forget(self, step: int, named: Iterable[tuple[str, Tensor]]) -> None:
+        """Drop the gradients of a fine-tuned network's parameters whose turn it is not. They are
+        computed first, since processes that share a batch wait for everyone's."""
+        turn = self.learning(step)
+        for name, tensor in named:
+            if any(kind != turn and form.fullmatch(name) for kind, form in _KINDS.items()):
+                tensor.grad = None

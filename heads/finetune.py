@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from heads.alternate import Alternation
 from heads.checkpoints import Checkpoint, copy_into, optimiser_state, restore_optimiser
 from heads.errors import BadTable
 from heads.finetune_config import FinetuneConfig
@@ -188,6 +189,9 @@ class Finetuner:
 
     def _descend(self) -> None:
         config = self.run.config
+        if config.alternate is not None:
+            named = ((name, p) for p, name in self._names.items())
+            Alternation.parse(config.alternate).forget(self.step, named)
         if config.clip:
             self._scaler.unscale_(self._optimiser)
             torch.nn.utils.clip_grad_norm_(list(self._names), config.clip)

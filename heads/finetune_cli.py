@@ -45,6 +45,10 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--official", action="store_true", help="group parameters as the released code does"
     )
+    parser.add_argument(
+        "--alternate", metavar="spatial:temporal=1:20",
+        help="spatial and temporal weights learn in turns, for so many steps each (AltFreezing)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--workers", type=int, default=2, help="decode processes (default: 2)")
@@ -103,6 +107,8 @@ def _request(arguments: argparse.Namespace) -> "Request":
     settings = assignments(arguments.set)
     if arguments.official:
         settings["official"] = "true"
+    if arguments.alternate is not None:
+        settings["alternate"] = arguments.alternate
     backbone = replace(BranchRequest.parse(arguments.branch), device=arguments.device)
     return Request(
         store=Store.open(arguments.store),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from extract.branch import Precision
+from heads.alternate import Alternation
 from heads.errors import BadSetting
 from heads.training import TrainConfig
 
+ADAPTER = 64
 POOL, END_TO_END = "pool", "end-to-end"
 _BLOCKS = re.compile(r"blocks=(\d+)")
 
@@ -40,6 +42,12 @@ class FinetuneConfig(TrainConfig):
     save_every: int = 200
     """Steps between checkpoints; there is one after every epoch too."""
 
+    alternate: str | None = None
+    """Such as spatial:temporal=1:20: one step for spatial weights, twenty for temporal ones; the
+    backbone gets an adapter, see `heads.alternate`."""
+    adapter: int = 0
+    """Channels of a space-time adapter behind the last block; 0: none, or 64 with alternate."""
+
     def __post_init__(self) -> None:
         TrainConfig.__post_init__(self)
         if self.mixup or self.dropout:
@@ -48,12 +56,20 @@ class FinetuneConfig(TrainConfig):
             raise BadSetting(
                 f"accumulate={self.accumulate}, save_every={self.save_every}: give 1 or more."
             )
+        if self.adapter < 0:
+            raise BadSetting(f"adapter={self.adapter}: give the number of channels, such as 64.")
+        if self.alternate is not None:
+            Alternation.parse(self.alternate)
         for name, low, high in (
             ("layer_decay", 0.01, 1), ("clip", 0, 1e9), ("drop_path", 0, 0.9), ("ema", 0, 0.99999),
         ):  # fmt: skip
             value = getattr(self, name)
             if not low <= value <= high:
                 raise BadSetting(f"{name}={value:g}: give {low:g} to {high:g}.")
+
+    @property
+    def adapter_channels(self) -> int:
+        return self.adapter or (ADAPTER if self.alternate else 0)
 
     def computes_in(self, device: str) -> Precision:
         if self.precision is not None:

@@ -68,7 +68,7 @@ class FinetuneNet(nn.Module):
             for index in range(self.reach.first, len(self.backbone.blocks)):
                 factors = None if keep is None else keep[index]
                 tokens_bnd = self._block(index, tokens_bnd, factors)
-            vectors = self.backbone.vectors(tokens_bnd)
+            vectors = self.backbone.vectors(self.backbone.adapted(tokens_bnd))
         names = ("cls", "avg", "attn") if self.layout.width else ("attn",)
         with torch.autocast(device, enabled=False):
             columns = [vectors[name].float() for name in names]
@@ -118,7 +118,7 @@ class FinetuneNet(nn.Module):
             if part == "blocks":
                 learns = int(rest.partition(".")[0]) >= self.reach.first
             else:
-                learns = kind == "end-to-end" or part == "clip_projector"
+                learns = kind == "end-to-end" or part in ("clip_projector", "adapter")
             parameter.requires_grad_(learns)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from extract import weights
 from extract.branch import BranchRequest, load_branch
-from extract.branches.internvideo2 import Architecture, InternVideo2Branch
+from extract.branches.internvideo2 import Architecture, InternVideo2, InternVideo2Branch
 from extract.decode_job import CLIPS, Plan
 from extract.manifest import Manifest
 from features_store.branch_arrays import BranchArrays
@@ -28,7 +28,7 @@ from heads.bundle import About, Bundle
 from heads.calibrate import conformal_thresholds, fit_temperature, tempered
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.finetune import Finetuner, Run
-from heads.finetune_config import FinetuneConfig, Reach
+from heads.finetune_config import POOL, FinetuneConfig, Reach
 from heads.finetune_data import CachedSource, ClipSource, Source
 from heads.finetune_net import FinetuneNet
 from heads.fusion_net import Layout, initial
@@ -160,6 +160,7 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
                                    for i, s in enumerate(sources)}),
             "depth": learn.table.fingerprints.get(DEPTH),
         }  # fmt: skip
+        _adapt(branch.model, reach, request)
         net = FinetuneNet(branch.model, layout, state, reach, request.config, processes)
         run = Run(
             config=request.config, train=learn, validation=decide, seed=request.seed,
@@ -241,6 +242,25 @@ def _source(
         table, paths, plan, workers=request.workers, memory=request.memory // 2, judge=judge,
         rank_loss=rank_loss,
     )  # fmt: skip
+
+
+def _adapt(model: InternVideo2, reach: Reach, request: Request) -> None:
+    """Give the network the adapter that is asked for, unless it has one."""
+    channels = request.config.adapter_channels
+    if model.adapter is None:
+        if channels:
+            model.add_adapter(channels, request.seed)
+        return
+    if reach.kind == POOL:
+        raise BadSetting(
+            "This backbone has an adapter, which its cached tokens have been through; give "
+            "--depth blocks=1 or more."
+        )
+    if request.config.adapter not in (0, model.adapter.channels):
+        raise BadSetting(
+            f"adapter={request.config.adapter}: this backbone has one of {model.adapter.channels} "
+            f"channels already; leave the setting out."
+        )
 
 
 def _fusion_config(start: Bundle) -> FusionConfig:

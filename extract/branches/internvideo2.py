@@ -19,6 +19,7 @@ from extract import position, weights
 from extract.branch import Branch, BranchRequest
 from extract.decode_job import CLIPS
 from extract.errors import BadSetting, BadWeights
+from extract.space_time import SpaceTimeAdapter
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
 from extract.views import CLIP_FRAMES, CLIP_SIZE
 from extract.vit import AttentionPool, Block, BlockConfig, Gelu
@@ -111,6 +112,13 @@ class InternVideo2(nn.Module):
         )  # fmt: skip
         self.blocks = nn.ModuleList(Block(block) for _ in range(a.depth))
         self.clip_projector = AttentionPool(a.width, a.pool_heads, a.pool_width)
+        self.adapter: SpaceTimeAdapter | None = None
+        """Behind the last block, in checkpoints of our own that have one."""
+
+    def add_adapter(self, channels: int, seed: int = 0) -> None:
+        a = self.architecture
+        self.adapter = SpaceTimeAdapter(a.width, channels, (a.frames, a.side, a.side))
+        self.adapter.start(seed)
 
     def embed(self, clips_bcthw: Tensor) -> Tensor:
         """Normalised clips → the first block's input."""
@@ -131,6 +139,11 @@ class InternVideo2(nn.Module):
             tokens_bnd = block(tokens_bnd)
         return tokens_bnd
 
+    def adapted(self, tokens_bnd: Tensor) -> Tensor:
+        """The last block's output → the final tokens."""
+        result: Tensor = tokens_bnd if self.adapter is None else self.adapter(tokens_bnd)
+        return result
+
     def vectors(self, tokens_bnd: Tensor) -> dict[str, Tensor]:
         """The three vectors of the final tokens."""
         return {
@@ -147,7 +160,7 @@ class InternVideo2(nn.Module):
             tokens_bnd = self.run(tokens_bnd, start, stop)
             found[f"tokens@{stop}"] = tokens_bnd
             start = stop
-        tokens_bnd = self.run(tokens_bnd, start)
+        tokens_bnd = self.adapted(self.run(tokens_bnd, start))
         found["tokens"] = tokens_bnd
         if "tokens:4x4" in outputs:
             found["tokens:4x4"] = self.fields(tokens_bnd)
@@ -237,6 +250,8 @@ def from_state(
     separate = "pos_embed_spatial" in body
     model = InternVideo2(replace(architecture, separate_positions=separate))
     _fit_input(body, model.architecture)
+    if "adapter.reduce.weight" in body:
+        model.add_adapter(len(body["adapter.reduce.weight"]))
     weights.fill(model, body, model=f"InternVideo2-{model_name}", hint=_preset_hint(body))
     return model, head
 

@@ -13,9 +13,9 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from extract import weights
+from extract.space_time import SpaceTimeLayer
 from extract.views import CLIP_FRAMES
 from features_store.table import Table
 from heads import arrays
@@ -51,21 +51,6 @@ class SpaceTimeConfig(TrainConfig):
             Alternation.parse(self.alternate)
 
 
-class Layer(nn.Module):
-    """One look at space and one at time, beside a shortcut."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(1, channels)
-        self.spatial = nn.Conv3d(channels, channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
-        self.temporal = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), bias=False)
-
-    def forward(self, x_bethw: Tensor) -> Tensor:
-        seen = functional.gelu(self.spatial(self.norm(x_bethw)))
-        result: Tensor = x_bethw + functional.gelu(self.temporal(seen))
-        return result
-
-
 class SpaceTimeNet(nn.Module):
     """Tokens and depth vectors → logits."""
 
@@ -73,7 +58,7 @@ class SpaceTimeNet(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.reduce = nn.Linear(width, config.channels)
-        self.layers = nn.ModuleList(Layer(config.channels) for _ in range(config.layers))
+        self.layers = nn.ModuleList(SpaceTimeLayer(config.channels) for _ in range(config.layers))
         self.depth_norm = nn.LayerNorm(depth) if depth else nn.Identity()
         self.classes = nn.Linear(config.channels + width + depth, classes)
 

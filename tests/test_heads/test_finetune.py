@@ -160,7 +160,7 @@ def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> No
 def test_end_to_end_learns_and_its_backbone_is_a_new_branch(
     folder: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
-    how = config(epochs=1, official=True, select="accuracy")
+    how = config(epochs=1, official=True, select="accuracy", alternate="spatial:temporal=1:1")
     with finetuning(folder, "end-to-end", videos=manifest, config=how) as ready:
         before = {name: t.clone() for name, t in ready.finetuner.net.named_parameters()}
         report = ready.finetuner.fit(stop_after=2)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from extract import weights
-from extract.branches.internvideo2 import PRESETS, InternVideo2
+from extract.branches.internvideo2 import PRESETS, InternVideo2, from_state
+from heads.alternate import Alternation
 from heads.errors import BadSetting, BadTable
 from heads.finetune import Finetuner, Run, step_slices
 from heads.finetune_config import FinetuneConfig, Reach
@@ -44,6 +45,8 @@ def finetuner(down_norm: str = "bn", **changes: object) -> Finetuner:
     layout = Layout(
         width=WIDTH, attn=16, depth=DEPTH, hidden=DEPTH, down_norm=down_norm,  # type: ignore[arg-type]
     )  # fmt: skip
+    if config.adapter_channels:
+        backbone.add_adapter(config.adapter_channels)
     head = initial(layout, 4, torch.Generator().manual_seed(0))
     net = FinetuneNet(backbone, layout, head, Reach.parse("blocks=2", 2), config, Processes())
     run = Run(config=config, train=source(1), validation=source(2, judge=True))
@@ -73,6 +76,81 @@ def test_checkpointing_changes_nothing() -> None:
 
 def test_accumulation_changes_nothing_without_batch_statistics() -> None:
     np.testing.assert_allclose(losses("ln", accumulate=4), losses("ln"), rtol=1e-5)
+
+
+def test_spatial_and_temporal_weights_learn_in_turns() -> None:
+    made = finetuner(alternate="temporal:spatial=1:2", adapter=8, epochs=3)
+    made.fit(stop_after=1)  # the adapter adds nothing yet, so nothing tells it anything
+    turns = {}
+    for step in range(1, 7):
+        before = {name: tensor.clone() for name, tensor in made.net.learnt().items()}
+        made.fit(stop_after=step + 1)
+        changed = {
+            name for name, tensor in made.net.learnt().items()
+            if not torch.equal(tensor, before[name])
+        }  # fmt: skip
+        turns[step] = "".join(
+            kind[0] for kind in ("spatial", "temporal")
+            if f"backbone.adapter.layer.{kind}.weight" in changed
+        )  # fmt: skip
+        assert {"backbone.adapter.expand.weight", "backbone.blocks.1.attn.qkv.weight"} <= changed
+    assert turns == {1: "s", 2: "s", 3: "t", 4: "s", 5: "s", 6: "t"}
+
+
+def test_whose_turn_it_is_goes_by_name() -> None:
+    names = {
+        "backbone.patch_embed.proj.weight": "temporal",
+        "backbone.pos_embed_spatial": "temporal",
+        "backbone.adapter.layer.spatial.weight": "temporal",
+        "backbone.pos_embed_temporal": "spatial",
+        "backbone.adapter.layer.temporal.weight": "spatial",
+        "backbone.pos_embed": None,
+        "backbone.blocks.0.attn.qkv.weight": None,
+        "head.head/weight": None,
+    }
+    for step, turn in enumerate(("spatial", "temporal")):
+        named = [(name, torch.ones(1, requires_grad=True)) for name in names]
+        for _, tensor in named:
+            tensor.grad = torch.ones(1)
+        Alternation.parse("spatial:temporal=1:1").forget(step, named)
+        silenced = [name for name, tensor in named if tensor.grad is None]
+        assert silenced == [name for name, silent in names.items() if silent == turn]
+
+
+def test_an_adapter_adds_nothing_at_first_and_is_part_of_the_weights() -> None:
+    tokens_bnd = torch.randn(2, SMALL.tokens, SMALL.width)
+    backbone = InternVideo2(SMALL)
+    weights.seeded(backbone, 1)
+    backbone.add_adapter(8)
+    assert torch.equal(backbone.adapted(tokens_bnd), tokens_bnd)
+    assert backbone.adapter is not None
+    torch.nn.init.normal_(backbone.adapter.expand.weight)
+    adapted = backbone.adapted(tokens_bnd)
+    assert torch.equal(adapted[:, 0], tokens_bnd[:, 0])
+    assert not torch.allclose(adapted, tokens_bnd)
+    again, _ = from_state(backbone.state_dict(), SMALL, "small")
+    assert torch.equal(again.adapted(tokens_bnd), adapted)
+
+
+def test_an_adapter_sees_neighbours_in_space_and_then_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change of one token reaches the 27 around it, and no other."""
+    backbone = InternVideo2(replace(SMALL, image=84, patch=14))
+    backbone.add_adapter(SMALL.width)
+    adapter = backbone.adapter
+    assert adapter is not None
+    monkeypatch.setattr(adapter.layer, "norm", torch.nn.Identity())  # it sees the whole clip
+    for parameter in adapter.parameters():
+        torch.nn.init.uniform_(parameter, 0.1, 0.2)
+    frames, side = SMALL.frames, 6
+    one_bnd = torch.randn(1, 1 + frames * side**2, SMALL.width)
+    other_bnd = one_bnd.clone()
+    other_bnd[0, 1 + 3 * side**2 + 2 * side + 4] += 1 + torch.arange(SMALL.width)
+    differs = (adapter(other_bnd) != adapter(one_bnd)).any(-1)[0, 1:].unflatten(0, (8, 6, 6))
+    expected = torch.zeros(frames, side, side, dtype=torch.bool)
+    expected[2:5, 1:4, 3:6] = True
+    assert torch.equal(differs, expected)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
