@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -164,8 +164,9 @@ def _key(plan: Plan, name: str, seed: int, data: Data, test: Table) -> str:
     for table in tables:
         videos.update("\n".join(map(str, table.ids)).encode())
         videos.update(table.labels.tobytes() + np.nan_to_num(table.ranks).tobytes())
+    head = make_head(plan.head, {**plan.settings, **plan.rows[name]}, test.classes)
     parts = {
-        "head": plan.head, "settings": {**plan.settings, **plan.rows[name]}, "seed": seed,
+        "head": plan.head, "settings": asdict(head.config), "seed": seed,
         "videos": videos.hexdigest(), "protocols": [table.protocol for table in tables],
         "features": dict(sorted(test.fingerprints.items())),
     }  # fmt: skip

@@ -16,7 +16,7 @@ from features_store.table import Table
 from heads.errors import BadTable
 from heads.head import Head
 from heads.metrics import REAL, averaged, measure
-from heads.splits import by_id
+from heads.splits import Data, Mask, by_id
 
 _JUDGED = 0.2
 """Share of the training videos that decide on the best epoch."""
@@ -43,20 +43,25 @@ class CrossTable:
 
 
 def cross(
-    table: Table, make: Callable[[], Head], *, leave_one_out: bool = False, seed: int = 0
+    whole: Data, make: Callable[[], Head], *, leave_one_out: bool = False, seed: int = 0
 ) -> CrossTable:
-    """Train once per row. `table` has all labelled videos."""
-    sources, real = generators(table)
+    """Train once per row. `whole` has all labelled videos twice: as they are learnt from, and as
+    they decide and are tested."""
+    sources, reals = generators(whole.train)
     rows, accuracy, auc = [], [], []
     for source in sources:
-        own = _of(table, source)
-        learning = (~own if leave_one_out else own) & ~real | (real & _half(table))
+        learning, judging = (
+            _learning(table, source, reals, leave_one_out=leave_one_out)
+            for table in (whole.train, whole.validation)
+        )
         head = make()
-        train, judge = _split(table.take(learning))
-        head.fit(train, judge, seed=seed)
+        train, judges = whole.train.take(learning), whole.validation.take(judging)
+        data = _split(train, judges)
+        head.fit(data.train, data.validation, seed=seed)
         rows.append(f"all but {source}" if leave_one_out else source)
+        others = whole.validation.take(~judging)
         tested = [source] if leave_one_out else sources
-        numbers = [_tested(head, table, _of(table, name) & ~learning, real) for name in tested]
+        numbers = [_tested(head, others, name, reals) for name in tested]
         accuracy.append([number[0] for number in numbers])
         auc.append([number[1] for number in numbers])
     columns = ("the one left out",) if leave_one_out else tuple(sources)
@@ -65,44 +70,48 @@ def cross(
     )
 
 
-def generators(table: Table) -> tuple[list[str], NDArray[np.bool_]]:
-    """Sources that are generators, and which videos are of real-only sources."""
+def generators(table: Table) -> tuple[list[str], list[str]]:
+    """Sources that are generators, and those that have real videos only."""
     names = [str(name) for name in np.unique(table.sources)]
     real_label = table.classes.index(REAL) if REAL in table.classes else -1
-    only_real = [n for n in names if (table.labels[_of(table, n)] == real_label).all()]
-    found = [name for name in names if name not in only_real]
+    reals = [name for name in names if (table.labels[of(table, [name])] == real_label).all()]
+    found = [name for name in names if name not in reals]
     if len(found) < 2:
         raise BadTable(
             f"A cross-generator table needs two sources or more; there is {', '.join(found)}."
         )
-    return found, np.isin(table.sources, np.array(only_real, np.dtypes.StringDType()))
+    return found, reals
 
 
-def _tested(
-    head: Head, table: Table, mask: NDArray[np.bool_], real: NDArray[np.bool_]
-) -> tuple[float, float]:
+def of(table: Table, sources: Sequence[str]) -> Mask:
+    """Which videos are of these sources."""
+    mask: Mask = np.isin(table.sources, np.array(sources, np.dtypes.StringDType()))
+    return mask
+
+
+def _learning(table: Table, source: str, reals: Sequence[str], *, leave_one_out: bool) -> Mask:
+    own, real = of(table, [source]), of(table, reals)
+    return ((~own if leave_one_out else own) & ~real) | (real & _half(table))
+
+
+def _tested(head: Head, others: Table, source: str, reals: Sequence[str]) -> tuple[float, float]:
     """On a source's videos that were not learnt from, and the other half of the reals. On its own
     source a head is tested on nothing here: that number would be training accuracy."""
-    if not mask.any():
+    if not of(others, [source]).any():
         return float("nan"), float("nan")
-    tested = table.take(mask | (real & ~_half(table)))
+    tested = others.take(of(others, [source, *reals]))
     found = measure(averaged(head.predict(tested)), tested.labels, head.classes)
     return found.accuracy, found.auc
 
 
-def _split(table: Table) -> tuple[Table, Table]:
-    judging = by_id(table.ids, _JUDGED)
-    if not judging.any() or judging.all():
-        raise BadTable(f"{len(table)} videos of a source are too few to train on.")
-    return table.take(~judging), table.take(judging)
+def _split(train: Table, judges: Table) -> Data:
+    learning, judging = ~by_id(train.ids, _JUDGED), by_id(judges.ids, _JUDGED)
+    if not learning.any() or not judging.any():
+        raise BadTable(f"{len(train)} videos of a source are too few to train on.")
+    return Data(train=train.take(learning), validation=judges.take(judging))
 
 
-def _of(table: Table, source: str) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = table.sources == source
-    return mask
-
-
-def _half(table: Table) -> NDArray[np.bool_]:
+def _half(table: Table) -> Mask:
     """Another hash than the one that splits off the judges."""
     turned: Sequence[str] = [str(name)[::-1] for name in table.ids]
     return by_id(np.array(turned, np.dtypes.StringDType()), 0.5)

@@ -5,15 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.train_cli import add_data_options, add_set_option, choice
+from heads.train_cli import add_data_options, add_set_option, add_store_options, choice
 
 if TYPE_CHECKING:
     from features_store import Store
     from features_store.table import Table
     from heads.bundle import Bundle
     from heads.evaluate import Evaluation
-    from heads.head import Head
-    from heads.splits import Data
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -29,7 +27,7 @@ def add_commands(commands: "Commands") -> None:
     evaluate.add_argument("bundle", type=Path)
     evaluate.add_argument("second", type=Path, nargs="?", help="a bundle to compare with")
     evaluate.add_argument("--store", required=True)
-    evaluate.add_argument("--protocol", help="default: the bundle's own, or the only one")
+    evaluate.add_argument("--protocol", help="default: the test-SxC with the most views, else val")
     evaluate.add_argument("--split", default="test", help="default: test; 'all' for every video")
     evaluate.add_argument(
         "--official-ids",
@@ -54,8 +52,7 @@ def add_commands(commands: "Commands") -> None:
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), help="%(default)s")
     ablate.set_defaults(run=_ablate)
     cross = commands.add_parser("cross", help="train on each generator, test on every other")
-    cross.add_argument("--store", required=True, help="folder or URL")
-    cross.add_argument("--protocol", help="default: the store's only one, or its train-V")
+    add_store_options(cross)
     cross.add_argument("--head", default="linear", help="default: linear")
     add_set_option(cross)
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
@@ -72,16 +69,17 @@ def add_commands(commands: "Commands") -> None:
 def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: str) -> "Table":
     """The labelled videos of a split, with what the bundle needs."""
     from heads.errors import BadTable
-    from heads.splits import in_split
+    from heads.splits import in_split, testing_protocols, usable
 
     mask = store.videos.column("label") >= 0
     if split != "all":
         mask &= in_split(store, split)
     if not mask.any():
         raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
-    protocols = store.protocols()
-    chosen = protocol or (protocols[0] if len(protocols) == 1 else bundle.about.protocol)
-    return bundle.table(store, protocol=chosen, where=mask)
+    names, own = store.protocols(), bundle.about
+    chosen = protocol or (names[0] if len(names) == 1 else None)
+    chosen = chosen or usable(store, testing_protocols(store), own.fingerprints, mask)
+    return bundle.table(store, protocol=chosen or own.protocol, where=mask)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -96,8 +94,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         table = split_table(bundle, store, arguments.protocol, arguments.split)
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
-        print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos, {table.failed} failed ones "
-              f"left out; ACC / AUC in percent")  # fmt: skip
+        print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
+              f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
         known = any(name.endswith("_human_dim") for name in said.sources)  # HFV's folders
         print(text_table(result, paper_numbers(said.classes) if known else None))
         _details(result)
@@ -154,6 +152,7 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
     from heads.head import make_head
     from heads.settings import assignments
+    from heads.splits import held_out
 
     store = Store.open(arguments.store)
     rows = TABLE_3
@@ -167,7 +166,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
         make_head(arguments.head, {**settings, **row}, store.classes)
     head = make_head(arguments.head, settings, store.classes)
     data = choice(arguments).load(store, head)
-    test, name = _judges(store, head, data)
+    test = held_out(store, head, data.train)
+    name, test = ("validation", data.validation) if test is None else ("test", test)
     runs = ablate(plan, data, test, arguments.out)
     for _ in tqdm(runs, total=len(plan.runs()), unit="run", disable=None):
         pass
@@ -177,19 +177,10 @@ def _ablate(arguments: argparse.Namespace) -> int:
     (arguments.out / "ablation.csv").write_text(result.csv())
     (arguments.out / "ablation.tex").write_text(result.latex())
     (arguments.out / "ablation.svg").write_text(figures.ablation(result))
-    print(f"on {len(test)} {name} videos; text, CSV, LaTeX, figure: {arguments.out}")
+    print(
+        f"on {len(test)} {name} videos ({test.protocol}); text, CSV, LaTeX, figure: {arguments.out}"
+    )
     return 0
-
-
-def _judges(store: "Store", head: "Head", data: "Data") -> "tuple[Table, str]":
-    """The test videos where there are any, so that nothing was chosen on them."""
-    from heads.splits import TEST, in_split
-
-    mask = (store.videos.column("label") >= 0) & in_split(store, TEST)
-    if not mask.any():
-        return data.validation, "validation"
-    protocol = data.train.protocol
-    return store.table(head.keys, protocol=protocol, where=mask, lazy=head.lazy), "test"
 
 
 def _cross(arguments: argparse.Namespace) -> int:
@@ -198,16 +189,14 @@ def _cross(arguments: argparse.Namespace) -> int:
     from heads.cross import cross
     from heads.head import make_head
     from heads.settings import assignments
-    from heads.splits import training_protocol
+    from heads.splits import Choice
 
     store = Store.open(arguments.store)
     settings = assignments(arguments.set)
     head = make_head(arguments.head, settings, store.classes)
-    mask = store.videos.column("label") >= 0
-    protocol = arguments.protocol or training_protocol(store)
-    table = store.table(head.keys, protocol=protocol, where=mask, lazy=head.lazy)
+    choice = Choice(protocol=arguments.protocol, judging=arguments.validation_protocol)
     found = cross(
-        table,
+        choice.load_twice(store, head, store.videos.column("label") >= 0),
         lambda: make_head(arguments.head, settings, store.classes),
         leave_one_out=arguments.leave_one_out,
     )

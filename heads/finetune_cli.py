@@ -35,7 +35,6 @@ def add_commands(commands: "Commands") -> None:
         metavar="MANIFEST",
         help="decode these instead of reading cached tokens or frames",
     )
-    parser.add_argument("--validation-protocol", help="default: val where the store has it")
     parser.add_argument("--out", required=True, type=Path, help="folder for what comes out")
     add_set_option(parser)
     parser.add_argument(
@@ -116,7 +115,6 @@ def _request(arguments: argparse.Namespace) -> "Request":
         reach=arguments.depth,
         config=build(FinetuneConfig, settings, "finetune"),
         choice=choice(arguments),
-        validation_protocol=arguments.validation_protocol,
         head=build(FusionConfig, assignments(arguments.head_set), "Head fusion"),
         start=arguments.start,
         videos=None if arguments.videos is None else read_manifest(arguments.videos),

@@ -51,8 +51,6 @@ class Request:
     """pool, blocks=K or end-to-end."""
     config: FinetuneConfig
     choice: Choice = field(default_factory=Choice)
-    validation_protocol: str | None = None
-    """None: `val` where the store has it, else that of training."""
     head: FusionConfig = field(default_factory=FusionConfig)
     """Without a bundle to start from."""
     start: Path | None = None
@@ -70,7 +68,7 @@ class Request:
         """Of training and of validation."""
         train = self.choice.protocol or training_protocol(self.store)
         default = "val" if "val" in self.store.protocols() else train
-        return train, self.validation_protocol or default
+        return train, self.choice.judging or default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,16 +4,18 @@ A made split depends on the videos' ids alone, so it is the same tomorrow and in
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features_store.errors import AmbiguousKey
+from extract.views import Protocol
+from features_store.errors import AmbiguousKey, UnknownKey
+from features_store.schema import Status
 from features_store.store import Store
 from features_store.table import Table
-from heads.errors import BadTable
+from heads.errors import BadTable, WrongFeatures
 from heads.head import Head
 
 Mask = NDArray[np.bool_]
@@ -33,6 +35,9 @@ class Choice:
     """Which features of a store are used, and how its videos are split."""
 
     protocol: str | None = None
+    """Of the views that are learnt from; None: the store's only one, or its train-V."""
+    judging: str | None = None
+    """Of the views that decide; None: `val` where the deciding videos have it, else as above."""
     validation: float | None = None
     """Share of the training videos that decide, by id; None: the videos of split `val`."""
     sources: Sequence[str] = ()
@@ -40,11 +45,23 @@ class Choice:
 
     def load(self, store: Store, head: Head) -> Data:
         """Both tables; only labelled videos."""
-        masks = self.masks(store)
+        return self._load(store, head, *self.masks(store))
+
+    def load_twice(self, store: Store, head: Head, videos: Mask) -> Data:
+        """These videos as they are learnt from, and as they decide: for folds."""
+        return self._load(store, head, videos, videos)
+
+    def _load(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
         protocol = self.protocol or training_protocol(store)
-        table = store.table(head.keys, protocol=protocol, where=masks[0] | masks[1], lazy=head.lazy)
-        learning = masks[0][table.rows]
-        return Data(train=table.take(learning), validation=table.take(~learning))
+        train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
+        judging = self.judging or usable(store, ["val"], train.fingerprints, deciding) or protocol
+        validation = store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
+        if train.fingerprints != validation.fingerprints:
+            raise WrongFeatures(
+                f"{store.place.name} has features of different networks under {protocol} and "
+                f"{judging}; name them in full, or give --validation-protocol {protocol}."
+            )
+        return Data(train=train, validation=validation)
 
     def masks(self, store: Store) -> tuple[Mask, Mask]:
         """Over all videos of the store: learnt from, and deciding."""
@@ -97,6 +114,45 @@ def _share_of_each_class(store: Store, videos: Mask, share: float) -> Mask:
         count = min(max(round(share * len(rows)), 1), len(rows) - 1)
         chosen[order[: max(count, 0)]] = True
     return chosen
+
+
+def held_out(store: Store, head: Head, train: Table) -> Table | None:
+    """The test videos, for a head that learnt from such a table; None: there are none."""
+    mask = (store.videos.column("label") >= 0) & in_split(store, TEST)
+    if not mask.any():
+        return None
+    protocol = usable(store, testing_protocols(store), train.fingerprints, mask) or train.protocol
+    return store.table(head.keys, protocol=protocol, where=mask, lazy=head.lazy)
+
+
+def testing_protocols(store: Store) -> list[str]:
+    """Those of undamaged videos, the one with the most views of testing first, `val` last."""
+    names = [name for name in store.protocols() if name.startswith("test-")]
+    tests = [one for one in map(Protocol.parse, names) if one.perturbation is None]
+    return [one.name for one in sorted(tests, key=lambda one: -one.view_count)] + ["val"]
+
+
+def usable(
+    store: Store, names: Sequence[str], fingerprints: Mapping[str, str], mask: Mask
+) -> str | None:
+    """The first of these protocols that has all these videos' features by these very networks."""
+    known, rows = store.protocols(), np.flatnonzero(mask)
+    for name in names:
+        if name in known and all(
+            _has(store, name, key, fingerprint, rows) for key, fingerprint in fingerprints.items()
+        ):
+            return name
+    return None
+
+
+def _has(store: Store, protocol: str, key: str, fingerprint: str, rows: NDArray[np.int64]) -> bool:
+    group, _, array = key.rpartition("/")
+    try:
+        found = store.open_branch(protocol, group)
+    except (UnknownKey, AmbiguousKey):
+        return False
+    same = array in found.spec.arrays and found.spec.fingerprint == fingerprint
+    return same and bool((found.status(rows) != Status.MISSING).all())
 
 
 def training_protocol(store: Store) -> str:

@@ -32,9 +32,17 @@ def add_commands(commands: "Commands") -> None:
     heads.set_defaults(run=_heads)
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
+def add_store_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", required=True, help="folder or URL")
     parser.add_argument("--protocol", help="default: the store's only one, or its train-V")
+    parser.add_argument(
+        "--validation-protocol", metavar="PROTOCOL",
+        help="default: val where the store has it, else the same",
+    )  # fmt: skip
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    add_store_options(parser)
     parser.add_argument(
         "--validation", type=float, metavar="SHARE",
         help="take this share of the training videos, chosen by id, instead of split `val`",
@@ -54,7 +62,10 @@ def choice(arguments: argparse.Namespace) -> "Choice":
     from heads.splits import Choice
 
     return Choice(
-        protocol=arguments.protocol, validation=arguments.validation, sources=arguments.source
+        protocol=arguments.protocol,
+        judging=arguments.validation_protocol,
+        validation=arguments.validation,
+        sources=arguments.source,
     )
 
 
@@ -74,7 +85,8 @@ def _train(arguments: argparse.Namespace) -> int:
     settings = assignments(arguments.set)
     head = make_head(arguments.head, settings, store.classes)
     data = choice(arguments).load(store, head)
-    print(f"{len(data.train)} videos to learn from, {len(data.validation)} to decide by")
+    print(f"{len(data.train)} videos to learn from ({data.train.protocol}), "
+          f"{len(data.validation)} to decide by ({data.validation.protocol})")  # fmt: skip
     trained = []
     for seed in tqdm(range(arguments.seeds), unit="seed", disable=None):
         trained += train_seeds(

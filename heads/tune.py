@@ -8,9 +8,8 @@ videos: the difference to their validation score is the winner's curse, and is r
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import optuna
@@ -18,14 +17,14 @@ from optuna.trial import TrialState
 
 from features_store.table import Table
 from heads.calibrate import reliability
-from heads.cross import generators
+from heads.cross import generators, of
 from heads.errors import BadSetting, BadTable
 from heads.head import Head, make_head
 from heads.metrics import averaged, measure
 from heads.population import Member, Population, stack_key
 from heads.settings import build
 from heads.spaces import Space
-from heads.splits import Data, by_id
+from heads.splits import Data, Mask, by_id
 from heads.study import alive, ask, finished
 from heads.zoo.fusion import Fusion, FusionConfig
 
@@ -210,46 +209,37 @@ def score(head: Head, table: Table) -> dict[str, float]:
     return {name: numbers[name] for name in DIRECTIONS}
 
 
-def k_folds(data: Data, count: int) -> list[Data]:
-    """Training and validation videos together, each video deciding once, by the hash of its id."""
-    whole = _together(data)
+def k_folds(whole: Data, count: int) -> list[Data]:
+    """Each video decides once, by the hash of its id; `whole` has every video twice."""
     if count < 2:
         raise BadSetting(f"{count} folds: give 2 or more.")
-    below = [by_id(whole.ids, (fold + 1) / count) for fold in range(count)]
-    above = [np.zeros(len(whole), bool), *below[:-1]]
     return [
-        Data(train=whole.take(~(b & ~a)), validation=whole.take(b & ~a))
-        for a, b in zip(above, below, strict=True)
+        Data(
+            train=whole.train.take(~_fold(whole.train, fold, count)),
+            validation=whole.validation.take(_fold(whole.validation, fold, count)),
+        )
+        for fold in range(count)
     ]
 
 
-def leave_one_out(data: Data) -> list[Data]:
+def _fold(table: Table, fold: int, count: int) -> Mask:
+    return by_id(table.ids, (fold + 1) / count) & ~by_id(table.ids, fold / count)
+
+
+def leave_one_out(whole: Data) -> list[Data]:
     """Each generator decides once; reals of their own source are learnt from by a half."""
-    whole = _together(data)
-    names, real = generators(whole)
-    half = by_id(whole.ids, 0.5)
-    folds = []
-    for name in names:
-        own: np.ndarray[tuple[int], np.dtype[np.bool_]] = whole.sources == name
-        folds.append(
-            Data(
-                train=whole.take((~own & ~real) | (real & half)),
-                validation=whole.take(own | (real & ~half)),
-            )
+    names, reals = generators(whole.train)
+    return [
+        Data(
+            train=whole.train.take(~_judges(whole.train, name, reals)),
+            validation=whole.validation.take(_judges(whole.validation, name, reals)),
         )
-    return folds
+        for name in names
+    ]
 
 
-def _together(data: Data) -> Table:
-    a, b = data.train, data.validation
-    if a.lazy:
-        raise BadSetting("Folds need a head whose features are in memory.")
-    columns: dict[str, Any] = {
-        name: np.concatenate([getattr(a, name), getattr(b, name)])
-        for name in ("rows", "ids", "labels", "ranks", "sources", "splits")
-    }
-    arrays = {key: np.concatenate([a.arrays[key], b.arrays[key]]) for key in a.arrays}
-    return replace(a, arrays=arrays, **columns)
+def _judges(table: Table, name: str, reals: Sequence[str]) -> Mask:
+    return of(table, [name]) | (of(table, reals) & ~by_id(table.ids, 0.5))
 
 
 def best_settings(study: optuna.Study, search: Search) -> tuple[str, dict[str, str]]:

@@ -79,7 +79,7 @@ def _plan(arguments: argparse.Namespace, search: "Search", data: "Data") -> dict
         "settings": dict(search.fixed),
         "metrics": list(search.metrics),
         "folds": arguments.folds or ("leave one out" if arguments.leave_one_out else 1),
-        "protocol": data.train.protocol,
+        "protocols": [data.train.protocol, data.validation.protocol],
         "features": dict(data.train.fingerprints),
         "videos": [len(data.train), len(data.validation)],
     }
@@ -107,10 +107,11 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
         raise BadSetting(f"Heads {arguments.head} need different features; tune them separately.")
     data = choice(arguments).load(store, widest)
     folds = [data]
-    if arguments.folds:
-        folds = k_folds(data, arguments.folds)
-    elif arguments.leave_one_out:
-        folds = leave_one_out(data)
+    if arguments.folds or arguments.leave_one_out:
+        chosen = choice(arguments)
+        learning, deciding = chosen.masks(store)
+        whole = chosen.load_twice(store, widest, learning | deciding)
+        folds = k_folds(whole, arguments.folds) if arguments.folds else leave_one_out(whole)
     spaces = {}
     for name in names:
         known = head_class(name).Config.__dataclass_fields__
@@ -141,9 +142,8 @@ def _finish(
     data: "Data",
 ) -> None:
     from features_store.errors import NotComputed
-    from heads.evaluate_cli import split_table
     from heads.head import make_head
-    from heads.splits import TEST, in_split
+    from heads.splits import held_out
     from heads.trainer import best_bundle, train_seeds
     from heads.tune import best_settings, score
 
@@ -160,12 +160,12 @@ def _finish(
         score(one.head, data.validation)[first] for one in trained
     ]
     bundle.save(arguments.out / "best")
-    if ((store.videos.column("label") >= 0) & in_split(store, TEST)).any():
-        try:
-            table = split_table(bundle, store, data.train.protocol, TEST)
+    try:
+        table = held_out(store, bundle.head, data.train)
+        if table is not None:
             report["test, refitted, by seed"] = [score(one.head, table)[first] for one in trained]
-        except NotComputed as error:
-            print(f"not judged on the test videos: {error}")
+    except NotComputed as error:
+        print(f"not judged on the test videos: {error}")
     (arguments.out / "tune.json").write_text(json.dumps(report, indent=1) + "\n")
     _figures(arguments.out, study, search)
     _say(report, first)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from features_store import ArraySpec, BranchSpec, Store
+from features_store.table import Table
 from tests.test_heads.tables import CLASSES, KEYS, table
 
 
@@ -20,17 +21,24 @@ def write_store(place: Path, videos: int = 120, **signal: float) -> Store:
             "split": splits,
         }
     )
+    write_features(store, found)
+    return store
+
+
+def write_features(
+    store: Store, found: Table, protocol: str = "val", fingerprint: str = "a" * 64, shards: int = 99
+) -> None:
+    """Both branches' arrays, of no more than so many shards."""
     for branch in ("internvideo2", "depthpro"):
         keys = [key for key in KEYS if key.startswith(branch)]
         specs = {
             key.partition("/")[2]: ArraySpec(shape=found.arrays[key].shape[1:]) for key in keys
         }
-        spec = BranchSpec(name=branch, preset="tiny", fingerprint="a" * 64, arrays=specs)
-        made = store.branch("val", spec, shard_rows=32)
-        for shard in range(made.shards):
+        spec = BranchSpec(name=branch, preset="tiny", fingerprint=fingerprint, arrays=specs)
+        made = store.branch(protocol, spec, shard_rows=32)
+        for shard in range(min(shards, made.shards)):
             rows = made.rows(shard)
             made.write_shard(
                 shard,
                 {key.partition("/")[2]: found.arrays[key][rows.start : rows.stop] for key in keys},
             )
-    return store

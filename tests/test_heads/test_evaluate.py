@@ -159,19 +159,18 @@ def test_cross_generator_tables_tell_who_travels() -> None:
     reals = found.labels == 3
     names = ["camera" if real else str(s) for real, s in zip(reals, found.sources, strict=True)]
     sources = np.array(names, np.dtypes.StringDType())
-    result = cross(replace(found, sources=sources), lambda: make_head("linear", {}, CLASSES))
+    whole = replace(found, sources=sources)
+    twice = Data(train=whole, validation=whole)
+    result = cross(twice, lambda: make_head("linear", {}, CLASSES))
     assert (result.rows, result.columns) == (("kappa", "lambda"), ("kappa", "lambda"))
     assert np.isnan(np.diag(result.accuracy)).all()
     assert (result.accuracy[~np.eye(2, dtype=bool)] > 0.7).all()
-    left = cross(
-        replace(found, sources=sources),
-        lambda: make_head("linear", {}, CLASSES),
-        leave_one_out=True,
-    )
+    left = cross(twice, lambda: make_head("linear", {}, CLASSES), leave_one_out=True)
     assert left.rows == ("all but kappa", "all but lambda")
     assert (left.accuracy > 0.7).all()
+    one = found.take(found.sources == "kappa")
     with pytest.raises(BadTable, match="two sources or more"):
-        cross(found.take(found.sources == "kappa"), lambda: make_head("linear", {}, CLASSES))
+        cross(Data(train=one, validation=one), lambda: make_head("linear", {}, CLASSES))
 
 
 def data(seed: int = 1, **signal: float) -> tuple[Data, Table]:

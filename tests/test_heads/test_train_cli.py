@@ -22,7 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_and_evaluate(store: Path, tmp_path: Path) -> None:
     said = telltale("train", "--store", store, "--out", tmp_path / "a", "--set", "epochs=10",
                     "--set", "lr=3e-3", "--seeds", "2")  # fmt: skip
-    assert "80 videos to learn from, 40 to decide by" in said
+    assert "80 videos to learn from (val), 40 to decide by (val)" in said
     assert "random weights" in said
     telltale("train", "--store", store, "--head", "linear", "--out", tmp_path / "b")
     assert len(Bundle.load(tmp_path / "a").about.provenance["seeds"]) == 2

@@ -91,18 +91,18 @@ def test_populations_and_lone_trials_reach_the_same_kind_of_end(tmp_path: Path) 
     assert {trial.params["head"] for trial in done} == {"fusion", "linear"}
 
 
-def test_folds_judge_every_video_once() -> None:
-    folds = k_folds(data(), 3)
-    judged = np.concatenate([fold.validation.ids for fold in folds])
-    assert sorted(map(str, judged)) == sorted(
-        {str(i) for d in [data()] for t in (d.train, d.validation) for i in t.ids}
-    )
-    assert all(not set(fold.train.ids) & set(fold.validation.ids) for fold in folds)
-    generators = leave_one_out(data())
-    assert [set(map(str, fold.validation.sources)) for fold in generators] == [
-        {"kappa"},
-        {"lambda"},
-    ]
+def test_folds_judge_every_video_once_and_by_its_own_views() -> None:
+    learnt, judged = table(120, seed=1), table(120, seed=1, views=3)
+    whole = Data(train=learnt, validation=judged)
+    for folds in (k_folds(whole, 3), leave_one_out(whole)):
+        seen = np.concatenate([fold.validation.ids for fold in folds])
+        assert sorted(map(str, seen)) == sorted(map(str, judged.ids))
+        for fold in folds:
+            assert not set(fold.train.ids) & set(fold.validation.ids)
+            assert fold.validation.arrays["depthpro/depth"].shape[1] == 3
+            assert fold.train.arrays["depthpro/depth"].shape[1] != 3
+    generators = [set(map(str, fold.validation.sources)) for fold in leave_one_out(whole)]
+    assert generators == [{"kappa"}, {"lambda"}]
 
 
 def test_a_study_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Heads learn from training views, and are judged by the views that will be scored."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features_store import Store
+from heads.cli import main
+from heads.errors import WrongFeatures
+from heads.head import Head, make_head
+from heads.splits import Choice, held_out
+from tests.test_heads.stores import write_features, write_store
+from tests.test_heads.tables import CLASSES, table
+
+VIDEOS = 120
+HEAD: Head = make_head("linear", {}, CLASSES)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Features of all videos under `val` (2 views) and `train-4`."""
+    made = write_store(tmp_path / "s", VIDEOS)
+    write_features(made, table(VIDEOS, 4, seed=5), "train-4")
+    return made
+
+
+def used(choice: Choice, store: Store) -> tuple[str, str]:
+    data = choice.load(store, HEAD)
+    assert data.train.splits.tolist() == ["train"] * len(data.train)
+    assert data.validation.splits.tolist() == ["val"] * len(data.validation)
+    return data.train.protocol, data.validation.protocol
+
+
+def test_training_views_teach_and_val_decides(store: Store) -> None:
+    assert used(Choice(), store) == ("train-4", "val")
+    assert used(Choice(judging="train-4"), store) == ("train-4", "train-4")
+    assert used(Choice(protocol="val"), store) == ("val", "val")
+    data = Choice().load(store, HEAD)
+    assert data.train.arrays[HEAD.keys[0]].shape[1] == 4
+    assert data.validation.arrays[HEAD.keys[0]].shape[1] == 2
+
+
+def test_views_of_another_network_or_of_some_videos_only_do_not_decide(tmp_path: Path) -> None:
+    whole = table(VIDEOS, 4, seed=5)
+    other = write_store(tmp_path / "other", VIDEOS)
+    write_features(other, whole, "train-4", fingerprint="b" * 64)
+    assert used(Choice(), other) == ("train-4", "train-4")
+    with pytest.raises(WrongFeatures, match="different networks under train-4 and val"):
+        used(Choice(judging="val"), other)
+
+    partial = write_store(tmp_path / "partial", VIDEOS)
+    write_features(partial, whole, "train-4")
+    write_features(partial, whole, "test-2x2", shards=1)
+    assert used(Choice(), partial) == ("train-4", "val")
+    found = held_out(partial, HEAD, Choice().load(partial, HEAD).train)
+    assert found is not None
+    assert found.protocol == "val"
+
+
+def test_test_videos_are_judged_by_the_most_views(store: Store) -> None:
+    for name, views in (("test-2x1", 2), ("test-4x3", 12), ("test-4x3+blur3", 12)):
+        write_features(store, table(VIDEOS, views, seed=5), name)
+    found = held_out(store, HEAD, Choice().load(store, HEAD).train)
+    assert found is not None
+    assert found.protocol == "test-4x3"
+    assert set(found.splits.tolist()) == {"test"}
+
+
+def test_without_test_videos_there_is_no_test_table(tmp_path: Path) -> None:
+    made = write_store(tmp_path / "s", videos=8)  # four of train, four of train
+    assert held_out(made, HEAD, table(8)) is None
+
+
+def test_every_video_twice_is_in_the_same_order(store: Store) -> None:
+    data = Choice().load_twice(store, HEAD, np.ones(VIDEOS, bool))
+    assert data.train.ids.tolist() == data.validation.ids.tolist()
+    assert (data.train.protocol, data.validation.protocol) == ("train-4", "val")
+
+
+def test_the_commands_say_what_they_used(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_features(store, table(VIDEOS, 12, seed=5), "test-4x3")
+    place = ["--store", str(tmp_path / "s"), "--head", "linear"]
+    assert main(["train", *place, "--out", str(tmp_path / "bundle")]) == 0
+    assert "to learn from (train-4), 28 to decide by (val)" in capsys.readouterr().out
+    ablation = ["--grid", "depth=true,false", "--seeds", "1", "--out", str(tmp_path / "a")]
+    assert main(["ablate", *place, *ablation]) == 0
+    assert "test videos (test-4x3)" in capsys.readouterr().out
+    assert main(["cross", *place]) == 0
+    assert main(["evaluate", str(tmp_path / "bundle"), *place[:2]]) == 0
+    assert "videos (test-4x3), 0 failed" in capsys.readouterr().out
