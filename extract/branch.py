@@ -108,6 +108,8 @@ class Branch(ABC):
     revision. Its hash is the fingerprint."""
     provenance: Mapping[str, Any]
     """For people: the weights' file, library versions."""
+    request: BranchRequest
+    """How another process gets the very same branch; `load_branch` notes it."""
 
     @property
     def fingerprint(self) -> str:
@@ -176,4 +178,6 @@ def load_branch(request: BranchRequest) -> Branch:
     branch: Branch = module.load(request)
     options = {**request.options, "precision": branch.precision}
     branch.provenance = {**branch.provenance, "options": options}
+    weights = None if request.weights is None else request.weights.absolute()
+    branch.request = replace(request, weights=weights, precision=branch.precision)
     return branch

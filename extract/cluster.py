@@ -54,7 +54,7 @@ class Assignment:
     """What a runner is told once."""
 
     store: str
-    branches: Sequence[str]
+    branches: Sequence[BranchRequest]
     settings: Settings
     plan: Plan
     device: str
@@ -83,7 +83,7 @@ class Runner:
         import torch
 
         torch.set_num_threads(told.threads)
-        requests = [replace(BranchRequest.parse(t), device=told.device) for t in told.branches]
+        requests = [replace(request, device=told.device) for request in told.branches]
         self._branches = [load_branch(request) for request in requests]
         self._told = told
         ray = import_ray()
@@ -127,20 +127,20 @@ class Runner:
 
 def run_on_ray(
     extraction: Extraction,
-    branches: Sequence[str],
     options: ClusterOptions,
     *,
     log: Path | None = None,
     stop: Stop = lambda: False,
 ) -> Summary:
-    """Do an extraction's work on a cluster. The store must be one that every node can reach."""
+    """Do an extraction's work on a cluster. Every node must reach the store, the videos and the
+    weights by the same names."""
     ray = import_ray()
     with signals_kept():
         ray.init(address=options.address, ignore_reinit_error=True, log_to_driver=False)
     store = extraction.store.place.name
     assignment = Assignment(
         store=store if "://" in store else str(Path(store).resolve()),
-        branches=branches,
+        branches=[branch.request for branch in extraction.pipeline.branches.values()],
         settings=extraction.pipeline.settings,
         plan=extraction.plan,
         device="cuda" if options.device.startswith("cuda") else options.device,

@@ -192,9 +192,7 @@ def _on_ray(
         decoders=arguments.workers,
     )  # fmt: skip
     with Interrupt(NOTICE) as interrupt:
-        summary = run_on_ray(
-            extraction, arguments.branch, options, log=arguments.log, stop=lambda: interrupt.asked
-        )
+        summary = run_on_ray(extraction, options, log=arguments.log, stop=lambda: interrupt.asked)
     _report(arguments, extraction, summary)
     if summary.stopped:
         return INTERRUPTED

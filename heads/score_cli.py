@@ -128,7 +128,7 @@ def _from_videos(
     branches = load_branches(arguments, scorer.bundle)
     settings = extract_settings(arguments, protocol)
     with Interrupt(NOTICE) as interrupt:
-        run = runner(arguments, scorer.bundle, interrupt)
+        run = runner(arguments, interrupt)
         done = score_videos(scorer, manifest, branches, settings, output, run, arguments.store)
     return _end(output) if done else INTERRUPTED
 
@@ -140,7 +140,7 @@ def extract_settings(arguments: argparse.Namespace, protocol: str) -> "Settings"
     return Settings(protocol=protocol, limits=limits(arguments), max_failed=1.0)
 
 
-def runner(arguments: argparse.Namespace, bundle: "Bundle", interrupt: Interrupt) -> "Run":
+def runner(arguments: argparse.Namespace, interrupt: Interrupt) -> "Run":
     """How a part's videos are extracted: here, or on Ray."""
 
     def local(extraction: "Extraction") -> bool:
@@ -153,8 +153,7 @@ def runner(arguments: argparse.Namespace, bundle: "Bundle", interrupt: Interrupt
         options = ClusterOptions(
             address=arguments.address, device=arguments.device, decoders=arguments.workers
         )
-        asked = arguments.branch or list(bundle.about.branches.values())
-        return not run_on_ray(extraction, asked, options, stop=lambda: interrupt.asked).stopped
+        return not run_on_ray(extraction, options, stop=lambda: interrupt.asked).stopped
 
     return on_ray if arguments.engine == "ray" else local
 

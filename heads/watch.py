@@ -34,7 +34,7 @@ def watch(arguments: argparse.Namespace, scorer: Scorer, protocol: str) -> int:
     done = _scored(out)
     before: State = {}
     with Interrupt(NOTICE) as interrupt:
-        run = runner(arguments, scorer.bundle, interrupt)
+        run = runner(arguments, interrupt)
         while not interrupt.asked:
             now = _files(folder)
             still = sorted(n for n, s in now.items() if before.get(n) == s and n not in done)

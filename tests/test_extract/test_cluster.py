@@ -60,7 +60,7 @@ def run(manifest: Manifest, store: Path, address: str) -> Summary:
 
     extraction = Extraction.begin(manifest, store, tiny("internvideo2"), settings())
     options = ClusterOptions(address=address, runners=2, decoders=1)
-    return run_on_ray(extraction, ["internvideo2=tiny"], options)
+    return run_on_ray(extraction, options)
 
 
 def run_and_disturb(

@@ -13,7 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from extract import weights
+from extract.branch import BranchRequest, load_branch
+from extract.branches.internvideo2 import PRESETS, InternVideo2
+from extract.extraction import Extraction
+from extract.manifest import read_manifest
 from features_store import Store
+from heads.arrays import save_tensors
 from heads.bundle import Bundle
 from heads.errors import BadSetting, WrongFeatures
 from heads.head import make_head
@@ -87,6 +93,29 @@ def test_scores_from_videos_are_those_from_the_store(videos: Path, tmp_path: Pat
         "score", videos / "s", "--bundle", videos / "bundle", "--out", tmp_path / "b.csv"
     )
     assert again.stdout == done.stdout
+
+
+@pytest.mark.slow
+def test_ray_scores_with_weights_that_are_found_by_their_fingerprint(
+    videos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
+    model = InternVideo2(PRESETS["tiny"])
+    weights.seeded(model, 3)
+    save_tensors(tmp_path / "w" / "video.safetensors", dict(model.state_dict()))
+    manifest = read_manifest(str(videos / "data"))
+    texts = (f"internvideo2=tiny:{tmp_path / 'w' / 'video.safetensors'}", "depthpro=tiny")
+    branches = [load_branch(BranchRequest.parse(text)) for text in texts]
+    Extraction.begin(manifest, tmp_path / "s", branches, settings()).run(bar=False)
+    train_bundle(Store.open(tmp_path / "s"), tmp_path / "bundle", "val")
+    command = ["score", str(videos / "data"), "--bundle", tmp_path / "bundle", "--weights"]
+    for engine in ("local", "ray"):
+        done = telltale(
+            *command, tmp_path / "w", "--workers", 1, "--engine", engine,
+            "--out", tmp_path / f"{engine}.jsonl",
+        )  # fmt: skip
+        assert done.returncode == 3, done.stderr  # one file is broken
+    assert by_id(tmp_path / "ray.jsonl") == by_id(tmp_path / "local.jsonl")
 
 
 def test_one_video_on_one_screen_with_a_picture(videos: Path, tmp_path: Path) -> None:
