@@ -16,7 +16,7 @@ from torch import Tensor
 
 from features_store.schema import fingerprint
 from heads.errors import BadCheckpoint
-from heads.sharding import share
+from heads.sharding import share_of
 from heads.tensor_file import write_tensors
 
 Facts = Mapping[str, object]
@@ -93,7 +93,7 @@ def restore_optimiser(
         }
         if found:
             optimiser.state[parameter] = {
-                what: share(tensor, parameter)
+                what: share_of(tensor, parameter)
                 if tensor.shape == parameter.shape
                 else tensor.to(parameter.device)  # the count of steps
                 for what, tensor in found.items()
@@ -105,7 +105,7 @@ def copy_into(live: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
         raise BadCheckpoint("The checkpoint holds other parameters; remove it to begin anew.")
     with torch.no_grad():
         for name, tensor in live.items():
-            tensor.copy_(share(found[name], tensor))
+            tensor.copy_(share_of(found[name], tensor))
 
 
 def _differences(there: Facts, here: Facts) -> str:

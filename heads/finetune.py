@@ -26,7 +26,7 @@ from heads.head import FitReport, Probabilities
 from heads.layer_decay import parameter_groups
 from heads.losses import smoothed_losses
 from heads.processes import Processes
-from heads.sharding import share, share_out
+from heads.sharding import share_of, share_out
 from heads.train import defined_metric, judge
 from heads.training import Epoch, epoch_order
 
@@ -276,7 +276,7 @@ class Finetuner:
                  for n, v in state.items()}
             )  # fmt: skip
         live = self.net.learnt()
-        self._best = {n: share(tensor, live[n]) for n, tensor in found.tensors["best"].items()}
+        self._best = {n: share_of(tensor, live[n]) for n, tensor in found.tensors["best"].items()}
         self.step, self.history, self.losses = found.step, found.history, found.losses
 
 

@@ -22,7 +22,7 @@ from features_store.branch_arrays import BranchArrays
 from features_store.schema import fingerprint
 from features_store.store import Store
 from features_store.table import Table
-from heads import arrays, bundle
+from heads import bundle
 from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.bundle import About, Bundle
 from heads.calibrate import conformal_thresholds, fit_temperature, tempered

@@ -5,12 +5,12 @@ share batches as they do without this. A block is put together when it is comput
 back, and let go again; all else is one more such unit. Frozen parameters are shared out too. This
 is torch's own `fully_shard`; a shared-out parameter is a `DTensor`.
 
-What lies in processes is never seen in files: `whole` and `share` go between the two.
+What lies in processes is never seen in files: `whole` and `share_of` go between the two.
 """
 
 import torch
 from torch import Tensor
-from torch.distributed import init_device_mesh
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -42,7 +42,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def share(found: Tensor, like: Tensor) -> Tensor:
+def share_of(found: Tensor, like: Tensor) -> Tensor:
     """What this process holds of a whole tensor: the part that it holds of `like`, or all."""
     found = found.to(like.device)
     if not isinstance(like, DTensor):
