@@ -36,7 +36,7 @@ class FinetuneConfig(TrainConfig):
     checkpointing: bool = False
     """Compute blocks twice instead of keeping what is inside them: less memory, a third slower."""
     shard: bool = False
-    """Under torchrun each process holds a share of weights, gradients and moments, not all."""
+    """Each of several processes holds a part of weights, gradients and moments instead of all."""
     ema: float = 0.0
     """How much of the running average of weights stays at a step; 0: none is kept."""
     save_every: int = 200

@@ -143,7 +143,7 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
     if request.config.shard and processes.count == 1:
         raise BadSetting(
             "shard=true shares the network out to several processes and this is the only one; "
-            "start it with torchrun --nproc-per-node N -m heads finetune …, or leave it out."
+            "start several with torchrun --nproc-per-node N -m heads finetune …, or leave it out."
         )
     branch = _backbone(request.backbone)
     reach = Reach.parse(request.reach, branch.model.architecture.depth)

@@ -2,8 +2,9 @@
 
 For backbones that do not fit one GPU together with their gradients and AdamW's moments. Processes
 share batches as they do without this. A block is put together when it is computed, forward and
-back, and let go again; all else is one more such unit. Frozen parameters are shared out too. This
-is torch's own `fully_shard`; a shared-out parameter is a `DTensor`.
+back, and let go again; all else is one more such unit. Frozen parameters are shared out too, and
+gradients after every part of a batch, so that nobody ever holds all of them. This is torch's own
+`fully_shard`; a shared-out parameter is a `DTensor`.
 
 What lies in processes is never seen in files: `whole` and `share_of` go between the two.
 """
@@ -45,6 +46,6 @@ def whole(tensor: Tensor) -> Tensor:
 def share_of(found: Tensor, like: Tensor) -> Tensor:
     """What this process holds of a whole tensor: the part that it holds of `like`, or all."""
     found = found.to(like.device)
-    if not isinstance(like, DTensor):
+    if isinstance(found, DTensor) or not isinstance(like, DTensor):
         return found
     return distribute_tensor(found, like.device_mesh, like.placements, src_data_rank=None)
