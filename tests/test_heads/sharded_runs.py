@@ -39,8 +39,8 @@ CASES = {
     "end-to-end": Case(reach="end-to-end", settings={"epochs": 1}, raw=True),
     # Shares of three and two videos, whose frozen blocks are computed each time.
     "uneven": Case(reach="blocks=1", settings={"epochs": 1, "batch": 5}, raw=True),
-    "bfloat16": Case(reach="blocks=2", settings={"precision": "bfloat16"}),
-    "float16": Case(reach="blocks=2", settings={"precision": "float16"}),
+    "bfloat16": Case(reach="blocks=2", settings={"epochs": 1, "precision": "bfloat16"}),
+    "float16": Case(reach="blocks=2", settings={"epochs": 1, "precision": "float16"}),
 }
 JUDGED = "blocks"
 """Whose probabilities are told."""
