@@ -35,7 +35,7 @@ from heads.fusion_net import Layout, initial
 from heads.head import Probabilities
 from heads.metrics import averaged, measure
 from heads.processes import Processes
-from heads.sharding import whole
+from heads.sharding import check_several, whole
 from heads.splits import Choice, Mask, training_protocol
 from heads.tensor_file import write_tensors
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
@@ -140,11 +140,8 @@ class Prepared:
 def prepared(request: Request, processes: Processes | None = None) -> Iterator[Prepared]:
     """Everything loaded and checked; decode workers end with it."""
     processes = processes or Processes()
-    if request.config.shard and processes.count == 1:
-        raise BadSetting(
-            "shard=true shares the network out to several processes and this is the only one; "
-            "start several with torchrun --nproc-per-node N -m heads finetune …, or leave it out."
-        )
+    if request.config.shard:
+        check_several(processes)
     branch = _backbone(request.backbone)
     reach = Reach.parse(request.reach, branch.model.architecture.depth)
     if reach.kind == "end-to-end" and request.videos is None:

@@ -15,8 +15,17 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from heads.errors import BadSetting
 from heads.finetune_net import FinetuneNet
 from heads.processes import Processes
+
+
+def check_several(processes: Processes) -> None:
+    if processes.count == 1:
+        raise BadSetting(
+            "shard=true shares the network out to several processes and this is the only one; "
+            "start several with torchrun --nproc-per-node N -m heads finetune …, or leave it out."
+        )
 
 
 def share_out(net: FinetuneNet, processes: Processes) -> FinetuneNet:
