@@ -6,7 +6,6 @@ own `save` makes, up to the order of the tensors; a killed writer leaves the old
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -63,7 +62,7 @@ def _header(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
 @contextmanager
 def _draft(path: Path) -> Iterator[BinaryIO]:
     """A file under another name, that gets its own when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")  # a killed writer's is taken over
     make_directory(path.parent)
     try:
         with temporary.open("wb") as file:
