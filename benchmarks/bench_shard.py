@@ -49,16 +49,22 @@ def main() -> None:
     if given.rank:
         print(json.dumps(train(preset, shard=given.rank == "shared out")))
         return
-    rows = [told(preset, how, given.processes) for how in ("whole", "shared out")]
-    for row in rows:
-        row["memory against whole"] = float(str(row["GiB at most"])) / float(
-            str(rows[0]["GiB at most"])
-        )
+    found = {how: told(preset, how, given.processes) for how in ("whole", "shared out")}
+    rows: list[measure.Row] = [
+        {
+            "what": f"{preset}, {given.processes} processes, {how}",
+            "million parameters": each["parameters"] / 1e6,
+            "GiB at most": each["bytes"] / 2**30,
+            "seconds a step": each["seconds"],
+            "memory against whole": each["bytes"] / found["whole"]["bytes"],
+        }
+        for how, each in found.items()
+    ]
     measure.report("shard_quick" if given.quick else "shard", rows, ("torch",))
 
 
-def told(preset: str, how: str, count: int) -> measure.Row:
-    """What the processes say of one way: the most memory of any, the median time."""
+def told(preset: str, how: str, count: int) -> dict[str, float]:
+    """What the processes say of one way: of each figure the largest."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {
@@ -75,12 +81,7 @@ def told(preset: str, how: str, count: int) -> measure.Row:
         for rank in range(count)
     ]  # fmt: skip
     found = [json.loads(rank.communicate()[0]) for rank in ranks]
-    return {
-        "what": f"{preset}, {count} processes, {how}",
-        "million parameters": found[0]["parameters"] / 1e6,
-        "GiB at most": max(each["bytes"] for each in found) / 2**30,
-        "seconds a step": statistics.median(each["seconds"] for each in found),
-    }
+    return {name: max(each[name] for each in found) for name in found[0]}
 
 
 def train(preset: str, *, shard: bool) -> dict[str, float]:
