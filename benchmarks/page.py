@@ -20,7 +20,7 @@ PAGE = Path(__file__).parent / "README.md"
 NOT_MEASURED = "not measured"
 
 
-ON_A_GPU = ("finetune", "gpu", "heads", "population")
+ON_A_GPU = ("finetune", "gpu", "heads", "population", "shard")
 """Themes that a GPU has something to say about; `gpu` only a GPU."""
 
 

@@ -114,10 +114,15 @@ class Block(nn.Module):
         self.mlp = Mlp(config)
         self.ls2 = LayerScale(config.width)
 
-    def forward(self, x_bnd: Tensor) -> Tensor:
-        x_bnd = x_bnd + self.ls1(self.attn(self.norm1(x_bnd)))
-        result: Tensor = x_bnd + self.ls2(self.mlp(self.norm2(x_bnd)))
-        return result
+    def forward(self, x_bnd: Tensor, factors: Tensor | None = None) -> Tensor:
+        """(2, b) factors multiply what the two halves add: drop path."""
+        first, second = (None, None) if factors is None else factors
+        x_bnd = x_bnd + _kept(self.ls1(self.attn(self.norm1(x_bnd))), first)
+        return x_bnd + _kept(self.ls2(self.mlp(self.norm2(x_bnd))), second)
+
+
+def _kept(added_bnd: Tensor, factors_b: Tensor | None) -> Tensor:
+    return added_bnd if factors_b is None else added_bnd * factors_b[:, None, None]
 
 
 def _norm(config: BlockConfig) -> nn.Module:

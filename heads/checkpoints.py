@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from features_store.commit import write_file
 from features_store.schema import fingerprint
 from heads.errors import BadCheckpoint
+from heads.sharding import share_of
+from heads.tensor_file import write_tensors
 
 Facts = Mapping[str, object]
 _ABOUT = "telltale"
@@ -36,15 +36,16 @@ class Checkpoint:
     losses: list[float] = field(default_factory=list)
     """Of every step."""
 
-    def save(self, path: Path, run: Facts) -> None:
+    def save(self, path: Path, run: Facts, *, writes: bool = True) -> None:
+        """Processes that share tensors out all come here, and one writes."""
         about = {"run": dict(run), "step": self.step, "history": self.history,
                  "losses": self.losses}  # fmt: skip
         flat = {
-            f"{what}|{name}": tensor.detach().cpu().contiguous()
+            f"{what}|{name}": tensor
             for what, named in self.tensors.items()
             for name, tensor in named.items()
         }
-        write_file(path, [save(flat, {_ABOUT: json.dumps(about)})])
+        write_tensors(path, flat, {_ABOUT: json.dumps(about)}, writes=writes)
 
     @staticmethod
     def load(path: Path, run: Facts) -> "Checkpoint":
@@ -92,7 +93,10 @@ def restore_optimiser(
         }
         if found:
             optimiser.state[parameter] = {
-                what: tensor.to(parameter.device) for what, tensor in found.items()
+                what: share_of(tensor, parameter)
+                if tensor.shape == parameter.shape
+                else tensor.to(parameter.device)  # the count of steps
+                for what, tensor in found.items()
             }
 
 
@@ -101,7 +105,7 @@ def copy_into(live: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
         raise BadCheckpoint("The checkpoint holds other parameters; remove it to begin anew.")
     with torch.no_grad():
         for name, tensor in live.items():
-            tensor.copy_(found[name])
+            tensor.copy_(share_of(found[name], tensor))
 
 
 def _differences(there: Facts, here: Facts) -> str:

@@ -27,6 +27,7 @@ from heads.head import FitReport, Probabilities
 from heads.layer_decay import parameter_groups
 from heads.losses import smoothed_losses
 from heads.processes import Processes
+from heads.sharding import share_of, share_out
 from heads.train import defined_metric, judge
 from heads.training import Epoch, epoch_order
 
@@ -49,7 +50,9 @@ class Run:
     """What else makes it this run and no other: networks, features, videos. JSON."""
 
     def describe(self) -> dict[str, object]:
-        return {**asdict(self.config), "seed": self.seed, **(self.facts or {})}
+        config = asdict(self.config)
+        del config["shard"]  # changes where numbers lie, and none of them
+        return {**config, "seed": self.seed, **(self.facts or {})}
 
 
 class Finetuner:
@@ -57,7 +60,7 @@ class Finetuner:
 
     def __init__(self, net: FinetuneNet, run: Run) -> None:
         config = run.config
-        self.net = net.to(run.processes.device)
+        self.net = share_out(net, run.processes) if config.shard else net.to(run.processes.device)
         self.run = run
         self.metric = defined_metric(config.select, run.validation.samples)
         """What decides."""
@@ -75,7 +78,8 @@ class Finetuner:
         device = run.processes.device
         half = config.computes_in(device) == "float16"
         self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
-        self._parallel = self._in_parallel() if run.processes.count > 1 else None
+        alone = config.shard or run.processes.count == 1
+        self._parallel = None if alone else self._in_parallel()
         self._average = self._copy() if config.ema else None
         self._best: State = {}
         samples = run.train.samples
@@ -110,21 +114,24 @@ class Finetuner:
     def probabilities(self, source: Source) -> Probabilities:
         """(n, views, classes), in evaluation mode; every process gets all."""
         processes, samples = self.run.processes, source.samples
-        rows = np.arange(processes.rank, samples.videos, processes.count)
         size = max(1, self.run.config.batch // samples.views)
+        # As many in every process, since shards are put together by all: first ones come again.
+        places = np.arange(-(-samples.videos // processes.count)) * processes.count + processes.rank
+        parts = [places[start : start + size] for start in range(0, len(places), size)]
         picks = [
             Pick(
-                rows=np.repeat(rows[start : start + size], samples.views),
-                views=np.tile(np.arange(samples.views), len(rows[start : start + size])),
+                rows=np.repeat(part % samples.videos, samples.views),
+                views=np.tile(np.arange(samples.views), len(part)),
             )
-            for start in range(0, len(rows), size)
+            for part in parts
         ]
-        found = torch.zeros(samples.videos, samples.views, len(source.table.classes))
+        count = len(places) * processes.count
+        found = torch.zeros(count, samples.views, len(source.table.classes))
         self.net.eval()
-        for pick, inputs in zip(picks, source.stream(picks), strict=True):
+        for part, pick, inputs in zip(parts, picks, source.stream(picks), strict=True):
             logits = self.net(*self._on_device(source, pick, inputs))
-            found[pick.rows, pick.views] = logits.float().softmax(-1).cpu()
-        whole: Probabilities = processes.total(found).numpy()
+            found[part] = logits.float().softmax(-1).cpu().reshape(len(part), samples.views, -1)
+        whole: Probabilities = processes.total(found)[: samples.videos].numpy()
         return whole
 
     def _epoch(self, epoch: int, steps: range) -> None:
@@ -243,7 +250,7 @@ class Finetuner:
         return DistributedDataParallel(self.net, device_ids=ids)
 
     def _save(self) -> None:
-        if self.run.folder is None or not self.run.processes.first:
+        if self.run.folder is None:
             return
         scaler = {
             name: torch.tensor(float(value)) for name, value in self._scaler.state_dict().items()
@@ -255,7 +262,8 @@ class Finetuner:
         found = Checkpoint(
             step=self.step, tensors=tensors, history=self.history, losses=self.losses
         )
-        found.save(self.run.folder / CHECKPOINT, self.run.describe())
+        path, writes = self.run.folder / CHECKPOINT, self.run.processes.first
+        found.save(path, self.run.describe(), writes=writes)
 
     def _resume(self) -> None:
         if self.run.folder is None or not (self.run.folder / CHECKPOINT).exists():
@@ -271,8 +279,8 @@ class Finetuner:
                 {n: int(v) if n in ("growth_interval", "_growth_tracker") else v
                  for n, v in state.items()}
             )  # fmt: skip
-        device = self.run.processes.device
-        self._best = {name: tensor.to(device) for name, tensor in found.tensors["best"].items()}
+        live = self.net.learnt()
+        self._best = {n: share_of(tensor, live[n]) for n, tensor in found.tensors["best"].items()}
         self.step, self.history, self.losses = found.step, found.history, found.losses
 
 

@@ -55,6 +55,12 @@ def add_commands(commands: "Commands") -> None:
         "--memory", type=float, default=2.0, metavar="GIB",
         help="of decoded clips that are kept (default: %(default)s)",
     )  # fmt: skip
+    parser.epilog = (
+        "Several GPUs or machines: torchrun --nproc-per-node N -m heads finetune …, or accelerate "
+        "launch --multi_gpu --num_processes N -m heads finetune …; both start the same processes. "
+        "A backbone that does not fit one GPU is shared out with --set shard=true; its checkpoints "
+        "are those of runs without. OUT has to be a folder that all machines see."
+    )
     parser.set_defaults(run=_finetune)
 
 

@@ -37,6 +37,8 @@ class FinetuneConfig(TrainConfig):
     """Share of samples that skip the last block's shortcuts' other side; less in earlier ones."""
     checkpointing: bool = False
     """Compute blocks twice instead of keeping what is inside them: less memory, a third slower."""
+    shard: bool = False
+    """Each of several processes holds a part of weights, gradients and moments instead of all."""
     ema: float = 0.0
     """How much of the running average of weights stays at a step; 0: none is kept."""
     save_every: int = 200

@@ -6,7 +6,6 @@ numbers. Legend: b batch, t frames, h height, w width, c colour, n tokens, d cha
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import torch
@@ -38,6 +37,7 @@ class FinetuneNet(nn.Module):
         self.layout = layout
         self.reach = reach
         self.checkpointing = config.checkpointing
+        self.shard = config.shard
         self.computes_in = config.computes_in
         self.head = nn.Module()
         for name, tensor in head.items():
@@ -82,8 +82,8 @@ class FinetuneNet(nn.Module):
         if self.reach.kind == "end-to-end":
             return self._below(clips_bthwc)
         with torch.no_grad():
-            if clips_bthwc.device.type != "cpu":
-                return self._below(clips_bthwc)
+            if clips_bthwc.device.type != "cpu" or self.shard:
+                return self._below(clips_bthwc)  # shards: as often here as in other processes
             return torch.cat([self._below(clip[None]) for clip in clips_bthwc])
 
     def _below(self, clips_bthwc: Tensor) -> Tensor:
@@ -104,10 +104,11 @@ class FinetuneNet(nn.Module):
     def _block(self, index: int, tokens_bnd: Tensor, factors: Tensor | None) -> Tensor:
         block = self.backbone.blocks[index]
         assert isinstance(block, Block)
-        run = block if factors is None else partial(with_drop_path, block, factors)
         again = self.checkpointing and self.training
         result: Tensor = (
-            checkpoint(run, tokens_bnd, use_reentrant=False) if again else run(tokens_bnd)
+            checkpoint(block, tokens_bnd, factors, use_reentrant=False)
+            if again
+            else block(tokens_bnd, factors)
         )
         return result
 
@@ -120,14 +121,6 @@ class FinetuneNet(nn.Module):
             else:
                 learns = kind == "end-to-end" or part in ("clip_projector", "adapter")
             parameter.requires_grad_(learns)
-
-
-def with_drop_path(block: Block, factors: Tensor, tokens_bnd: Tensor) -> Tensor:
-    """A block, with what its two halves add multiplied by (2, b) factors."""
-    first, second = factors[:, :, None, None]
-    tokens_bnd = tokens_bnd + first * block.ls1(block.attn(block.norm1(tokens_bnd)))
-    result: Tensor = tokens_bnd + second * block.ls2(block.mlp(block.norm2(tokens_bnd)))
-    return result
 
 
 def drop_path_factors(rate: float, blocks: int, samples: int, seed: tuple[int, ...]) -> Tensor:

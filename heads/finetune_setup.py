@@ -22,7 +22,7 @@ from features_store.branch_arrays import BranchArrays
 from features_store.schema import fingerprint
 from features_store.store import Store
 from features_store.table import Table
-from heads import arrays, bundle
+from heads import bundle
 from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.bundle import About, Bundle
 from heads.calibrate import conformal_thresholds, fit_temperature, tempered
@@ -35,7 +35,9 @@ from heads.fusion_net import Layout, initial
 from heads.head import Probabilities
 from heads.metrics import averaged, measure
 from heads.processes import Processes
+from heads.sharding import check_several, whole
 from heads.splits import Choice, Mask, training_protocol
+from heads.tensor_file import write_tensors
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
 
 BACKBONE, HEAD = "backbone.safetensors", "head"
@@ -86,18 +88,19 @@ class Prepared:
 
     def save(self, folder: Path) -> Bundle | None:
         """The network as it is now: a backbone and a bundle. All processes judge, one writes."""
+        net, first = self.finetuner.net, self.finetuner.run.processes.first
         probabilities = self.finetuner.probabilities(self.finetuner.run.validation)
-        if not self.finetuner.run.processes.first:
-            return None
         path = folder / BACKBONE
-        state = self.finetuner.net.backbone.state_dict()
-        arrays.save_tensors(path, {name: tensor.float() for name, tensor in state.items()})
-        return self._bundle(path, probabilities).save(folder / HEAD)
+        state = net.backbone.state_dict()
+        write_tensors(path, {name: t.float() for name, t in state.items()}, writes=first)
+        head = {name: whole(tensor).cpu().clone() for name, tensor in net.head_state().items()}
+        return self._bundle(path, head, probabilities).save(folder / HEAD) if first else None
 
-    def _bundle(self, backbone: Path, probabilities: Probabilities) -> Bundle:
+    def _bundle(
+        self, backbone: Path, tensors: dict[str, Tensor], probabilities: Probabilities
+    ) -> Bundle:
         request, run = self.request, self.finetuner.run
         net, table = self.finetuner.net, run.validation.table
-        tensors = {name: t.detach().cpu().clone() for name, t in net.head_state().items()}
         head = Fusion(self.head, table.classes)
         head.model = FusionModel(self.head, net.layout, tensors)
         temperature = fit_temperature(probabilities, table.labels)
@@ -135,6 +138,8 @@ class Prepared:
 def prepared(request: Request, processes: Processes | None = None) -> Iterator[Prepared]:
     """Everything loaded and checked; decode workers end with it."""
     processes = processes or Processes()
+    if request.config.shard:
+        check_several(processes)
     branch = _backbone(request.backbone)
     reach = Reach.parse(request.reach, branch.model.architecture.depth)
     start = None if request.start is None else Bundle.load(request.start)
@@ -207,7 +212,8 @@ def _same_network(found: BranchArrays, branch: InternVideo2Branch) -> bool:
 
 
 def _backbone(request: BranchRequest) -> InternVideo2Branch:
-    branch = load_branch(request)
+    """In main memory: a network that is shared out need not fit a device."""
+    branch = load_branch(replace(request, device="cpu", precision=request.computes_in))
     if not isinstance(branch, InternVideo2Branch):
         raise BadSetting(f"Branch {request.name!r} cannot be fine-tuned; have: internvideo2.")
     return branch

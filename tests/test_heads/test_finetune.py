@@ -1,11 +1,7 @@
 """Fine-tuning: exact from the cache, warm, resumable, and the same in two processes."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,7 +26,7 @@ from heads.score import find_branches
 from heads.train import Batch
 from heads.training import epoch_order
 from heads.zoo.fusion import Fusion
-from tests.test_heads import finetunes
+from tests.test_heads import finetunes, ranks
 from tests.test_heads.finetunes import config, finetuning
 
 
@@ -134,23 +130,7 @@ def test_killed_and_resumed_gives_the_same_curve(folder: Path, tmp_path: Path) -
 def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> None:
     with finetuning(folder, "blocks=2", config=config(drop_path=0.2)) as one:
         one.finetuner.fit()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    environment = {
-        **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]),
-    }  # fmt: skip
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-m",
-        "tests.test_heads.finetune_rank",
-        str(folder),
-        str(tmp_path),
-    ]
-    ranks = [subprocess.Popen(command, env={**environment, "RANK": str(rank)}) for rank in range(2)]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    ranks.wait(ranks.start("tests.test_heads.finetune_rank", folder, tmp_path))
     for rank in range(2):
         found = json.loads((tmp_path / f"{rank}.json").read_text())
         np.testing.assert_allclose(found["losses"], one.finetuner.losses, rtol=1e-5)
