@@ -58,6 +58,22 @@ PRESETS = {
     "dinov2-tiny": VitConfig(width=16, depth=2, heads=2, hidden=64),
 }
 
+_OFFICIAL = "dinov2_vit{size}14_pretrain.pth or model.safetensors of facebook/dinov2-{long}"
+_OFFICIAL_REGISTERS = (
+    "dinov2_vit{size}14_reg4_pretrain.pth or model.safetensors of "
+    "facebook/dinov2-with-registers-{long}"
+)
+_LONG = {"s": "small", "b": "base", "l": "large"}
+FILES = {
+    **{f"dinov2-{s}14": _OFFICIAL.format(size=s, long=long) for s, long in _LONG.items()},
+    **{
+        f"dinov2-{s}14-reg": _OFFICIAL_REGISTERS.format(size=s, long=long)
+        for s, long in _LONG.items()
+    },
+    "dino-b16": "dino_vitbase16_pretrain.pth",
+}
+"""What each preset's weights are called where they are published."""
+
 
 class PatchEmbed(nn.Module):
     """An image cut into patches, each a vector."""
@@ -145,29 +161,20 @@ _NAMES = (
     (".layernorm.", ".norm."),
 )
 _QKV = re.compile(
-    r"(.*)\.(?:attention\.attention\.(query|key|value)|attention\.([qkv])_proj)\.(weight|bias)"
+    r"(?P<block>.*)\.attention\.(?:attention\.)?"
+    r"(?P<part>query|key|value|[qkv]_proj)\.(?P<what>weight|bias)"
 )
 
 
 def official_names(state: Mapping[str, Tensor]) -> weights.State:
-    """Hugging Face's names → the official ones; queries, keys and values put back together."""
+    """Hugging Face's names → the official ones."""
     renamed: weights.State = {}
-    apart: dict[str, dict[str, Tensor]] = {}
     for original, value in state.items():
         key = f".{original}"
         for name, replacement in _NAMES:
             key = key.replace(name, replacement)
-        key = key.removeprefix(".")
-        found = _QKV.fullmatch(key)
-        if found:
-            part = (found[2] or found[3])[0]
-            apart.setdefault(f"{found[1]}.attn.qkv.{found[4]}", {})[part] = value
-        else:
-            renamed[key] = value
-    for key, parts in apart.items():
-        if set(parts) == set("qkv"):  # anything less is reported as missing
-            renamed[key] = torch.cat([parts[part] for part in "qkv"])
-    return renamed
+        renamed[key.removeprefix(".")] = value
+    return weights.joined_qkv(renamed, _QKV)
 
 
 def _hint(state: Mapping[str, Tensor]) -> str:
