@@ -161,7 +161,7 @@ _NAMES = (
     (".layernorm.", ".norm."),
 )
 _QKV = re.compile(
-    r"(?P<block>.*)\.attention\.(?:attention\.)?"
+    r"(?P<block>.*?)\.attention\.(?:attention\.)?"
     r"(?P<part>query|key|value|[qkv]_proj)\.(?P<what>weight|bias)"
 )
 
