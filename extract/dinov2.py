@@ -118,15 +118,14 @@ class DinoV2(nn.Module):
         return normed
 
 
-def from_state(state: Mapping[str, Tensor], preset: str) -> DinoV2:
+def from_state(state: Mapping[str, Tensor], config: VitConfig, name: str) -> DinoV2:
     """The network with the weights of an official file or one of Hugging Face's."""
-    config = PRESETS[preset]
     state = official_names(weights.without_prefix(state, _PREFIXES))
     ours = {key: value.float() for key, value in state.items() if key != "mask_token"}
     if "pos_embed" in ours:
         ours["pos_embed"] = resized_positions(ours["pos_embed"], config)
     model = DinoV2(config)
-    weights.fill(model, ours, model=preset, hint=_hint(ours))
+    weights.fill(model, ours, model=name, hint=_hint(ours))
     return model
 
 

@@ -124,7 +124,8 @@ def _subject(request: BranchRequest) -> tuple[DinoV2, str]:
             f"{dinov2.FILES[preset]}. Without weights there is {request.name}={COLOURS.preset}; to "
             f"try things out {request.name}=dinov2-tiny, whose numbers are random and mean nothing."
         )
-    return dinov2.from_state(weights.read_state(request.weights), preset), request.weights.name
+    state = weights.read_state(request.weights)
+    return dinov2.from_state(state, dinov2.PRESETS[preset], preset), request.weights.name
 
 
 def _background(asked: str) -> tuple[ClipTower, str]:
