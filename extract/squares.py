@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from extract.flow import frame_pairs
-from extract.transforms import Frames, crop_start, resized_size
+from extract.transforms import Frames, allowed_size, take_crop
 from extract.views import Crop, View
 
 SIDE = 224
-_CENTER = Crop(kind="center")
 
 
 def squares(frames: Frames, views: Sequence[View]) -> NDArray[np.uint8]:
@@ -32,12 +31,6 @@ def _view_squares(frames: Frames, view: View) -> NDArray[np.uint8]:
 
 
 def square(frame_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Only the part that is kept is computed, so that no frame is too long."""
-    height, width = frame_hwc.shape[:2]
-    new_height, new_width = resized_size(height, width, SIDE)
-    top, left = crop_start(new_height, new_width, _CENTER, SIDE)
-    rows, columns = height / new_height, width / new_width
-    box = (left * columns, top * rows, (left + SIDE) * columns, (top + SIDE) * rows)
-    inside = (*box[:2], min(box[2], width), min(box[3], height))  # rounding
-    image = Image.fromarray(frame_hwc).resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=inside)
-    return np.asarray(image)
+    height, width = allowed_size(frame_hwc.shape[0], frame_hwc.shape[1], SIDE)
+    resized = Image.fromarray(frame_hwc).resize((width, height), Image.Resampling.BICUBIC)
+    return take_crop(np.asarray(resized), Crop(kind="center"), SIDE)
