@@ -125,7 +125,7 @@ def from_state(state: Mapping[str, Tensor], config: VitConfig, name: str) -> Din
     if "pos_embed" in ours:
         ours["pos_embed"] = resized_positions(ours["pos_embed"], config)
     model = DinoV2(config)
-    weights.fill(model, ours, model=name, hint=_hint(ours))
+    weights.fill(model, ours, model=name, hint=_hint(ours, name))
     return model
 
 
@@ -176,12 +176,12 @@ def official_names(state: Mapping[str, Tensor]) -> weights.State:
     return weights.joined_qkv(renamed, _QKV)
 
 
-def _hint(state: Mapping[str, Tensor]) -> str:
+def _hint(state: Mapping[str, Tensor], asked: str) -> str:
     patch = state.get("patch_embed.proj.weight")
     shape = list(patch.shape) if patch is not None else []
     registers = state["register_tokens"].shape[1] if "register_tokens" in state else 0
     for name, config in PRESETS.items():
         wanted = [config.width, 3, config.patch, config.patch]
-        if (shape, registers) == (wanted, config.registers):
+        if (shape, registers) == (wanted, config.registers) and name != asked:
             return f" They look like preset {name}."
     return ""

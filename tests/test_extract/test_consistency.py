@@ -17,7 +17,13 @@ from extract import squares
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.consistency import inconsistency
 from extract.errors import BadSetting, BadWeights, OverLimit, VideoError
+from extract.extraction import Extraction
+from extract.manifest import read_manifest
+from extract.perturb import read_frames
+from extract.pipeline import Settings
+from extract.video import open_video
 from extract.views import Protocol
+from tests.test_extract.clips import write_clip
 
 PRIORS = Path(__file__).parent.parent / "golden" / "priors"
 DINO, CLIP = PRIORS / "dinov2.pth", PRIORS / "clip.pt"
@@ -171,3 +177,23 @@ def test_what_is_asked_wrongly() -> None:
         load(f"clip={DINO}")
     with pytest.raises(BadWeights, match=r"not dinov2-tiny\. missing"):
         load(weights=CLIP)
+
+
+def test_the_pipeline_says_what_the_branch_says(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for number, frames in enumerate((6, 2, 1)):
+        write_clip(tmp_path / "raw" / f"{number}.mp4", frames=frames, size=(96 + 16 * number, 64))
+    branch = load("pairs=4&clip=tiny")
+    manifest = read_manifest(str(tmp_path / "raw"))
+    run = Extraction.begin(manifest, tmp_path / "s.zarr", [branch], Settings(protocol="pairs-4"))
+    summary = run.run(workers=1, bar=False)
+    assert summary.ok == 2
+    table = run.store.table(["appearance/curve", "appearance/score"], protocol="pairs-4")
+    for row, video in enumerate(manifest.videos[:2]):
+        with open_video(video.path) as opened:
+            views = Protocol.parse("pairs-4").views(video.id, opened.info.frames)
+            squared = squares.squares(read_frames(opened, views), views)
+        wanted = branch.numpy(branch.forward(torch.from_numpy(squared)))
+        assert table.ids[row] == video.id
+        np.testing.assert_array_equal(table.arrays["appearance/curve"][row], wanted["curve"])
+        np.testing.assert_array_equal(table.arrays["appearance/score"][row], wanted["score"])

@@ -3,8 +3,8 @@
     python3.11 -m venv hf && hf/bin/pip install torch==2.13.0 transformers==5.23.0
     hf/bin/python tests/golden/priors/make.py
 
-transformers stays out of the project's own environment. Weights are random and not trivial: every
-bias, norm, layer scale and token is drawn, so that one that is dropped or misplaced shows. Files:
+Weights are random and not trivial: every bias, norm, layer scale and token is drawn, so that one
+that is dropped or misplaced shows. Files:
 
 - `dinov2_hf.safetensors`, `dinov2.pth`: the same weights as `Dinov2Model` saves them and under the
   official names, with positions for 280 pixels;
