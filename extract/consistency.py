@@ -3,7 +3,7 @@
 The consistency of a frame is the mean of its likeness to the first frame and to the previous one,
 each the cosine of a network's vectors, not below 0; a video's is the mean over all frames but the
 first. Subject consistency takes DINO's class token, background consistency CLIP's image vector;
-where both are asked for, their mean counts. We keep 1 - consistency, larger = more anomalous.
+where both are asked for, their mean counts: our choice. We keep 1 - consistency, larger = worse.
 Legend: b videos, t frames, h height, w width, c colour, d channels.
 """
 
