@@ -43,7 +43,7 @@ COLOURS = Method(
 
 
 class ConsistencyScorer(Branch):
-    """Frozen networks on the first frame of each pair and the very last frame.
+    """Frozen networks on the first frame of each pair and the second of the last.
 
     `curve` has a number for each pair: how much the next of these frames differs. A video with
     fewer pairs than asked for has frames twice, which differ from the one before in nothing.

@@ -115,7 +115,7 @@ def prepared(frames: list[Frame], pairs: int) -> Tensor:
     return torch.from_numpy(squares.squares(dict(enumerate(frames)), views))
 
 
-def test_the_first_frame_of_each_pair_and_the_last_one_are_taken() -> None:
+def test_the_first_frame_of_each_pair_and_the_second_of_the_last_are_taken() -> None:
     frames = [picture(seed) for seed in range(12)]
     made = prepared(frames, 4)
     starts = [0 + (2 * part + 1) * 11 // 8 for part in range(4)]
