@@ -54,7 +54,7 @@ class PairScorer(Branch):
                 f"Branch {request.name}={method.preset} uses no weights; leave {request.weights} "
                 f"out."
             )
-        pairs = _pairs(request)
+        pairs = asked_pairs(request)
         dtype = request.option("dtype", "float32", ("float16", "float32"))
         self.name = request.name
         self.preset = method.preset
@@ -105,7 +105,8 @@ def load_scorer(request: BranchRequest, *methods: Method) -> PairScorer:
     raise BadSetting(f"Branch {request.name}: preset {request.preset!r} unknown; have: {have}.")
 
 
-def _pairs(request: BranchRequest) -> int:
+def asked_pairs(request: BranchRequest) -> int:
+    """`?pairs=N`."""
     text = request.options.get("pairs", str(PAIRS))
     if not text.isdecimal() or not 1 <= int(text) <= MAX_PAIRS:
         raise BadSetting(f"Branch {request.name}: pairs={text}: give 1 to {MAX_PAIRS}.")

@@ -136,16 +136,22 @@ def resized_size(height: int, width: int, short: int) -> tuple[int, int]:
 
 def resize_short_side(frame_hwc: NDArray[np.uint8], short: int) -> NDArray[np.uint8]:
     height, width = frame_hwc.shape[:2]
+    new_height, new_width = allowed_size(height, width, short)
+    if (height, width) == (new_height, new_width):
+        return frame_hwc
+    resized = cv2.resize(frame_hwc, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
+
+
+def allowed_size(height: int, width: int, short: int) -> tuple[int, int]:
+    """`resized_size`, unless that is too large to be made."""
     new_height, new_width = resized_size(height, width, short)
     if new_height * new_width > MAX_RESIZED_PIXELS:
         raise OverLimit(
             f"{width}x{height} becomes {new_width}x{new_height} when its short side is made "
             f"{short}; at most {MAX_RESIZED_PIXELS / 1e6:.0f} million pixels are made"
         )
-    if (height, width) == (new_height, new_width):
-        return frame_hwc
-    resized = cv2.resize(frame_hwc, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+    return new_height, new_width
 
 
 def crop_start(height: int, width: int, crop: Crop, size: int) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from extract.attention import attention
 
-Gelu = Literal["erf", "tanh"]
+Gelu = Literal["erf", "tanh", "quick"]
+"""`quick` is CLIP's x · sigmoid(1.702 x)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class BlockConfig:
     qkv_bias: bool = True
     qk_norm: bool = False
     """RMS norm of queries and keys, over the full width, before the split into heads."""
+    layer_scale: bool = True
 
 
 class RMSNorm(nn.Module):
@@ -94,25 +96,29 @@ class Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(config.width, config.hidden)
         self.fc2 = nn.Linear(config.hidden, config.width)
-        self.approximate = "tanh" if config.gelu == "tanh" else "none"
+        self.gelu = config.gelu
 
     def forward(self, x_bnd: Tensor) -> Tensor:
-        hidden = functional.gelu(self.fc1(x_bnd), approximate=self.approximate)
-        result: Tensor = self.fc2(hidden)
+        result: Tensor = self.fc2(self._bent(self.fc1(x_bnd)))
         return result
+
+    def _bent(self, x_bnd: Tensor) -> Tensor:
+        if self.gelu == "quick":
+            return x_bnd * torch.sigmoid(1.702 * x_bnd)
+        return functional.gelu(x_bnd, approximate="tanh" if self.gelu == "tanh" else "none")
 
 
 class Block(nn.Module):
-    """Attention and MLP, each with a norm before, a layer scale after, and a shortcut."""
+    """Attention and MLP, each with a norm before, a layer scale after (or none), and a shortcut."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.norm1 = _norm(config)
         self.attn = Attention(config)
-        self.ls1 = LayerScale(config.width)
+        self.ls1 = _scale(config)
         self.norm2 = _norm(config)
         self.mlp = Mlp(config)
-        self.ls2 = LayerScale(config.width)
+        self.ls2 = _scale(config)
 
     def forward(self, x_bnd: Tensor, factors: Tensor | None = None) -> Tensor:
         """(2, b) factors multiply what the two halves add: drop path."""
@@ -129,6 +135,10 @@ def _norm(config: BlockConfig) -> nn.Module:
     if config.norm == "rms":
         return RMSNorm(config.width, config.norm_eps)
     return LayerNorm(config.width, eps=config.norm_eps)
+
+
+def _scale(config: BlockConfig) -> nn.Module:
+    return LayerScale(config.width) if config.layer_scale else nn.Identity()
 
 
 class CrossAttention(nn.Module):

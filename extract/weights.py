@@ -1,13 +1,15 @@
 """Checkpoints in, state dicts out: safely, with every key accounted for.
 
 This is the only module that calls `torch.load`, with `weights_only=True`: a pickle cannot run
-code here. Nothing is downloaded.
+code here, nor can a TorchScript archive. Nothing is downloaded.
 """
 
 import argparse
 import hashlib
 import pickle
+import re
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,12 +18,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from extract import torchscript
 from extract.errors import BadWeights
 
 State = dict[str, Tensor]
 
 _WRAPPERS = ("model", "module", "state_dict")
 _SHOWN = 6
+_UNREADABLE = (
+    RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 _TEXT_STARTS = (b"<", b"{", b"version https://git-lfs")
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
@@ -49,6 +56,26 @@ def without_prefix(state: Mapping[str, Tensor], prefixes: Iterable[str]) -> Stat
             raise BadWeights(f"Checkpoint key {key!r} and another one both mean {name!r}.")
         shorter[name] = value
     return shorter
+
+
+def joined_qkv(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> State:
+    """Queries, keys and values that are apart in one `attn.qkv`, as the official files have them.
+
+    The pattern's groups: `block`, `part` (begins with q, k or v) and `what` (weight or bias).
+    """
+    joined: State = {}
+    apart: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        found = pattern.fullmatch(key)
+        if found is None:
+            joined[key] = value
+        else:
+            name = f"{found['block']}.attn.qkv.{found['what']}"
+            apart.setdefault(name, {})[found["part"][0]] = value
+    for key, parts in apart.items():
+        if set(parts) == set("qkv"):  # anything less is reported as missing
+            joined[key] = torch.cat([parts[part] for part in "qkv"])
+    return joined
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], *, model: str, hint: str = "") -> None:
@@ -122,6 +149,8 @@ def _read(path: Path) -> object:
     if not start.startswith((_ZIP, _PICKLE)):
         raise BadWeights(f"{path} is no checkpoint: it starts with {start[:8]!r}. Get it again.")
     try:
+        if torchscript.is_archive(path):
+            return torchscript.read_tensors(path)
         with (
             torch.serialization.safe_globals([argparse.Namespace]),
             warnings.catch_warnings(action="ignore"),  # on pickle protocols; errors say enough
@@ -135,7 +164,7 @@ def _read(path: Path) -> object:
             f"{path} was refused: it holds more than tensors, or is damaged ({reason}). Telltale "
             f"never runs code from a checkpoint; get the file from its authors, or as safetensors."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except _UNREADABLE as error:
         reason = str(error).split("\n")[0]
         raise BadWeights(
             f"{path} cannot be read ({reason}). It may be cut off; compare its size with the "

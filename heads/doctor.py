@@ -68,6 +68,8 @@ PARTS = (
          needed_for="train --head gbdt", install=_BASE),
     Part(title="optuna", module="optuna", distribution="optuna",
          needed_for="tune", install=_BASE),
+    Part(title="Pillow", module="PIL", distribution="pillow",
+         needed_for="label, extract: the branch appearance", install=_BASE),
     Part(title="Ray", module="ray", distribution="ray", optional=True,
          needed_for="extract --engine ray, score --engine ray",
          install="pip install 'telltale[ray]'"),

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from extract import weights
 from extract.branch import Branch, BranchRequest
 from extract.decode_job import DEPTH, FULL_FRAME_DEPTH
+from extract.dinov2 import DinoV2, VitConfig, official_names
 from extract.errors import BadSetting, BadWeights
 from extract.transforms import DEPTH_SIZE, DEPTH_SOURCES
 from extract.views import DEPTH_POSITIONS
-from extract.vit import Block, BlockConfig, LayerNorm
 from features_store.schema import ArraySpec
 
 REVISION = 1
@@ -44,6 +44,13 @@ class Architecture:
     image: int = DEPTH_SIZE
     patch: int = 16
 
+    @property
+    def transformer(self) -> VitConfig:
+        return VitConfig(
+            width=self.width, depth=self.depth, heads=self.heads, hidden=self.hidden,
+            image=self.image, patch=self.patch,
+        )  # fmt: skip
+
 
 PRESETS = {
     "L16": Architecture(width=1024, depth=24, heads=16, hidden=4096, out=1024),
@@ -51,47 +58,13 @@ PRESETS = {
 }
 
 
-class PatchEmbed(nn.Module):
-    """An image cut into patches, each a vector."""
-
-    def __init__(self, a: Architecture) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, a.width, a.patch, stride=a.patch)
-
-    def forward(self, images_bchw: Tensor) -> Tensor:
-        patches: Tensor = self.proj(images_bchw)
-        return patches.flatten(2).transpose(1, 2)
-
-
-class DinoV2(nn.Module):
-    """DINOv2's vision transformer; tokens after the final norm, class token first."""
-
-    def __init__(self, a: Architecture) -> None:
-        super().__init__()
-        self.patch_embed = PatchEmbed(a)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, a.width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (a.image // a.patch) ** 2, a.width))
-        block = BlockConfig(width=a.width, heads=a.heads, hidden=a.hidden)
-        self.blocks = nn.ModuleList(Block(block) for _ in range(a.depth))
-        self.norm = LayerNorm(a.width, eps=1e-6)
-
-    def forward(self, images_bchw: Tensor) -> Tensor:
-        patches_bnd = self.patch_embed(images_bchw)
-        cls_b1d = self.cls_token.expand(len(patches_bnd), -1, -1)
-        tokens_bnd = torch.cat([cls_b1d, patches_bnd], 1) + self.pos_embed
-        for block in self.blocks:
-            tokens_bnd = block(tokens_bnd)
-        normed: Tensor = self.norm(tokens_bnd)
-        return normed
-
-
 class DepthProEncoder(nn.Module):
     """The part of Depth Pro's encoder that reaches its lowest-resolution feature."""
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        self.patch_encoder = DinoV2(a)
-        self.image_encoder = DinoV2(a)
+        self.patch_encoder = DinoV2(a.transformer)
+        self.image_encoder = DinoV2(a.transformer)
         self.upsample2 = nn.Sequential(
             nn.Conv2d(a.width, a.out, 1, bias=False),
             nn.ConvTranspose2d(a.out, a.out, 2, stride=2, bias=False),
@@ -197,20 +170,6 @@ _HF_PREFIXES = (
      r"encoder.upsample_lowres.\1"),
     (re.compile(r"neck\.fuse_image_with_low_res\.(.*)"), r"encoder.fuse_lowres.\1"),
 )  # fmt: skip
-_HF_NAMES = (
-    (".embeddings.cls_token", ".cls_token"),
-    (".embeddings.position_embeddings", ".pos_embed"),
-    (".embeddings.patch_embeddings.projection.", ".patch_embed.proj."),
-    (".encoder.layer.", ".blocks."),
-    (".attention.output.dense.", ".attn.proj."),
-    (".attention.o_proj.", ".attn.proj."),
-    (".layer_scale1.lambda1", ".ls1.gamma"),
-    (".layer_scale2.lambda1", ".ls2.gamma"),
-    (".layernorm.", ".norm."),
-)
-_HF_QKV = re.compile(
-    r"(.*)\.(?:attention\.attention\.(query|key|value)|attention\.([qkv])_proj)\.(weight|bias)"
-)
 _HF_NOT_NEEDED = re.compile(
     r"(fov_model|fusion_stage|head|neck\.feature_projection|"
     r"neck\.feature_upsample\.(intermediate|scaled_images\.[1-9]))\..*|.*\.mask_token"
@@ -218,27 +177,16 @@ _HF_NOT_NEEDED = re.compile(
 
 
 def _from_hugging_face(state: Mapping[str, Tensor]) -> weights.State:
-    """Hugging Face's names → Apple's; queries, keys and values put back together."""
+    """Hugging Face's names → Apple's."""
     renamed: weights.State = {}
-    apart: dict[str, dict[str, Tensor]] = {}
     for original, value in state.items():
         if _HF_NOT_NEEDED.fullmatch(original):
             continue
         key = original
         for pattern, replacement in _HF_PREFIXES:
             key = pattern.sub(replacement, key)
-        for name, replacement in _HF_NAMES:
-            key = key.replace(name, replacement)
-        found = _HF_QKV.fullmatch(key)
-        if found:
-            part = (found[2] or found[3])[0]
-            apart.setdefault(f"{found[1]}.attn.qkv.{found[4]}", {})[part] = value
-        else:
-            renamed[key] = value
-    for key, parts in apart.items():
-        if set(parts) == set("qkv"):  # anything less is reported as missing
-            renamed[key] = torch.cat([parts[part] for part in "qkv"])
-    return renamed
+        renamed[key] = value
+    return official_names(renamed)
 
 
 def _bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:

@@ -15,19 +15,23 @@ from extract.views import Protocol
 SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
 SMALL = {**SCORERS, "frames": "rgb"}
 """Presets that need no weights; `tiny` where nothing else is said."""
+WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()]
+NETWORKS = [f"{name}=tiny" for name in branch_names() if name not in SMALL]
+NETWORKS += ["appearance=dinov2-tiny"]
 NETWORK = ("precision=bfloat16", "dtype=float32")
 SCORER = ("pairs=4", "dtype=float16")
 QUERIES = {
-    "internvideo2": (*NETWORK, "gelu=erf", "outputs=cls"),
-    "depthpro": (*NETWORK, "source=full-frame"),
-    **dict.fromkeys(SCORERS, SCORER),
-    "frames": (),
+    "internvideo2=tiny": (*NETWORK, "gelu=erf", "outputs=cls"),
+    "depthpro=tiny": (*NETWORK, "source=full-frame"),
+    "appearance=dinov2-tiny": ("precision=bfloat16", "clip=tiny", *SCORER),
+    **{f"{name}={preset}": SCORER for name, preset in SCORERS.items()},
+    "frames=rgb": (),
 }
 """Options that change what a branch says."""
 
 
-def load(name: str, query: str = "", device: str = "cpu") -> Branch:
-    request = BranchRequest.parse(f"{name}={SMALL.get(name, 'tiny')}{f'?{query}' if query else ''}")
+def load(asked: str, query: str = "", device: str = "cpu") -> Branch:
+    request = BranchRequest.parse(f"{asked}?{query}" if query else asked)
     return load_branch(
         BranchRequest(
             name=request.name, preset=request.preset, options=request.options, device=device,
@@ -36,14 +40,18 @@ def load(name: str, query: str = "", device: str = "cpu") -> Branch:
     )  # fmt: skip
 
 
-@pytest.fixture(params=[name for name in branch_names() if name not in SMALL])
+def asked(branch: Branch) -> str:
+    return f"{branch.name}={branch.preset}"
+
+
+@pytest.fixture(params=NETWORKS)
 def network(request: pytest.FixtureRequest) -> Branch:
     """A branch with weights."""
     torch.manual_seed(0)
     return load(request.param)
 
 
-@pytest.fixture(params=branch_names())
+@pytest.fixture(params=[*WITHOUT, *NETWORKS])
 def branch(request: pytest.FixtureRequest) -> Branch:
     torch.manual_seed(0)
     return load(request.param)
@@ -105,14 +113,14 @@ def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
     assert spec.group == f"{branch.name}-{branch.preset}@{branch.fingerprint[:8]}"
     for name, array in branch.outputs.items():
         assert spec.arrays[name].shape == (12, *array.shape)
-    says = "no weights" if branch.name in SMALL else "random numbers"
+    says = "no weights" if asked(branch) in WITHOUT else "random numbers"
     assert says in str(spec.provenance["source"])
 
 
 def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
-    assert load(branch.name).fingerprint == branch.fingerprint
-    queries = QUERIES.get(branch.name, NETWORK)
-    others = [load(branch.name, query) for query in queries]
+    assert load(asked(branch)).fingerprint == branch.fingerprint
+    queries = QUERIES.get(asked(branch), NETWORK)
+    others = [load(asked(branch), query) for query in queries]
     assert len({branch.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
 
@@ -128,21 +136,21 @@ def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
 
 def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: Branch) -> None:
     with attention_backend("sdpa"):
-        assert load(branch.name).fingerprint == branch.fingerprint
+        assert load(asked(branch)).fingerprint == branch.fingerprint
     assert Batcher(branch, 3).branch.fingerprint == branch.fingerprint
 
 
 def test_half_precision_is_near(network: Branch) -> None:
     views = network.example(1)
     exact = network.forward(views)
-    for name, numbers in load(network.name, "precision=bfloat16").forward(views).items():
+    for name, numbers in load(asked(network), "precision=bfloat16").forward(views).items():
         error = (numbers - exact[name]).norm() / exact[name].norm()
         assert float(error) < 0.03
 
 
 def test_numbers_too_large_for_their_type_are_an_error(branch: Branch) -> None:
     half = dict.fromkeys(SCORERS, "dtype=float16")
-    branch = load(branch.name, half.get(branch.name, ""))
+    branch = load(asked(branch), half.get(branch.name, ""))
     results = branch.forward(branch.example(1))
     name = next(iter(branch.outputs))
     results[name] = results[name] * 1e9
@@ -215,9 +223,9 @@ def test_flash_attention_agrees_on_cuda(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", branch_names())
-def test_cuda_agrees_with_the_cpu(name: str) -> None:
-    cpu, cuda = load(name), load(name, "precision=float32", device="cuda")
+@pytest.mark.parametrize("text", [*WITHOUT, *NETWORKS])
+def test_cuda_agrees_with_the_cpu(text: str) -> None:
+    cpu, cuda = load(text), load(text, "precision=float32", device="cuda")
     assert cpu.fingerprint == cuda.fingerprint
     assert automatic_size(cuda) >= 8
     views = cpu.example(3)
