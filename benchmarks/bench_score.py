@@ -24,7 +24,7 @@ from extract.synthetic import SyntheticOptions, write_data_set
 from features_store import Store
 from heads.bundle import About, Bundle
 from heads.score import Scorer, score_store, score_videos
-from heads.score_output import Output
+from heads.scoring.output import Output
 from heads.splits import Choice
 from heads.trainer import best_bundle, train_seeds
 from heads.zoo.fusion import Fusion, FusionConfig

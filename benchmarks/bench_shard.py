@@ -25,13 +25,13 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks import measure
 from extract import weights
 from extract.branches.internvideo2 import PRESETS, InternVideo2
-from heads.finetune_config import FinetuneConfig, Reach
-from heads.finetune_net import FinetuneNet
+from heads.finetuning.config import FinetuneConfig, Reach
+from heads.finetuning.layer_decay import parameter_groups
+from heads.finetuning.net import FinetuneNet
+from heads.finetuning.processes import Processes, processes
+from heads.finetuning.sharding import share_out
 from heads.fusion_net import Layout, initial
-from heads.layer_decay import parameter_groups
 from heads.losses import smoothed_losses
-from heads.processes import Processes, processes
-from heads.sharding import share_out
 
 VIEWS = 2
 STEPS = 4

@@ -24,12 +24,12 @@ from extract.manifest import read_manifest
 from extract.pipeline import Settings
 from extract.synthetic import SyntheticOptions, write_data_set
 from features_store import Store
-from heads.finetune_config import FinetuneConfig
-from heads.finetune_setup import Request, prepared
+from heads.finetuning.config import FinetuneConfig
+from heads.finetuning.processes import Processes
+from heads.finetuning.setup import Request, prepared
 from heads.head import make_head
 from heads.metrics import averaged
 from heads.metrics import measure as measured
-from heads.processes import Processes
 from heads.splits import TEST, Choice, in_split
 from heads.trainer import train_seeds
 

@@ -5,7 +5,6 @@ inside it, so that `telltale --help` is quick.
 """
 
 import argparse
-import importlib.util
 import logging
 import os
 import sys
@@ -17,18 +16,15 @@ import extract.cli
 import extract.extract_cli
 import extract.label_cli
 import features_store.cli
+import heads.finetuning.cli
+import heads.judging.cli
+import heads.reporting.cli
+import heads.scoring.cli
+import heads.tuning.cli
 from features_store.errors import TelltaleError
-from heads import (
-    evaluate_cli,
-    finetune_cli,
-    import_cli,
-    report_cli,
-    score_cli,
-    train_cli,
-    tune_cli,
-)
+from heads import import_cli, train_cli
+from heads.doctor import check_packages_belong_together
 
-PACKAGES = ("extract", "features_store", "heads")
 INTERRUPTED = 130
 
 
@@ -81,36 +77,18 @@ def build_parser() -> argparse.ArgumentParser:
     extract.label_cli.add_commands(commands)
     features_store.cli.add_commands(commands)
     train_cli.add_commands(commands)
-    evaluate_cli.add_commands(commands)
-    finetune_cli.add_commands(commands)
-    tune_cli.add_commands(commands)
-    score_cli.add_commands(commands)
+    heads.judging.cli.add_commands(commands)
+    heads.finetuning.cli.add_commands(commands)
+    heads.tuning.cli.add_commands(commands)
+    heads.scoring.cli.add_commands(commands)
     import_cli.add_commands(commands)
-    report_cli.add_commands(commands)
+    heads.reporting.cli.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="default: %(default)s")
     demo.set_defaults(run=_demo)
     return parser
-
-
-def check_packages_belong_together() -> None:
-    """Another distribution may ship a package called `extract` and overwrite ours silently."""
-    places = {name: package_place(name) for name in PACKAGES}
-    if len({place.parent for place in places.values()}) > 1:
-        listed = ", ".join(f"{name} from {place}" for name, place in places.items())
-        raise TelltaleError(
-            f"The packages come from different places: {listed}. Another distribution has "
-            f"overwritten one of them; reinstall telltale in an environment of its own."
-        )
-
-
-def package_place(name: str) -> Path:
-    found = importlib.util.find_spec(name)
-    if found is None or found.origin is None:
-        raise TelltaleError(f"The package {name} is missing; reinstall telltale.")
-    return Path(found.origin).resolve().parent
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

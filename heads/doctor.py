@@ -6,15 +6,17 @@ broken is told from one that is not there.
 
 import argparse
 import importlib
+import importlib.util
 import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
 from features_store.errors import TelltaleError
-from heads.cli import PACKAGES, check_packages_belong_together, package_place
 
+PACKAGES = ("extract", "features_store", "heads")
 State = Literal["ok", "optional", "missing", "broken"]
 
 
@@ -129,3 +131,21 @@ def _cuda() -> Finding:
     names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
     detail = f"{torch.version.cuda}: {torch.cuda.device_count()} x {', '.join(sorted(names))}"
     return Finding(title="CUDA", state="ok", detail=detail)
+
+
+def check_packages_belong_together() -> None:
+    """Another distribution may ship a package called `extract` and overwrite ours silently."""
+    places = {name: package_place(name) for name in PACKAGES}
+    if len({place.parent for place in places.values()}) > 1:
+        listed = ", ".join(f"{name} from {place}" for name, place in places.items())
+        raise TelltaleError(
+            f"The packages come from different places: {listed}. Another distribution has "
+            f"overwritten one of them; reinstall telltale in an environment of its own."
+        )
+
+
+def package_place(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise TelltaleError(f"The package {name} is missing; reinstall telltale.")
+    return Path(found.origin).resolve().parent

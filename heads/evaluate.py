@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features_store.table import Table
-from heads.bootstrap import STATISTICS, Difference, Interval, interval, paired
 from heads.bundle import Bundle
 from heads.calibrate import conformal_sets, coverage, reliability
 from heads.errors import BadTable
 from heads.head import Probabilities, check_labels
+from heads.judging.bootstrap import STATISTICS, Difference, Interval, interval, paired
+from heads.judging.official import official_id
 from heads.metrics import Floats, Metrics, averaged, measure
-from heads.official import official_id
 
 ALL, AVERAGE = "all videos", "average"
 

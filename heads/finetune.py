@@ -18,16 +18,16 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from heads.alternate import Alternation
-from heads.checkpoints import Checkpoint, copy_into, optimiser_state, restore_optimiser
 from heads.errors import BadTable
-from heads.finetune_config import FinetuneConfig
-from heads.finetune_data import Pick, Source
-from heads.finetune_net import FinetuneNet, drop_path_factors
+from heads.finetuning.checkpoints import Checkpoint, copy_into, optimiser_state, restore_optimiser
+from heads.finetuning.config import FinetuneConfig
+from heads.finetuning.data import Pick, Source
+from heads.finetuning.layer_decay import parameter_groups
+from heads.finetuning.net import FinetuneNet, drop_path_factors
+from heads.finetuning.processes import Processes
+from heads.finetuning.sharding import share_of, share_out
 from heads.head import FitReport, Probabilities
-from heads.layer_decay import parameter_groups
 from heads.losses import smoothed_losses
-from heads.processes import Processes
-from heads.sharding import share_of, share_out
 from heads.train import defined_metric, judge
 from heads.training import Epoch, epoch_order
 

@@ -26,9 +26,9 @@ from heads.fusion_net import NOT_DECAYED, BatchStatistics, fold, logits
 from heads.head import FitReport
 from heads.losses import rank_weights, smoothed_losses, table_weights
 from heads.metrics import macro_aucs
-from heads.stacked_adamw import StackedAdamW
 from heads.train import Watch, defined_metric, judge, uniform
 from heads.training import batches, epoch_order
+from heads.tuning.stacked_adamw import StackedAdamW
 from heads.zoo.fusion import Fusion, FusionConfig
 
 LARGEST = 256

@@ -20,13 +20,13 @@ from string import Template
 
 from features_store.commit import write_file
 from heads.errors import BadRun
-from heads.report_files import RunFiles, find
-from heads.report_gallery import gallery, groups
-from heads.report_parts import Section, paragraph, text
-from heads.report_scores import SUFFIXES, Scores, read_scores
-from heads.report_sections import random_branches, sections
-from heads.report_table import score_table
-from heads.report_verdicts import overview
+from heads.reporting.files import RunFiles, find
+from heads.reporting.gallery import gallery, groups
+from heads.reporting.parts import Section, paragraph, text
+from heads.reporting.scores import SUFFIXES, Scores, read_scores
+from heads.reporting.sections import random_branches, sections
+from heads.reporting.table import score_table
+from heads.reporting.verdicts import overview
 
 Bar = Callable[[int], Callable[[], object]]
 """Told how many steps there will be, gives what is called after each."""
@@ -121,7 +121,7 @@ def _notices(files: RunFiles, problems: Sequence[str]) -> str:
 
 
 def _part(suffix: str) -> str:
-    return (resources("heads") / f"report_page.{suffix}").read_text(encoding="utf-8")
+    return (resources("heads.reporting") / f"page.{suffix}").read_text(encoding="utf-8")
 
 
 def _hash(content: str) -> str:

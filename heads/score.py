@@ -23,9 +23,9 @@ from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
 from heads.errors import BadSetting, WrongFeatures
-from heads.neighbours import Neighbours
-from heads.score_output import Output
-from heads.score_rows import Inputs, Scored, rows
+from heads.scoring.neighbours import Neighbours
+from heads.scoring.output import Output
+from heads.scoring.rows import Inputs, Scored, rows
 
 VIDEOS_A_PART = 1024
 ROWS_A_PART = 65_536

@@ -17,15 +17,15 @@ from optuna.trial import TrialState
 
 from features_store.table import Table
 from heads.calibrate import reliability
-from heads.cross import generators, of
 from heads.errors import BadSetting, BadTable
 from heads.head import Head, make_head
+from heads.judging.cross import generators, of
 from heads.metrics import averaged, measure
 from heads.population import Member, Population, stack_key
 from heads.settings import build
-from heads.spaces import Space
 from heads.splits import Data, Mask, by_id
-from heads.study import alive, ask, finished
+from heads.tuning.spaces import Space
+from heads.tuning.study import alive, ask, finished
 from heads.zoo.fusion import Fusion, FusionConfig
 
 Score = Mapping[str, float]

@@ -19,10 +19,10 @@ from heads import arrays
 from heads.arrays import DEPTH, TOKENS
 from heads.errors import BadBundle, BadSetting
 from heads.fusion_net import NOT_DECAYED, BatchStatistics, Layout, initial, logits
-from heads.spaces import OneOf, Range, Space
 from heads.token_head import TokenHead, TokenModel, token_rows
 from heads.train import parameters_to_train
 from heads.training import TrainConfig
+from heads.tuning.spaces import OneOf, Range, Space
 
 _POOL = "pool."
 

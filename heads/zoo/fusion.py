@@ -39,9 +39,9 @@ from heads.head import (
     check_scores,
     check_table,
 )
-from heads.spaces import OneOf, Range, Space
 from heads.train import Batch, Model, Samples, parameters_to_train, train_model
 from heads.training import TrainConfig
+from heads.tuning.spaces import OneOf, Range, Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from heads import arrays
 from heads.errors import BadBundle, BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
 from heads.losses import table_weights
-from heads.spaces import OneOf, Range, Space
 from heads.standard import PooledHead, timed_report
+from heads.tuning.spaces import OneOf, Range, Space
 
 _FILE = "head.txt"
 

@@ -16,8 +16,8 @@ from heads import arrays
 from heads.arrays import CHUNK
 from heads.errors import BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
-from heads.spaces import OneOf, Range, Space
 from heads.standard import PooledHead, Standard, timed_report
+from heads.tuning.spaces import OneOf, Range, Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,9 @@ from heads import arrays
 from heads.alternate import Alternation
 from heads.arrays import DEPTH, TOKENS
 from heads.errors import BadBundle, BadSetting, BadTable
-from heads.spaces import OneOf, Range, Space
 from heads.token_head import TokenHead, TokenModel, token_rows
 from heads.training import TrainConfig
+from heads.tuning.spaces import OneOf, Range, Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from heads.processes import processes
+from heads.finetuning.processes import processes
 from tests.test_heads.finetunes import config, finetuning
 
 

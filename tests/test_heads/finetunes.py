@@ -11,10 +11,10 @@ from extract.pipeline import Settings
 from extract.synthetic import SyntheticOptions, write_data_set
 from features_store import Store
 from heads.bundle import Bundle
-from heads.finetune_config import FinetuneConfig
-from heads.finetune_setup import Prepared, Request, prepared
+from heads.finetuning.config import FinetuneConfig
+from heads.finetuning.processes import Processes
+from heads.finetuning.setup import Prepared, Request, prepared
 from heads.head import make_head
-from heads.processes import Processes
 from heads.splits import Choice
 from heads.trainer import best_bundle, train_seeds
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from heads.finetune import CHECKPOINT, Finetuner
-from heads.processes import Processes, processes
+from heads.finetuning.processes import Processes, processes
 from tests.test_heads.sharded_runs import (
     CASES,
     INTERRUPTED_CASE,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from extract.manifest import read_manifest
-from heads.finetune_setup import Prepared
-from heads.processes import Processes
+from heads.finetuning.processes import Processes
+from heads.finetuning.setup import Prepared
 from tests.test_heads.finetunes import config, finetuning
 
 VIDEOS = 22

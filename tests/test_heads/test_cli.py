@@ -70,13 +70,13 @@ def test_doctor_tells_missing_from_broken(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_packages_from_two_places_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    cli.check_packages_belong_together()
-    place = cli.package_place
+    doctor.check_packages_belong_together()
+    place = doctor.package_place
     monkeypatch.setattr(
-        cli, "package_place", lambda n: Path("/other/extract") if n == "extract" else place(n)
+        doctor, "package_place", lambda n: Path("/other/extract") if n == "extract" else place(n)
     )
     with pytest.raises(TelltaleError, match="extract from /other/extract"):
-        cli.check_packages_belong_together()
+        doctor.check_packages_belong_together()
 
 
 def test_unexpected_errors_are_one_line_unless_debugging(

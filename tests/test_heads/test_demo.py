@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from features_store import Store, check
-from heads.score_output import read_scores
+from heads.scoring.output import read_scores
 
 
 def command(out: Path) -> list[str]:

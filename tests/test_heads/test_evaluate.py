@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from features_store.table import Table
-from heads import ablate, bootstrap, calibrate, evaluate, figures, metrics
-from heads.cross import cross
+from heads import ablate, calibrate, evaluate, figures, metrics
 from heads.errors import BadTable
 from heads.head import make_head
-from heads.official import official_id
+from heads.judging import bootstrap
+from heads.judging.cross import cross
+from heads.judging.official import official_id
 from heads.splits import Data, by_id
 from tests.test_heads.tables import CLASSES, table
 

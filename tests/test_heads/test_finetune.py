@@ -19,8 +19,8 @@ from heads.bundle import Bundle
 from heads.cli import main
 from heads.errors import BadCheckpoint, BadTable, WrongFeatures
 from heads.finetune import CHECKPOINT
-from heads.finetune_data import CachedSource
-from heads.finetune_setup import BACKBONE, HEAD
+from heads.finetuning.data import CachedSource
+from heads.finetuning.setup import BACKBONE, HEAD
 from heads.losses import smoothed_losses
 from heads.score import find_branches
 from heads.train import Batch

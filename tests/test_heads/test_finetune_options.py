@@ -11,11 +11,11 @@ from extract.branches.internvideo2 import PRESETS, InternVideo2, from_state
 from heads.alternate import Alternation
 from heads.errors import BadSetting, BadTable
 from heads.finetune import Finetuner, Run, step_slices
-from heads.finetune_config import FinetuneConfig, Reach
-from heads.finetune_data import CachedSource
-from heads.finetune_net import FinetuneNet, drop_path_factors
+from heads.finetuning.config import FinetuneConfig, Reach
+from heads.finetuning.data import CachedSource
+from heads.finetuning.net import FinetuneNet, drop_path_factors
+from heads.finetuning.processes import Processes
 from heads.fusion_net import Layout, initial
-from heads.processes import Processes
 from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
 
 KEY = "internvideo2/tokens"

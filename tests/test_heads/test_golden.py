@@ -13,9 +13,9 @@ from torch import Tensor
 
 from extract.humansam import columns_by_vector
 from heads.fusion_net import BatchStatistics, Layout, fold, logits, logits_uncollapsed
+from heads.judging.official import merge_views
 from heads.losses import rank_weights, smoothed_losses
 from heads.metrics import measure
-from heads.official import merge_views
 from heads.schedule import cosine_schedule
 from heads.train import Batch
 from heads.zoo.fusion import FusionConfig, FusionModel, misordered

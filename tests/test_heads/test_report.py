@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from extract.synthetic import SyntheticOptions, write_data_set
-from heads import report_gallery, report_table
 from heads.errors import BadRun
 from heads.report import write_report
-from heads.report_gallery import groups
-from heads.report_parts import percent, picture, shown, text
-from heads.report_scores import SUFFIXES, Scores, read_scores
+from heads.reporting import gallery as report_gallery
+from heads.reporting import table as report_table
+from heads.reporting.gallery import groups
+from heads.reporting.parts import percent, picture, shown, text
+from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from tests.test_features_store.test_cli import telltale
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
 from tests.test_heads.tables import CLASSES
@@ -240,7 +241,7 @@ def test_pictures_are_isolated_and_numbers_readable() -> None:
 
 
 def test_figures_agree_with_the_scores(scores: Scores) -> None:
-    from heads.report_verdicts import overview
+    from heads.reporting.verdicts import overview
 
     judged = np.flatnonzero(scores.judged)
     share = (scores.labels[judged] == scores.verdicts[judged]).mean()

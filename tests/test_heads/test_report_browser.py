@@ -10,7 +10,7 @@ import pytest
 
 from extract.synthetic import SyntheticOptions, write_data_set
 from heads.report import write_report
-from heads.report_parts import shown
+from heads.reporting.parts import shown
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
 
 if TYPE_CHECKING:

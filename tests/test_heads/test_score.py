@@ -23,9 +23,9 @@ from heads.arrays import save_tensors
 from heads.bundle import Bundle
 from heads.errors import BadSetting, WrongFeatures
 from heads.head import make_head
-from heads.neighbours import Neighbours
 from heads.score import Scorer, find_branches, score_store
-from heads.score_output import Output, read_scores
+from heads.scoring.neighbours import Neighbours
+from heads.scoring.output import Output, read_scores
 from heads.splits import Choice
 from heads.trainer import best_bundle, train_seeds
 from heads.zoo.fusion import Fusion

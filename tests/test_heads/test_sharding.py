@@ -11,7 +11,7 @@ import torch
 
 from heads.arrays import load_tensors
 from heads.errors import BadSetting
-from heads.finetune_setup import BACKBONE, HEAD
+from heads.finetuning.setup import BACKBONE, HEAD
 from tests.test_heads import finetunes, ranks
 from tests.test_heads.finetunes import config, finetuning
 from tests.test_heads.sharded_rank import numbers

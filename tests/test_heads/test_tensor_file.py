@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 
 from features_store.errors import WriteFailed
-from heads.tensor_file import write_tensors
+from heads.finetuning.tensor_file import write_tensors
 
 TENSORS = {
     "odd": torch.arange(3, dtype=torch.uint8),

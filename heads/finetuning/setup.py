@@ -28,16 +28,16 @@ from heads.bundle import About, Bundle
 from heads.calibrate import conformal_thresholds, fit_temperature, tempered
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.finetune import Finetuner, Run
-from heads.finetune_config import POOL, FinetuneConfig, Reach
-from heads.finetune_data import CachedSource, ClipSource, Source
-from heads.finetune_net import FinetuneNet
+from heads.finetuning.config import POOL, FinetuneConfig, Reach
+from heads.finetuning.data import CachedSource, ClipSource, Source
+from heads.finetuning.net import FinetuneNet
+from heads.finetuning.processes import Processes
+from heads.finetuning.sharding import check_several, whole
+from heads.finetuning.tensor_file import write_tensors
 from heads.fusion_net import Layout, initial
 from heads.head import Probabilities
 from heads.metrics import averaged, measure
-from heads.processes import Processes
-from heads.sharding import check_several, whole
 from heads.splits import Choice, Mask, training_protocol
-from heads.tensor_file import write_tensors
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
 
 BACKBONE, HEAD = "backbone.safetensors", "head"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from heads.train_cli import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:
-    from heads.finetune_setup import Prepared, Request
+    from heads.finetuning.setup import Prepared, Request
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -66,8 +66,8 @@ def add_commands(commands: "Commands") -> None:
 
 def _finetune(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
-    from heads.finetune_setup import prepared
-    from heads.processes import processes
+    from heads.finetuning.processes import processes
+    from heads.finetuning.setup import prepared
 
     if arguments.start is not None and arguments.head_set:
         raise BadSetting("--start brings the head's settings along; leave --head-set out.")
@@ -89,7 +89,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
 
 def _say_what_is_next(arguments: argparse.Namespace, ready: "Prepared") -> None:
-    from heads.finetune_setup import BACKBONE, HEAD
+    from heads.finetuning.setup import BACKBONE, HEAD
 
     branch = ready.branch
     if branch.preset == "tiny" and ready.request.backbone.weights is None:
@@ -104,8 +104,8 @@ def _request(arguments: argparse.Namespace) -> "Request":
     from extract.branch import BranchRequest
     from extract.manifest import read_manifest
     from features_store import Store
-    from heads.finetune_config import FinetuneConfig
-    from heads.finetune_setup import Request
+    from heads.finetuning.config import FinetuneConfig
+    from heads.finetuning.setup import Request
     from heads.settings import assignments, build
     from heads.zoo.fusion import FusionConfig
 

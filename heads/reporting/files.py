@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heads.errors import BadRun
-from heads.report_scores import SUFFIXES
+from heads.reporting.scores import SUFFIXES
 
 DEPTH = 2
 NAMES: Mapping[str, str] = {

@@ -9,7 +9,7 @@ from scipy import stats
 from heads import figures
 from heads.calibrate import reliability
 from heads.metrics import measure
-from heads.report_parts import (
+from heads.reporting.parts import (
     NOTHING,
     Big,
     headline,
@@ -20,7 +20,7 @@ from heads.report_parts import (
     side_by_side,
     table,
 )
-from heads.report_scores import Scores
+from heads.reporting.scores import Scores
 
 _MOST_SOURCES = 40
 _MOST_POINTS = 50_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from heads.finetune_config import FinetuneConfig
+from heads.finetuning.config import FinetuneConfig
 
 _INPUT = re.compile(r"backbone\.(cls_token|pos_embed\w*|patch_embed\..*)")
 _BLOCK = re.compile(r"backbone\.blocks\.(\d+)\.")

@@ -18,8 +18,8 @@ from extract.manifest import Manifest, Video
 from extract.manifest_sources import VIDEO_SUFFIXES
 from heads.errors import BadSetting
 from heads.score import Scorer, score_videos
-from heads.score_cli import NOTICE, extract_settings, load_branches, runner
-from heads.score_output import Output
+from heads.scoring.output import Output
+from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
 
 State = dict[str, tuple[int, int]]
 

@@ -53,8 +53,8 @@ def _tune(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
-    from heads.study import finished, open_study
     from heads.tune import DIRECTIONS, run_trials
+    from heads.tuning.study import finished, open_study
 
     store = Store.open(arguments.store)
     search, data = _search(arguments, store)
@@ -90,8 +90,8 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     from heads.head import head_class, make_head
     from heads.population import population_size
     from heads.settings import assignments
-    from heads.spaces import space_of
     from heads.tune import DIRECTIONS, Search, k_folds, leave_one_out
+    from heads.tuning.spaces import space_of
 
     names = arguments.head.split(",")
     metrics = arguments.metric or ["auc"]
@@ -183,16 +183,16 @@ def _extreme(study: "optuna.Study", search: "Search") -> float:
 
 
 def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
-    from heads import tune_figures
     from heads.tune import DIRECTIONS
+    from heads.tuning import figures
 
     trials = study.get_trials(deepcopy=False)
     larger = DIRECTIONS[search.metrics[0]] == "maximize"
     pictures = {
-        "history": tune_figures.history(trials, search.metrics[0], larger=larger),
-        "importances": tune_figures.importances(study)[1],
-        "parallel": tune_figures.parallel(trials, search.metrics[0], larger=larger),
-        "front": tune_figures.front(study, search.metrics) if len(search.metrics) > 1 else "",
+        "history": figures.history(trials, search.metrics[0], larger=larger),
+        "importances": figures.importances(study)[1],
+        "parallel": figures.parallel(trials, search.metrics[0], larger=larger),
+        "front": figures.front(study, search.metrics) if len(search.metrics) > 1 else "",
     }
     for name, picture in pictures.items():
         if picture:

@@ -186,8 +186,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
 def _cross(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads import figures
-    from heads.cross import cross
     from heads.head import make_head
+    from heads.judging.cross import cross
     from heads.settings import assignments
     from heads.splits import Choice
 
@@ -211,7 +211,7 @@ def _cross(arguments: argparse.Namespace) -> int:
 
 def _audit(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.audit import audit
+    from heads.judging.audit import audit
 
     text = "\n".join(audit(Store.open(arguments.store)).lines())
     print(text)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from features_store.schema import fingerprint
 from heads.errors import BadCheckpoint
-from heads.sharding import share_of
-from heads.tensor_file import write_tensors
+from heads.finetuning.sharding import share_of
+from heads.finetuning.tensor_file import write_tensors
 
 Facts = Mapping[str, object]
 _ABOUT = "telltale"

@@ -10,7 +10,7 @@ from features_store.store import Store
 from features_store.table import Table
 from heads.arrays import ATTN
 from heads.errors import BadSetting, WrongFeatures
-from heads.score_rows import Nearest
+from heads.scoring.rows import Nearest
 
 
 class Neighbours:

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from extract.branches.internvideo2 import InternVideo2
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
 from extract.vit import Block
-from heads.finetune_config import FinetuneConfig, Reach
+from heads.finetuning.config import FinetuneConfig, Reach
+from heads.finetuning.processes import Processes, SharedStatistics
 from heads.fusion_net import BatchStatistics, Layout, logits
-from heads.processes import Processes, SharedStatistics
 
 
 class FinetuneNet(nn.Module):

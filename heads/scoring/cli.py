@@ -4,22 +4,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.cli import SOME_FAILED, add_limit_options, add_manifest_options, limits, read
+from extract.cli import SOME_FAILED, add_limit_options, add_manifest_options, read
 from extract.interrupt import INTERRUPTED, Interrupt
 
 if TYPE_CHECKING:
-    from extract.branch import Branch
     from extract.extraction import Extraction
     from extract.manifest import Manifest
-    from extract.pipeline import Settings
     from features_store import Store
     from heads.bundle import Bundle
-    from heads.score import Run, Scorer
-    from heads.score_output import Output
+    from heads.score import Scorer
+    from heads.scoring.output import Output
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-NOTICE = "telltale: finishing what has begun; run the same command again to go on."
 
 
 def add_commands(commands: "Commands") -> None:
@@ -62,8 +58,8 @@ def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.errors import BadSetting
-    from heads.neighbours import Neighbours
     from heads.score import Scorer
+    from heads.scoring.neighbours import Neighbours
 
     bundle = Bundle.load(arguments.bundle)
     protocol = arguments.protocol or _scoring_protocol(bundle)
@@ -79,7 +75,7 @@ def _score(arguments: argparse.Namespace) -> int:
             raise BadSetting("A store's scores go to a file: give --out scores.parquet.")
         return _from_store(arguments, scorer, Store.open(arguments.manifest))
     if arguments.watch:
-        from heads.watch import watch
+        from heads.scoring.watch import watch
 
         count = watch(arguments, scorer, protocol)
         print(f"{arguments.out}: {count} rows; stopped. The same command goes on.")
@@ -100,7 +96,8 @@ def _is_store(name: str) -> bool:
 
 def _from_store(arguments: argparse.Namespace, scorer: "Scorer", store: "Store") -> int:
     from heads.score import input_hash, score_store
-    from heads.score_output import Output
+    from heads.scoring.output import Output
+    from heads.scoring.run import NOTICE
 
     names = store.protocols()
     protocol = arguments.protocol or (
@@ -119,7 +116,8 @@ def _from_videos(
     arguments: argparse.Namespace, scorer: "Scorer", manifest: "Manifest", protocol: str
 ) -> int:
     from heads.score import input_hash, score_videos
-    from heads.score_output import Output
+    from heads.scoring.output import Output
+    from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
 
     ids = [video.id for video in manifest.videos]
     output = Output(arguments.out, _plan(scorer, protocol, input_hash(ids), arguments))
@@ -133,54 +131,14 @@ def _from_videos(
     return _end(output) if done else INTERRUPTED
 
 
-def extract_settings(arguments: argparse.Namespace, protocol: str) -> "Settings":
-    """Every video has its row, so no share of failures stops the run."""
-    from extract.pipeline import Settings
-
-    return Settings(protocol=protocol, limits=limits(arguments), max_failed=1.0)
-
-
-def runner(arguments: argparse.Namespace, interrupt: Interrupt) -> "Run":
-    """How a part's videos are extracted: here, or on Ray."""
-
-    def local(extraction: "Extraction") -> bool:
-        summary = extraction.run(workers=arguments.workers, stop=lambda: interrupt.asked)
-        return not summary.stopped
-
-    def on_ray(extraction: "Extraction") -> bool:
-        from extract.cluster import ClusterOptions, run_on_ray
-
-        options = ClusterOptions(
-            address=arguments.address, device=arguments.device, decoders=arguments.workers
-        )
-        return not run_on_ray(extraction, options, stop=lambda: interrupt.asked).stopped
-
-    return on_ray if arguments.engine == "ray" else local
-
-
-def load_branches(arguments: argparse.Namespace, bundle: "Bundle") -> "list[Branch]":
-    """The bundle's branches, named by the user or found by their fingerprints."""
-    from dataclasses import replace
-
-    from extract.branch import BranchRequest, load_branch
-    from heads.score import check_branches, find_branches
-
-    if arguments.branch:
-        asked = [replace(BranchRequest.parse(t), device=arguments.device) for t in arguments.branch]
-        branches = [load_branch(request) for request in asked]
-        check_branches(bundle, branches)
-        return branches
-    places = [*arguments.weights, arguments.bundle, arguments.bundle.parent]
-    return find_branches(bundle, places, arguments.device)
-
-
 def _one_video(arguments: argparse.Namespace, scorer: "Scorer", protocol: str) -> int:
     """One screen about one video."""
     import tempfile
 
     from heads.errors import BadSetting
     from heads.score import score_videos
-    from heads.score_output import Output, read_scores
+    from heads.scoring.output import Output, read_scores
+    from heads.scoring.run import NOTICE, extract_settings, load_branches
 
     manifest = (
         one_file(Path(arguments.manifest))
@@ -204,7 +162,7 @@ def _one_video(arguments: argparse.Namespace, scorer: "Scorer", protocol: str) -
         (row,) = read_scores(output.out).to_pylist()
     print("\n".join(_screen(row, scorer.bundle)))
     if arguments.explain is not None and row["error"] is None:
-        from heads.explain import explain
+        from heads.scoring.explain import explain
 
         print("\n".join(explain(scorer.bundle, branches, manifest, settings, arguments.explain)))
     return SOME_FAILED if row["error"] else 0
@@ -257,7 +215,7 @@ def _plan(
 def _end(output: "Output") -> int:
     import pyarrow.compute as pc
 
-    from heads.score_output import read_scores
+    from heads.scoring.output import read_scores
 
     table = read_scores(output.out)
     failed = sum(bool(error) for error in table["error"].drop_null().to_pylist())

@@ -16,8 +16,8 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from heads.errors import BadSetting
-from heads.finetune_net import FinetuneNet
-from heads.processes import Processes
+from heads.finetuning.net import FinetuneNet
+from heads.finetuning.processes import Processes
 
 
 def check_several(processes: Processes) -> None:

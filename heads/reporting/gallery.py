@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from extract.errors import ExtractError
 from extract.video import open_video
 from heads.metrics import REAL
-from heads.report_parts import percent, text
-from heads.report_scores import PROBABILITY, Scores
+from heads.reporting.parts import percent, text
+from heads.reporting.scores import PROBABILITY, Scores
 
 FRAMES, LONG_SIDE, EACH = 8, 176, 4
 _QUALITY = 80

@@ -1,4 +1,4 @@
-"""The score table: its rows as JSON, which report_page.js sorts, filters and pages.
+"""The score table: its rows as JSON, which page.js sorts, filters and pages.
 
 Columns are packed: a text with few values is a list of names and a number per row, a share is an
 integer of ten-thousandths.
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.report_parts import shown, text
-from heads.report_scores import PROBABILITY, Column, Scores
+from heads.reporting.parts import shown, text
+from heads.reporting.scores import PROBABILITY, Column, Scores
 
 MAX_ROWS = 200_000
 """More would make a file that phones cannot open."""

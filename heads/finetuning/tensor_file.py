@@ -16,7 +16,7 @@ from torch import Tensor
 
 from features_store.commit import TEMPORARY_SUFFIX, make_directory, publish
 from features_store.errors import WriteFailed
-from heads.sharding import whole
+from heads.finetuning.sharding import whole
 
 _DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",

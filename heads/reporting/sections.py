@@ -10,8 +10,8 @@ import numpy as np
 from heads import figures
 from heads.errors import BadRun
 from heads.evaluate import ALL, AVERAGE, paper_numbers
-from heads.report_files import RunFiles
-from heads.report_parts import (
+from heads.reporting.files import RunFiles
+from heads.reporting.parts import (
     NOTHING,
     Big,
     Section,

@@ -1,0 +1,1 @@
+"""Parts of fine-tuning; the loop is `heads.finetune`."""

@@ -1,0 +1,1 @@
+"""What `heads.evaluate` needs, and other ways to judge a head."""

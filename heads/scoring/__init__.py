@@ -1,0 +1,1 @@
+"""Parts of scoring archives; the centre is `heads.score`."""

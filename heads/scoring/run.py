@@ -1,0 +1,48 @@
+"""How a scoring command gets its features: branches, settings, and where they run."""
+
+import argparse
+from dataclasses import replace
+
+from extract.branch import Branch, BranchRequest, load_branch
+from extract.cli import limits
+from extract.extraction import Extraction
+from extract.interrupt import Interrupt
+from extract.pipeline import Settings
+from heads.bundle import Bundle
+from heads.score import Run, check_branches, find_branches
+
+NOTICE = "telltale: finishing what has begun; run the same command again to go on."
+
+
+def extract_settings(arguments: argparse.Namespace, protocol: str) -> Settings:
+    """Every video has its row, so no share of failures stops the run."""
+    return Settings(protocol=protocol, limits=limits(arguments), max_failed=1.0)
+
+
+def runner(arguments: argparse.Namespace, interrupt: Interrupt) -> Run:
+    """How a part's videos are extracted: here, or on Ray."""
+
+    def local(extraction: Extraction) -> bool:
+        summary = extraction.run(workers=arguments.workers, stop=lambda: interrupt.asked)
+        return not summary.stopped
+
+    def on_ray(extraction: Extraction) -> bool:
+        from extract.cluster import ClusterOptions, run_on_ray
+
+        options = ClusterOptions(
+            address=arguments.address, device=arguments.device, decoders=arguments.workers
+        )
+        return not run_on_ray(extraction, options, stop=lambda: interrupt.asked).stopped
+
+    return on_ray if arguments.engine == "ray" else local
+
+
+def load_branches(arguments: argparse.Namespace, bundle: Bundle) -> list[Branch]:
+    """The bundle's branches, named by the user or found by their fingerprints."""
+    if arguments.branch:
+        asked = [replace(BranchRequest.parse(t), device=arguments.device) for t in arguments.branch]
+        branches = [load_branch(request) for request in asked]
+        check_branches(bundle, branches)
+        return branches
+    places = [*arguments.weights, arguments.bundle, arguments.bundle.parent]
+    return find_branches(bundle, places, arguments.device)

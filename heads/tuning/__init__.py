@@ -1,0 +1,1 @@
+"""Parts of the search for settings; the centre is `heads.tune`."""
