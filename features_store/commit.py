@@ -10,9 +10,10 @@ final name; `telltale store gc` sweeps them.
 """
 
 import contextlib
+import fcntl
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from features_store.errors import WriteFailed
@@ -63,6 +64,17 @@ def publish(temporary: Path, path: Path) -> None:
         fsync_directory(path.parent)
     except OSError as error:
         raise WriteFailed(f"{path}: {error.strerror}. Make room and try again.") from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time; it lasts as long as the process, killed or not."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def fsync_directory(path: Path) -> None:

@@ -5,7 +5,6 @@ the bytes mean. A remote write is one PUT, which object stores make durable and 
 """
 
 import contextlib
-import fcntl
 import mmap
 import os
 import shutil
@@ -179,11 +178,5 @@ class LocalPlace(Place):
             below = Path(folder).relative_to(self.root)
             yield from ((below / file).as_posix() for file in sorted(files))
 
-    @contextlib.contextmanager
-    def alone(self, prefix: str) -> Iterator[None]:
-        descriptor = os.open(self.root / prefix, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def alone(self, prefix: str) -> contextlib.AbstractContextManager[None]:
+        return commit.alone(self.root / prefix)

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
+from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -79,14 +79,12 @@ class Bundle:
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
         fsync_directory(draft)
-        if folder.exists():
-            shutil.rmtree(_old(folder), ignore_errors=True)
-            folder.rename(_old(folder))
+        with alone(folder.parent):  # processes that share a search end together
+            if folder.exists():
+                shutil.rmtree(_old(folder), ignore_errors=True)
+                folder.rename(_old(folder))
             draft.rename(folder)
-            shutil.rmtree(_old(folder))
-        else:
-            draft.rename(folder)
-            shutil.rmtree(_old(folder), ignore_errors=True)  # of a save that was killed
+            shutil.rmtree(_old(folder), ignore_errors=True)  # this one, or of a killed save
         fsync_directory(folder.parent)
         return Bundle(self.head, about)
 

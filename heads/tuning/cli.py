@@ -141,6 +141,7 @@ def _finish(
     search: "Search",
     data: "Data",
 ) -> None:
+    from features_store.commit import write_file
     from features_store.errors import NotComputed
     from heads.head import make_head
     from heads.splits import held_out
@@ -166,7 +167,7 @@ def _finish(
             report["test, refitted, by seed"] = [score(one.head, table)[first] for one in trained]
     except NotComputed as error:
         print(f"not judged on the test videos: {error}")
-    (arguments.out / "tune.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_file(arguments.out / "tune.json", [f"{json.dumps(report, indent=1)}\n".encode()])
     _figures(arguments.out, study, search)
     _say(report, first)
     print(f"bundle: {arguments.out / 'best'}; figures and tune.json beside it")
@@ -183,6 +184,7 @@ def _extreme(study: "optuna.Study", search: "Search") -> float:
 
 
 def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
+    from features_store.commit import write_file
     from heads.tune import DIRECTIONS
     from heads.tuning import figures
 
@@ -196,7 +198,7 @@ def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
     }
     for name, picture in pictures.items():
         if picture:
-            (out / f"{name}.svg").write_text(picture)
+            write_file(out / f"{name}.svg", [picture.encode()])
 
 
 def _say(report: Mapping[str, object], metric: str) -> None:

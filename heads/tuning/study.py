@@ -7,7 +7,9 @@ looks next. The limit counts finished trials, so the study ends with as many as 
 
 import json
 import os
+import random
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from heads.errors import BadSetting
@@ -29,6 +32,7 @@ STUDY = "telltale"
 _PLAN = "plan"
 _SQLITE = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
 """Wait for other processes; leave no connection open between trials."""
+_ATTEMPTS = 10
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -50,8 +54,7 @@ def open_study(
             f"Optuna's journal file loses records after a torn line and is not used here."
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _quiet():
-        backend = _backend(url)
+    backend = _backend(url)
     single = len(directions) == 1
     study = optuna.create_study(
         storage=backend,
@@ -82,6 +85,19 @@ def _check_plan(study: optuna.Study, url: str, plan: Mapping[str, object]) -> No
 
 
 def _backend(url: str) -> RDBStorage:
+    """Optuna's tables; processes that begin together trip over each other's and try again."""
+    reason: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            with _quiet():
+                return _connected(url)
+        except (DBAPIError, StorageInternalError) as error:
+            reason = error
+            time.sleep(random.uniform(0.1, 1.0))
+    raise BadSetting(f"{url} cannot be opened: {reason}") from reason
+
+
+def _connected(url: str) -> RDBStorage:
     backend = RDBStorage(
         url,
         heartbeat_interval=HEARTBEAT,

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 
 from features_store import Store
-from heads.bundle import Bundle
+from heads.bundle import About, Bundle
 from heads.errors import BadSetting
 from heads.head import head_class, head_names, make_head
 from heads.splits import Choice, Data
@@ -126,6 +129,32 @@ def command(store: Path, out: Path, trials: int) -> list[str]:
         sys.executable, "-m", "heads", "tune", "--store", str(store), "--trials", str(trials),
         "--set", "epochs=6", "--space", "lr=1e-4..1e-2:log", "--out", str(out), "--seeds", "2",
     ]  # fmt: skip
+
+
+def _open_and_tell(folder: Path, number: int) -> int:
+    """Make or join the study, finish a trial, and leave a bundle, as every process does."""
+    study = studies.open_study(None, folder, ["maximize"], {"spaces": "a"})
+    study.tell(study.ask(), number / 10)
+    head = make_head("linear", {}, CLASSES)
+    whole = Data(train=table(40, seed=1), validation=table(40, seed=2))
+    head.fit(whole.train, whole.validation)
+    about = About(
+        head="linear", config=asdict(head.config), scheme="hfv4", classes=CLASSES, protocol="val",
+        fingerprints=dict.fromkeys(head.keys, "0" * 64), branches={},
+    )  # fmt: skip
+    for _ in range(5):
+        Bundle(head, about).save(folder / "best")
+    return number
+
+
+def test_processes_that_begin_and_end_together(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        done = list(pool.map(_open_and_tell, [tmp_path] * 4, range(4)))
+    assert done == [0, 1, 2, 3]
+    study = studies.open_study(None, tmp_path, ["maximize"], {"spaces": "a"})
+    assert len(studies.finished(study)) == 4
+    assert Bundle.load(tmp_path / "best").classes == CLASSES
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".best")]
 
 
 def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
