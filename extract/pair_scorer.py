@@ -7,7 +7,7 @@ Outputs: `curve` (pairs) and `score` (1); larger is more anomalous. Use them wit
 `pairs-N`, N as in `?pairs=N`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -54,7 +54,7 @@ class PairScorer(Branch):
                 f"Branch {request.name}={method.preset} uses no weights; leave {request.weights} "
                 f"out."
             )
-        pairs = _pairs(request)
+        pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
         dtype = request.option("dtype", "float32", ("float16", "float32"))
         self.name = request.name
         self.preset = method.preset
@@ -96,17 +96,10 @@ class PairScorer(Branch):
         return torch.rand(count, *self.prepare.shape, device=self.device)
 
 
-def load_scorer(request: BranchRequest, *methods: Method) -> PairScorer:
-    """The scorer of one of these methods, by its preset."""
+def load_scorer(request: BranchRequest, *methods: Method, others: Sequence[str] = ()) -> PairScorer:
+    """The scorer of one of these methods, by its preset; `others` need weights."""
     for method in methods:
         if method.preset == request.preset:
             return PairScorer(request, method)
-    have = ", ".join(method.preset for method in methods)
+    have = ", ".join([*(method.preset for method in methods), *others])
     raise BadSetting(f"Branch {request.name}: preset {request.preset!r} unknown; have: {have}.")
-
-
-def _pairs(request: BranchRequest) -> int:
-    text = request.options.get("pairs", str(PAIRS))
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAIRS:
-        raise BadSetting(f"Branch {request.name}: pairs={text}: give 1 to {MAX_PAIRS}.")
-    return int(text)

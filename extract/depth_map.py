@@ -1,0 +1,94 @@
+"""Depth Pro (Bochkovskii et al. 2024) in full: a depth map of each picture.
+
+The network is Hugging Face's, out of a folder as `save_pretrained` or a download of
+`apple/DepthPro-hf` leaves it; nothing is downloaded here. Its map is the inverse of depth, up to
+a factor that follows from the field of view. Depth distortion does not ask for that factor, so the
+field of view is not estimated.
+
+This is the whole network, 35 passes of a transformer for each picture; the branch `depthpro` needs
+two, for other numbers. Apple's own package is not supported here: convert its weights.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from extract.errors import BadSetting, BadWeights
+
+if TYPE_CHECKING:
+    from transformers import DepthProForDepthEstimation
+
+_LEAST, _MOST = 1e-4, 1e4
+_KIND = "depth_pro"
+
+
+class DepthMap(nn.Module):
+    """Pictures of any size → their depth, up to a factor."""
+
+    def __init__(self, network: "DepthProForDepthEstimation") -> None:
+        super().__init__()
+        self.network = network
+        config = network.config
+        self.size = round(config.patch_size / min(config.scaled_images_ratios))
+        """The network's own: 1536 for the published one."""
+
+    def forward(self, pictures_pchw: Tensor) -> Tensor:
+        """In 0…255 → (p, h, w), as Depth Pro's own code resizes and limits it."""
+        return torch.cat([self._one(picture[None]) for picture in pictures_pchw])
+
+    def _one(self, picture_1chw: Tensor) -> Tensor:
+        square = functional.interpolate(
+            picture_1chw / 127.5 - 1, size=(self.size, self.size), mode="bilinear"
+        )
+        inverse: Tensor = self.network(pixel_values=square).predicted_depth.float()
+        size = picture_1chw.shape[-2:]
+        fitted = functional.interpolate(inverse[:, None], size=size, mode="bilinear")[:, 0]
+        return 1 / fitted.clamp(_LEAST, _MOST)
+
+
+def read(folder: Path) -> DepthMap:
+    """The network out of a folder. Weights are safetensors; every one of them must be there."""
+    if importlib.util.find_spec("transformers") is None:
+        raise BadSetting(
+            "Depth maps need Hugging Face's transformers, which is not installed: "
+            "pip install 'telltale[priors]'."
+        )
+    _check(folder)
+    from transformers import DepthProForDepthEstimation
+
+    try:
+        network, found = DepthProForDepthEstimation.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, use_fov_model=False,
+            output_loading_info=True, dtype=torch.float32,
+        )  # fmt: skip
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise BadWeights(
+            f"{folder} cannot be read as Depth Pro ({reason}). Get it again."
+        ) from error
+    lacking = sorted(str(each) for each in [*found["missing_keys"], *found["mismatched_keys"]])
+    if lacking:
+        raise BadWeights(
+            f"{folder} lacks weights of Depth Pro: {', '.join(lacking[:3])} and "
+            f"{max(0, len(lacking) - 3)} more. Get it again."
+        )
+    return DepthMap(network).eval()
+
+
+def _check(folder: Path) -> None:
+    """Said before transformers is loaded, which takes a while."""
+    wanted = (
+        "give a folder with Hugging Face's DepthPro (config.json, model.safetensors), such as a "
+        "download of apple/DepthPro-hf"
+    )
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadWeights(f"{folder} is no folder of a network ({error}); {wanted}.") from error
+    if kind != _KIND:
+        raise BadWeights(f"{folder} holds a {kind!r}, not {_KIND!r}; {wanted}.")
