@@ -23,7 +23,9 @@ from extract.errors import BadSetting, BadWeights
 if TYPE_CHECKING:
     from transformers import DepthProForDepthEstimation
 
-_LEAST, _MOST = 1e-4, 1e4
+_LEAST, _MOST = 1e-2, 1e4
+"""Of the inverse. Depth Pro's own code has 1e-4; but what is farther than some hundred metres has
+an inverse of next to nothing, whose logarithm is noise."""
 _KIND = "depth_pro"
 
 
@@ -38,7 +40,7 @@ class DepthMap(nn.Module):
         """The network's own: 1536 for the published one."""
 
     def forward(self, pictures_pchw: Tensor) -> Tensor:
-        """In 0…255 → (p, h, w), as Depth Pro's own code resizes and limits it."""
+        """In 0…255 → (p, h, w), resized as in Depth Pro's own code."""
         return torch.cat([self._one(picture[None]) for picture in pictures_pchw])
 
     def _one(self, picture_1chw: Tensor) -> Tensor:
@@ -60,7 +62,11 @@ def read(folder: Path) -> DepthMap:
         )
     _check(folder)
     from transformers import DepthProForDepthEstimation
+    from transformers.utils import logging
 
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what is missing is asked for below
     try:
         network, found = DepthProForDepthEstimation.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, use_fov_model=False,
@@ -68,9 +74,11 @@ def read(folder: Path) -> DepthMap:
         )  # fmt: skip
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).split("\n")[0]
-        raise BadWeights(
-            f"{folder} cannot be read as Depth Pro ({reason}). Get it again."
-        ) from error
+        raise BadWeights(f"{folder} cannot be read as Depth Pro ({reason}).") from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
     lacking = sorted(str(each) for each in [*found["missing_keys"], *found["mismatched_keys"]])
     if lacking:
         raise BadWeights(
