@@ -5,8 +5,8 @@ The network is Hugging Face's, out of a folder as `save_pretrained` or a downloa
 a factor that follows from the field of view. Depth distortion does not ask for that factor, so the
 field of view is not estimated.
 
-This is the whole network, 35 passes of a transformer for each picture; the branch `depthpro` needs
-two, for other numbers. Apple's own package is not supported here: convert its weights.
+This is the whole network, 36 passes of a transformer for each picture; the branch `depthpro` needs
+two, for other numbers. Apple's own `depth_pro.pt` is not read here.
 """
 
 import importlib.util
@@ -27,6 +27,7 @@ _LEAST, _MOST = 1e-2, 1e4
 """Of the inverse. Depth Pro's own code has 1e-4; but what is farther than some hundred metres has
 an inverse of next to nothing, whose logarithm is noise."""
 _KIND = "depth_pro"
+_SHOWN = 200
 
 
 class DepthMap(nn.Module):
@@ -72,9 +73,10 @@ def read(folder: Path) -> DepthMap:
             folder, local_files_only=True, use_safetensors=True, use_fov_model=False,
             output_loading_info=True, dtype=torch.float32,
         )  # fmt: skip
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).split("\n")[0]
-        raise BadWeights(f"{folder} cannot be read as Depth Pro ({reason}).") from error
+    except Exception as error:  # three libraries take part, each with errors of its own
+        reason = " ".join(str(error).split())[:_SHOWN]
+        said = f"{type(error).__name__}: {reason}"
+        raise BadWeights(f"{folder} cannot be read as Depth Pro ({said}).") from error
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -85,6 +87,8 @@ def read(folder: Path) -> DepthMap:
             f"{folder} lacks weights of Depth Pro: {', '.join(lacking[:3])} and "
             f"{max(0, len(lacking) - 3)} more. Get it again."
         )
+    if not all(numbers.isfinite().all() for numbers in network.state_dict().values()):
+        raise BadWeights(f"{folder} holds numbers that are not finite. Get it again.")
     return DepthMap(network).eval()
 
 

@@ -11,10 +11,11 @@ it is no better than chance.
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from extract import depth_map, flow, raft
-from extract.branch import Branch, BranchRequest
+from extract.branch import Branch, BranchRequest, Precision
 from extract.errors import BadSetting, BadWeights
 from extract.flow import DECIDES, MEASURES
 from extract.pair_scorer import Method, load_scorer
@@ -62,7 +63,7 @@ class DepthScorer(PictureScorer):
             source=source,
         )
         side = picture_side(request, SIDE)
-        super().__init__(request, said, side=side, precision=request.computes_in)
+        super().__init__(request, said, side=side, precision=_precision(request))
         self.model = model.to(self.device).requires_grad_(requires_grad=False)
         self.find: TwoWayFlow = dis_flow
         if follow is not None:
@@ -85,6 +86,13 @@ def load(request: BranchRequest) -> Branch:
     follow = _raft(request)
     model = depth_map.read(request.weights)
     return DepthScorer(request, model, request.weights.name, follow)
+
+
+def _precision(request: BranchRequest) -> Precision:
+    """On CUDA float16, as Apple's code has it: bfloat16 is too coarse for small differences."""
+    if request.precision is not None:
+        return request.precision
+    return "float16" if torch.device(request.device).type == "cuda" else "float32"
 
 
 def _raft(request: BranchRequest) -> raft.Raft | None:

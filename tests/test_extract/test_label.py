@@ -1,6 +1,7 @@
 """`telltale label` from folders to a set that reads back, and decisions that change it."""
 
 import csv
+import importlib.util
 import json
 import os
 from dataclasses import replace
@@ -20,6 +21,7 @@ from extract.synthetic import GENERATORS, encode
 from features_store import Store
 from heads.cli import main
 from tests.test_extract.clips import write_clip
+from tests.test_extract.networks import tiny_depth_pro
 
 PAIRS = 4
 
@@ -266,6 +268,25 @@ def test_another_scorer_scores_everything_anew_and_what_was_decided_stays(
     third = label(plain, bar=False)
     assert third.summary.done == 0
     assert [e.scores for e in third.made.entries] == [e.scores for e in first.entries]
+
+
+def test_networks_score_end_to_end(folders: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("transformers") is None:
+        pytest.skip("transformers is not installed")
+    depth = tiny_depth_pro(tmp_path / "depth")
+    texts = (f"spatial=depthpro:{depth}?side=64", "motion=raft_tiny?side=64&iterations=1")
+    asked = tuple(BranchRequest.parse(text) for text in texts)
+    out = tmp_path / "s"
+    only = LabelOptions(folders=(folders / "gen-a",), out=out, pairs=2, scorers=asked)
+    found = label(only, bar=False)
+    assert any("one frame" in why for why in found.failures.values())
+    for entry in found.made.entries:
+        assert entry.scores["spatial"] >= 0
+        assert set(found.curves[entry.id]) == set(PRIORS)
+    said = json.loads((out / "provenance.json").read_text())["scores"]
+    assert said["spatial"]["source"] == "depth"
+    assert said["spatial"]["flow"]["method"] == "DIS, ultrafast"
+    assert said["appearance"]["source"] == "no weights"
 
 
 def test_the_command_takes_scorers(

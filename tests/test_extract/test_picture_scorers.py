@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -170,6 +171,17 @@ def test_the_fingerprint_follows_what_decides_the_numbers(folder: Path) -> None:
     assert said == {"random numbers (tiny preset), no training", folder.name}
 
 
+@pytest.mark.gpu
+def test_on_cuda_a_view_gets_its_numbers_in_any_company() -> None:
+    request = BranchRequest.parse(MOTION)
+    cpu, cuda = load_branch(request), load_branch(replace(request, device="cuda"))
+    assert cpu.fingerprint == cuda.fingerprint
+    views = torch.cat([made(cpu, *size) for size in ((180, 320), (320, 180))]).cuda()
+    found = cuda.forward(views)["curve"]
+    torch.testing.assert_close(cuda.forward(views[1:])["curve"], found[1:])
+    assert found.isfinite().all()
+
+
 def test_half_precision_of_depth_is_near(folder: Path) -> None:
     text = f"spatial=depthpro:{folder}?pairs=2&side=64"
     exact, half = (
@@ -215,10 +227,21 @@ def test_a_folder_that_lacks_weights_or_holds_another_network_is_refused(
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(BadWeights, match="cannot be read as Depth Pro"):
         depth_map.read(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:3000])
+    with pytest.raises(BadWeights, match=r"cannot be read as Depth Pro \(SafetensorError"):
+        depth_map.read(tmp_path)
     name = next(name for name in state if name.startswith("head."))
+    broken = {**state, name: state[name] * torch.nan}
+    save_file(broken, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadWeights, match="not finite"):
+        depth_map.read(tmp_path)
     del state[name]
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadWeights, match=f"lacks weights of Depth Pro: {name}"):
+        depth_map.read(tmp_path)
+    wrong = config.replace('"patch_size": 64', '"patch_size": "x"')
+    (tmp_path / "config.json").write_text(wrong)
+    with pytest.raises(BadWeights, match=r"cannot be read as Depth Pro.*'patch_size'"):
         depth_map.read(tmp_path)
     (tmp_path / "config.json").write_text(config.replace('"depth_pro"', '"dinov2"'))
     with pytest.raises(BadWeights, match="holds a 'dinov2'"):
