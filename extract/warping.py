@@ -80,8 +80,8 @@ def pixels(like_pchw: Tensor) -> Tensor:
 def sample(image_pchw: Tensor, places_phw2: Tensor, *, padding: str) -> Tensor:
     """An image between its pixels, at places in pixels; beside it there is `padding`."""
     height, width = image_pchw.shape[-2:]
-    size = torch.tensor([width, height], dtype=places_phw2.dtype, device=places_phw2.device)
-    relative = (2 * places_phw2 + 1) / size - 1
+    right, down = places_phw2.unbind(-1)
+    relative = torch.stack([(2 * right + 1) / width - 1, (2 * down + 1) / height - 1], -1)
     return functional.grid_sample(image_pchw, relative, padding_mode=padding, align_corners=False)
 
 
