@@ -106,7 +106,8 @@ def _make(arguments: argparse.Namespace) -> int:
         found = label(options, stop=lambda: interrupt.asked)
         if found.summary.stopped:
             return INTERRUPTED
-    print("\n".join([*found.summary.lines(), *found.made.summary()]))
+    scored_by = f"scored by: {', '.join(found.scored_by)}"
+    print("\n".join([*found.summary.lines(), scored_by, *found.made.summary()]))
     if arguments.review:
         _review(arguments, found)
     print(f"labelled set: {arguments.out} (HFV layout, scheme hfv4)")

@@ -56,6 +56,8 @@ class Labelling:
     failures: Mapping[str, str]
     summary: Summary
     root: Path
+    scored_by: tuple[str, ...]
+    """For people: each prior's preset, and where its weights are from."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     folders = [*options.folders, *real]
     _check_whole(options.out, set(source_names(folders)))
     branches = scorers(options.pairs, options.scorers, options.device)
+    scored_by = tuple(f"{b.name}={b.preset} ({b.provenance['source']})" for b in branches)
     gathered = gather(folders, options.out)
     root = Path(os.path.abspath(options.out))  # noqa: PTH100, links stay links
     manifest = Manifest(root=root, scheme=None, videos=tuple(gathered.videos))
@@ -83,8 +86,9 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     failures = {extraction.video(row).id: why for row, why in reasons.items()}
     if summary.stopped:
         return Labelling(
-            made=LabelledSet(entries=()), curves={}, failures=failures, summary=summary, root=root
-        )
+            made=LabelledSet(entries=()), curves={}, failures=failures, summary=summary, root=root,
+            scored_by=scored_by,
+        )  # fmt: skip
     found = _read(extraction, branches)
     real_name = None if options.real is None else options.real.resolve().name
     entries = _entries(manifest, found, real_name)
@@ -94,7 +98,7 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     _write_failures(options.out, gathered, failures)
     return Labelling(
         made=made, curves=found.curves, failures=failures | gathered.refused, summary=summary,
-        root=root,
+        root=root, scored_by=scored_by,
     )  # fmt: skip
 
 

@@ -295,8 +295,10 @@ def test_the_command_takes_scorers(
     base = ["label", str(folders / "gen b"), "--out", str(tmp_path / "o"), "--pairs", "2"]
     tiny = "motion=raft_tiny?side=64&iterations=1"
     assert main([*base, "--scorer", tiny, "--device", "cpu", "--review", "0"]) == 0
-    capsys.readouterr()
-    for arguments, said in (
+    said = capsys.readouterr().out
+    assert "spatial=dis (no weights)" in said
+    assert "motion=raft_tiny (random numbers (tiny preset), no training)" in said
+    for arguments, refused in (
         (["--scorer", "motion"], "give NAME=PRESET:WEIGHTS"),
         (["--scorer", "internvideo2=tiny"], "Scorer 'internvideo2': give one of spatial"),
         (["--scorer", tiny, "--scorer", "motion=dis"], "Scorer 'motion': give one of"),
@@ -306,7 +308,7 @@ def test_the_command_takes_scorers(
         (["--device", "tpu:x"], "unknown; give cpu"),
     ):
         assert main([*base, *arguments]) == 1
-        assert said in capsys.readouterr().err
+        assert refused in capsys.readouterr().err
 
 
 def test_the_presets_are_what_the_branches_have() -> None:
