@@ -41,8 +41,13 @@ class DepthMap(nn.Module):
         """The network's own: 1536 for the published one."""
 
     def forward(self, pictures_pchw: Tensor) -> Tensor:
-        """In 0…255 → (p, h, w), resized as in Depth Pro's own code."""
-        return torch.cat([self._one(picture[None]) for picture in pictures_pchw])
+        """In 0…255 → (p, h, w), resized as in Depth Pro's own code.
+
+        Equal pictures are looked at once: short videos have frames in several pairs.
+        """
+        distinct, which = torch.unique(pictures_pchw.flatten(1), dim=0, return_inverse=True)
+        images = distinct.unflatten(1, pictures_pchw.shape[1:])
+        return torch.cat([self._one(image[None]) for image in images])[which]
 
     def _one(self, picture_1chw: Tensor) -> Tensor:
         square = functional.interpolate(

@@ -75,11 +75,13 @@ class PictureScorer(Branch):
     def _view_curve(self, view_p2ssc: Tensor) -> Tensor:
         height, width = (int((view_p2ssc[0, 0, :, :, 3] > 0).any(axis).sum()) for axis in (1, 0))
         pictures = view_p2ssc[:, :, :height, :width, :3].permute(0, 1, 4, 2, 3)
+        other = (pictures[1:] != pictures[:-1]).flatten(1).any(1)
+        new_p = torch.cat([other.new_ones(1), other])  # short videos have some pairs twice
         parts = [
             self.curve(part[:, 0].float(), part[:, 1].float())
-            for part in torch.split(pictures, PAIRS_AT_ONCE)
+            for part in torch.split(pictures[new_p], PAIRS_AT_ONCE)
         ]
-        return torch.cat(parts)
+        return torch.cat(parts)[new_p.cumsum(0) - 1]
 
     def example(self, count: int) -> Tensor:
         shape = (count, *self.prepare.shape)

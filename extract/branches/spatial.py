@@ -71,7 +71,8 @@ class DepthScorer(PictureScorer):
 
     def curve(self, first_pchw: Tensor, second_pchw: Tensor) -> Tensor:
         warp = pair_warp(self.find, first_pchw, second_pchw)
-        return depth_distortion(self.model(first_pchw), self.model(second_pchw), warp)
+        first_phw, second_phw = self.model(torch.cat([first_pchw, second_pchw])).chunk(2)
+        return depth_distortion(first_phw, second_phw, warp)
 
 
 def load(request: BranchRequest) -> Branch:

@@ -92,6 +92,23 @@ def test_what_lies_beside_the_picture_does_not_matter(scorer: Branch) -> None:
     )
 
 
+def test_what_comes_twice_is_computed_once(scorer: Branch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two frames fill three pairs, three frames have one in two pairs."""
+    seen: list[int] = []
+    model = scorer.model  # type: ignore[attr-defined]
+    inner = model if scorer.name == "motion" else model.network
+    inner.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(len((*args, *kwargs.values())[0])), with_kwargs=True
+    )
+    for count, pairs in ((2, 1), (3, 2)):
+        views = Protocol.parse("pairs-3").views("v", count)
+        rows = torch.from_numpy(scorer.prepare.load()(frames(count, 40, 48), views))
+        curve = scorer.forward(rows)["curve"][0]
+        assert len(set(curve.tolist())) == pairs
+        assert sum(seen) == (pairs if scorer.name == "motion" else count)
+        seen.clear()
+
+
 def test_the_motion_score_is_the_warping_error_of_the_flow() -> None:
     branch = load_branch(BranchRequest.parse(MOTION))
     views = made(branch, 60, 64)
