@@ -131,7 +131,7 @@ def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
     """The first 64 videos through a pool of workers: decoding alone, then with each prior."""
     few = manifest.videos[:64]
     branches = {branch.name: branch for branch in scorers(PAIRS)}
-    branches["raft"] = load_branch(BranchRequest.parse("motion=raft_tiny"))
+    branches["raft"] = load_branch(BranchRequest.parse("motion=raft-tiny"))
     jobs = [Job(index=index, id=video.id, path=video.path) for index, video in enumerate(few)]
 
     def decode(*names: str) -> None:

@@ -20,7 +20,7 @@ MAX_SHARD_ROWS = 256
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:=-]{0,99}")
 _BRANCH_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
-_PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=]{0,49}")
+_PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,49}")
 _HEX = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -86,7 +86,7 @@ class BranchSpec:
         if not _BRANCH_NAME.fullmatch(self.name):
             raise BadInput(f"Branch name {self.name!r}: use lower-case letters, digits and _.")
         if not _PRESET.fullmatch(self.preset):
-            raise BadInput(f"Preset {self.preset!r}: use letters, digits, and . _ + =.")
+            raise BadInput(f"Preset {self.preset!r}: use letters, digits, and . _ + = -.")
         if not _HEX.fullmatch(self.fingerprint):
             raise BadInput(f"Fingerprint {self.fingerprint!r}: give 8 to 64 lower-case hex digits.")
         if not self.arrays:

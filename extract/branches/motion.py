@@ -1,7 +1,7 @@
 """Motion prior: how badly optical flow explains the next frame (warping distortion).
 
 Preset `raft` is the published measure: RAFT's flow, Lai et al.'s warping error, the mean over the
-pairs; see `extract.raft` and `extract.warping`. `raft_tiny` is the same with random numbers.
+pairs; see `extract.raft` and `extract.warping`. `raft-tiny` is the same with random numbers.
 
 Preset `dis` needs no weights; see `extract.flow`. A jump lasts one pair of frames, so its score is
 the mean of the worst eighth of the curve.
@@ -56,13 +56,13 @@ class WarpingScorer(PictureScorer):
 
 
 def load(request: BranchRequest) -> Branch:
-    if request.preset not in ("raft", "raft_tiny"):
-        return load_scorer(request, DIS, others=("raft", "raft_tiny"))
+    if request.preset not in ("raft", "raft-tiny"):
+        return load_scorer(request, DIS, others=("raft", "raft-tiny"))
     request.check_options((*OPTIONS, "iterations"))
     iterations = request.whole_number("iterations", raft.ITERATIONS, MAX_ITERATIONS)
-    if request.preset == "raft_tiny":
+    if request.preset == "raft-tiny":
         if request.weights is not None:
-            raise BadSetting(f"motion=raft_tiny has random weights; leave {request.weights} out.")
+            raise BadSetting(f"motion=raft-tiny has random weights; leave {request.weights} out.")
         source = "random numbers (tiny preset), no training"
         return WarpingScorer(request, raft.tiny(iterations), source)
     if request.weights is None:

@@ -253,7 +253,7 @@ def test_another_scorer_scores_everything_anew_and_what_was_decided_stays(
     plain = LabelOptions(folders=(folders / "gen b",), out=tmp_path / "s", pairs=2)
     first = label(plain, bar=False).made
     labelled_set.write(plain.out, first.with_decisions({first.entries[0].id: "real"}))
-    asked = BranchRequest.parse("motion=raft_tiny?side=64&iterations=1")
+    asked = BranchRequest.parse("motion=raft-tiny?side=64&iterations=1")
     second = label(replace(plain, scorers=(asked,)), bar=False)
     assert second.summary.done == len(first.entries)
     for old, new in zip(first.entries, second.made.entries, strict=True):
@@ -261,7 +261,7 @@ def test_another_scorer_scores_everything_anew_and_what_was_decided_stays(
         assert new.scores["spatial"] == old.scores["spatial"]
     assert second.made.entries[0].decided == "real"
     said = json.loads((plain.out / "provenance.json").read_text())["scores"]["motion"]
-    assert "raft_tiny" in said["branch"]
+    assert "raft-tiny" in said["branch"]
     assert "random numbers" in said["source"]
     groups = Store.open(plain.out / "priors.zarr").branches("pairs-2")
     assert sum(name.startswith("motion-") for name in groups) == 2
@@ -274,7 +274,7 @@ def test_networks_score_end_to_end(folders: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec("transformers") is None:
         pytest.skip("transformers is not installed")
     depth = tiny_depth_pro(tmp_path / "depth")
-    texts = (f"spatial=depthpro:{depth}?side=64", "motion=raft_tiny?side=64&iterations=1")
+    texts = (f"spatial=depthpro:{depth}?side=64", "motion=raft-tiny?side=64&iterations=1")
     asked = tuple(BranchRequest.parse(text) for text in texts)
     out = tmp_path / "s"
     only = LabelOptions(folders=(folders / "gen-a",), out=out, pairs=2, scorers=asked)
@@ -293,11 +293,11 @@ def test_the_command_takes_scorers(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ["label", str(folders / "gen b"), "--out", str(tmp_path / "o"), "--pairs", "2"]
-    tiny = "motion=raft_tiny?side=64&iterations=1"
+    tiny = "motion=raft-tiny?side=64&iterations=1"
     assert main([*base, "--scorer", tiny, "--device", "cpu", "--review", "0"]) == 0
     said = capsys.readouterr().out
     assert "spatial=dis (no weights)" in said
-    assert "motion=raft_tiny (random numbers (tiny preset), no training)" in said
+    assert "motion=raft-tiny (random numbers (tiny preset), no training)" in said
     for arguments, refused in (
         (["--scorer", "motion"], "give NAME=PRESET:WEIGHTS"),
         (["--scorer", "internvideo2=tiny"], "Scorer 'internvideo2': give one of spatial"),

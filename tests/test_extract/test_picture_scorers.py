@@ -21,7 +21,7 @@ from extract.two_way_flow import dis_flow, pair_warp
 from extract.views import Protocol
 from tests.test_extract.networks import tiny_depth_pro
 
-MOTION = "motion=raft_tiny?pairs=3&side=64&iterations=2"
+MOTION = "motion=raft-tiny?pairs=3&side=64&iterations=2"
 
 
 def frames(count: int, height: int, width: int) -> dict[int, NDArray[np.uint8]]:
@@ -214,12 +214,12 @@ def test_half_precision_of_depth_is_near(folder: Path) -> None:
     [
         ("motion=raft", "needs weights: motion=raft:PATH"),
         ("motion=raft:none.pth", "is not a file"),
-        ("motion=raft_tiny:w.pth", "has random weights"),
-        ("motion=raft_tiny?precision=bfloat16", "computes in float32"),
-        ("motion=raft_tiny?iterations=0", "iterations=0: give 1 to 64"),
-        ("motion=raft_tiny?side=100", "side='100' unknown; have: 64, 128"),
-        ("motion=raft_tiny?raft=x", "has no option 'raft'"),
-        ("motion=raft-large", "'raft-large' unknown; have: dis, raft, raft_tiny"),
+        ("motion=raft-tiny:w.pth", "has random weights"),
+        ("motion=raft-tiny?precision=bfloat16", "computes in float32"),
+        ("motion=raft-tiny?iterations=0", "iterations=0: give 1 to 64"),
+        ("motion=raft-tiny?side=100", "side='100' unknown; have: 64, 128"),
+        ("motion=raft-tiny?raft=x", "has no option 'raft'"),
+        ("motion=raft-large", "'raft-large' unknown; have: dis, raft, raft-tiny"),
         ("spatial=depthpro", "needs weights: spatial=depthpro:FOLDER"),
         ("spatial=depthpro:none", "none is no folder of a network"),
         ("spatial=depthpro:none?iterations=3", "give raft=PATH"),
