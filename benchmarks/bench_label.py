@@ -6,7 +6,9 @@
   generators: of raw scores, with a 95% interval bootstrapped over videos, and of ranks inside
   the generators, which is what labels follow from;
 - how often the proposed label is the true one, among generated videos, where chance is a third;
-- videos/s of labelling against bare decoding of the same frames, with as many workers.
+- videos/s of labelling against bare decoding of the same frames, with as many workers;
+- seconds of the motion score by RAFT's network (weights are random, which costs the same) against
+  the one by DIS, without decoding, each in one thread.
 
 The scores were tuned on seeds 0 to 2; the default seed is none of them.
 """
@@ -17,20 +19,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import measure
+from extract import raft, weights
+from extract.branch import BranchRequest, load_branch
+from extract.branches.motion import WarpingScorer
 from extract.decode_job import Job, Plan
 from extract.decode_pool import DecodePool
+from extract.flow import flow_measures
 from extract.labelling import Labelling, LabelOptions, label, scorers
 from extract.manifest import Manifest, read_manifest
 from extract.pair_scorer import PAIRS
 from extract.prior_labels import PRIORS, REAL
 from extract.synthetic import SyntheticOptions, write_data_set
+from extract.views import Protocol
 
 WORKERS = 2
 PROTOCOL = f"pairs-{PAIRS}"
+FEW = 8
 _BOOTSTRAPS = 500
 
 
@@ -51,7 +60,8 @@ def main() -> None:
         manifest = read_manifest(str(place / "data"))
         rows = quality(place, manifest)
         rows += throughput(manifest, arguments.runs)
-    measure.report("label", rows, ("opencv-python-headless", "numpy"))
+    rows += networks(arguments.runs)
+    measure.report("label", rows, ("opencv-python-headless", "numpy", "torch"))
 
 
 def quality(folder: Path, manifest: Manifest) -> list[measure.Row]:
@@ -121,6 +131,7 @@ def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
     """The first 64 videos through a pool of workers: decoding alone, then with each prior."""
     few = manifest.videos[:64]
     branches = {branch.name: branch for branch in scorers(PAIRS)}
+    branches["raft"] = load_branch(BranchRequest.parse("motion=raft-tiny"))
     jobs = [Job(index=index, id=video.id, path=video.path) for index, video in enumerate(few)]
 
     def decode(*names: str) -> None:
@@ -138,6 +149,7 @@ def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
             "motion and spatial": lambda: decode("motion", "spatial"),
             "appearance": lambda: decode("appearance"),
             "all three": lambda: decode(*PRIORS),
+            "pictures for RAFT": lambda: decode("raft"),
         },
         runs=runs,
     )
@@ -147,6 +159,35 @@ def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
             "what": f"{PAIRS} pairs: {name}",
             "videos/s": len(few) / value,
             "of decoding": ratios[name],
+        }
+        for name, value in seconds.items()
+    ]
+
+
+def networks(runs: int) -> list[measure.Row]:
+    """A few pairs of wide frames, scaled to 256 pixels as the scorer has it by default."""
+    random = np.random.default_rng(0)
+    frames = dict(enumerate(random.integers(0, 256, (2 * FEW, 360, 640, 3), np.uint8)))
+    views = Protocol.parse(f"pairs-{FEW}").views("clip.mp4", 2 * FEW)
+    request = BranchRequest(name="motion", preset="raft", options={"pairs": str(FEW)})
+    model = raft.Raft(raft.LARGE).eval()
+    weights.seeded(model, 0)
+    scorer = WarpingScorer(request, model, "random numbers")
+    pictures = torch.from_numpy(scorer.prepare.load()(frames, views))
+    torch.set_num_threads(1)
+    seconds = measure.interleaved(
+        {
+            "DIS": lambda: flow_measures(frames, views),
+            "RAFT, 20 iterations": lambda: scorer.forward(pictures),
+        },
+        runs=runs,
+    )
+    ratios = measure.against(seconds, "DIS")
+    return [
+        {
+            "what": f"{name}, pairs of 640x360, one thread",
+            "seconds a pair": value / FEW,
+            "of DIS": ratios[name],
         }
         for name, value in seconds.items()
     ]

@@ -80,6 +80,12 @@ class BranchRequest:
             )
         return value
 
+    def whole_number(self, name: str, default: int, largest: int) -> int:
+        text = self.options.get(name, str(default))
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= largest):
+            raise BadSetting(f"Branch {self.name}: {name}={text}: give 1 to {largest}.")
+        return int(text)
+
     def check_options(self, known: Sequence[str]) -> None:
         for name in self.options:
             if name not in known:

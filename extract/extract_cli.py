@@ -86,7 +86,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 def _extract(arguments: argparse.Namespace) -> int:
     from extract.workload import Part
 
-    devices = _devices(arguments.device)
+    devices = device_names(arguments.device)
     part = Part.parse(arguments.part)
     manifest = read(arguments)
     if arguments.split:
@@ -199,7 +199,8 @@ def _on_ray(
     return SOME_FAILED if summary.failures else 0
 
 
-def _devices(text: str) -> list[str]:
+def device_names(text: str) -> list[str]:
+    """What `--device` means on this machine."""
     import torch
 
     from extract.errors import BadSetting

@@ -118,12 +118,9 @@ def prepared(frame_hwc: Image) -> Image:
 
 def find_warp(a_hwc: Image, b_hwc: Image) -> Warp:
     """Flow from a to b. A pixel is visible after Sundaram et al. 2010, as Lai et al. have it."""
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    a_hw, b_hw = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (a_hwc, b_hwc))
-    there = np.asarray(dis.calc(a_hw, b_hw, None), np.float32)  # type: ignore[call-overload]
-    back = np.asarray(dis.calc(b_hw, a_hw, None), np.float32)  # type: ignore[call-overload]
+    there, back = dis_flow(a_hwc, b_hwc)
     back_hwc = warped(back, there)
-    height, width = a_hw.shape
+    height, width = a_hwc.shape[:2]
     columns, rows = _places(there)
     inside = (columns >= 0) & (columns <= width - 1) & (rows >= 0) & (rows <= height - 1)
     apart = ((there + back_hwc) ** 2).sum(-1)
@@ -131,6 +128,15 @@ def find_warp(a_hwc: Image, b_hwc: Image) -> Warp:
     return Warp(
         flow_hwc=there, inside_hw=inside, visible_hw=inside & (apart <= 0.01 * lengths + 0.5)
     )
+
+
+def dis_flow(a_hwc: Image, b_hwc: Image) -> tuple[Map, Map]:
+    """There and back (h, w, 2). Call it within `one_thread`."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    a_hw, b_hw = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (a_hwc, b_hwc))
+    there = np.asarray(dis.calc(a_hw, b_hw, None), np.float32)  # type: ignore[call-overload]
+    back = np.asarray(dis.calc(b_hw, a_hw, None), np.float32)  # type: ignore[call-overload]
+    return there, back
 
 
 def warped(image_hwc: NDArray[np.generic], flow_hwc: Map) -> Map:

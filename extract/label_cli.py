@@ -38,6 +38,15 @@ def add_commands(commands: "Commands") -> None:
     )  # fmt: skip
     parser.add_argument("--workers", type=int, help="decode processes (default: one a core, ≤ 16)")
     parser.add_argument(
+        "--scorer", action="append", default=[], metavar="NAME=PRESET[:WEIGHTS][?OPTIONS]",
+        help="a network for a score, in place of the one without weights; repeatable. "
+        "motion=raft:raft-things.pth, spatial=depthpro:FOLDER?raft=raft-things.pth",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", default="auto", help="of the networks: cpu, cuda or cuda:1 (default: a GPU if "
+        "there is one)",
+    )  # fmt: skip
+    parser.add_argument(
         "--review", type=int, default=400, metavar="N",
         help="clips in review.html, the most doubtful first; 0 for no page (default: %(default)s)",
     )  # fmt: skip
@@ -75,9 +84,14 @@ def _apply(arguments: argparse.Namespace) -> int:
 
 
 def _make(arguments: argparse.Namespace) -> int:
+    from extract.branch import BranchRequest
+    from extract.errors import BadSetting
+    from extract.extract_cli import device_names
     from extract.interrupt import INTERRUPTED, Interrupt
     from extract.labelling import LabelOptions, label
 
+    if "," in arguments.device:
+        raise BadSetting(f"--device {arguments.device}: labelling uses one device; name one.")
     options = LabelOptions(
         folders=tuple(arguments.folders),
         out=arguments.out,
@@ -85,12 +99,15 @@ def _make(arguments: argparse.Namespace) -> int:
         store=arguments.store,
         pairs=arguments.pairs,
         workers=arguments.workers,
+        scorers=tuple(BranchRequest.parse(text) for text in arguments.scorer),
+        device=device_names(arguments.device)[0],
     )
     with Interrupt(NOTICE) as interrupt:
         found = label(options, stop=lambda: interrupt.asked)
         if found.summary.stopped:
             return INTERRUPTED
-    print("\n".join([*found.summary.lines(), *found.made.summary()]))
+    scored_by = f"scored by: {', '.join(found.scored_by)}"
+    print("\n".join([*found.summary.lines(), scored_by, *found.made.summary()]))
     if arguments.review:
         _review(arguments, found)
     print(f"labelled set: {arguments.out} (HFV layout, scheme hfv4)")

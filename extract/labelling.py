@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from extract.progress import Summary
 STORE = "priors.zarr"
 FAILURES = "failures.csv"
 PRESETS = {"spatial": "dis", "appearance": "colours", "motion": "dis"}
+"""Without weights: what scores where nothing else is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,9 @@ class LabelOptions:
     pairs: int = PAIRS
     """How many pairs of adjacent frames of each video are scored."""
     workers: int | None = None
+    scorers: tuple[BranchRequest, ...] = ()
+    """In place of those without weights, each for the prior that it is named after."""
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,8 @@ class Labelling:
     failures: Mapping[str, str]
     summary: Summary
     root: Path
+    scored_by: tuple[str, ...]
+    """For people: each prior's preset, and where its weights are from."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,10 +73,11 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     real = () if options.real is None else (options.real,)
     folders = [*options.folders, *real]
     _check_whole(options.out, set(source_names(folders)))
+    branches = scorers(options.pairs, options.scorers, options.device)
+    scored_by = tuple(f"{b.name}={b.preset} ({b.provenance['source']})" for b in branches)
     gathered = gather(folders, options.out)
     root = Path(os.path.abspath(options.out))  # noqa: PTH100, links stay links
     manifest = Manifest(root=root, scheme=None, videos=tuple(gathered.videos))
-    branches = scorers(options.pairs)
     settings = Settings(protocol=f"pairs-{options.pairs}")
     where = options.store or str(options.out / STORE)
     extraction = Extraction.begin(manifest, where, branches, settings)
@@ -79,8 +86,9 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     failures = {extraction.video(row).id: why for row, why in reasons.items()}
     if summary.stopped:
         return Labelling(
-            made=LabelledSet(entries=()), curves={}, failures=failures, summary=summary, root=root
-        )
+            made=LabelledSet(entries=()), curves={}, failures=failures, summary=summary, root=root,
+            scored_by=scored_by,
+        )  # fmt: skip
     found = _read(extraction, branches)
     real_name = None if options.real is None else options.real.resolve().name
     entries = _entries(manifest, found, real_name)
@@ -90,15 +98,27 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     _write_failures(options.out, gathered, failures)
     return Labelling(
         made=made, curves=found.curves, failures=failures | gathered.refused, summary=summary,
-        root=root,
+        root=root, scored_by=scored_by,
     )  # fmt: skip
 
 
-def scorers(pairs: int) -> list[Branch]:
-    """The three priors' branches."""
+def scorers(pairs: int, asked: Sequence[BranchRequest] = (), device: str = "cpu") -> list[Branch]:
+    """The three priors' branches: those asked for, without weights where there is none."""
+    chosen = {name: BranchRequest(name=name, preset=PRESETS[name]) for name in PRIORS}
+    given = [request.name for request in asked]
+    for name in given:
+        if name not in PRIORS or given.count(name) > 1:
+            raise BadSetting(
+                f"Scorer {name!r}: give one of {', '.join(PRIORS)}, each at most once."
+            )
+    if any("pairs" in request.options for request in asked):
+        raise BadSetting("All scorers look at the same pairs; give their number by --pairs.")
+    chosen |= {request.name: request for request in asked}
     return [
-        load_branch(BranchRequest(name=name, preset=PRESETS[name], options={"pairs": str(pairs)}))
-        for name in PRIORS
+        load_branch(
+            replace(request, device=device, options={**request.options, "pairs": str(pairs)})
+        )
+        for request in chosen.values()
     ]
 
 

@@ -7,7 +7,7 @@ Outputs: `curve` (pairs) and `score` (1); larger is more anomalous. Use them wit
 `pairs-N`, N as in `?pairs=N`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -96,12 +96,12 @@ class PairScorer(Branch):
         return torch.rand(count, *self.prepare.shape, device=self.device)
 
 
-def load_scorer(request: BranchRequest, *methods: Method) -> PairScorer:
-    """The scorer of one of these methods, by its preset."""
+def load_scorer(request: BranchRequest, *methods: Method, others: Sequence[str] = ()) -> PairScorer:
+    """The scorer of one of these methods, by its preset; `others` need weights."""
     for method in methods:
         if method.preset == request.preset:
             return PairScorer(request, method)
-    have = ", ".join(method.preset for method in methods)
+    have = ", ".join([*(method.preset for method in methods), *others])
     raise BadSetting(f"Branch {request.name}: preset {request.preset!r} unknown; have: {have}.")
 
 

@@ -1,14 +1,17 @@
 """`telltale label` from folders to a set that reads back, and decisions that change it."""
 
 import csv
+import importlib.util
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from extract import labelled_set, labelling
+from extract.branch import BranchRequest
 from extract.errors import BadManifest, BadSetting
 from extract.gather import gather
 from extract.labelling import Labelling, LabelOptions, label
@@ -18,6 +21,7 @@ from extract.synthetic import GENERATORS, encode
 from features_store import Store
 from heads.cli import main
 from tests.test_extract.clips import write_clip
+from tests.test_extract.networks import tiny_depth_pro
 
 PAIRS = 4
 
@@ -240,6 +244,71 @@ def test_where_links_fail_videos_are_copied(
     assert copied.read_bytes() == (tmp_path / "g/v.mp4").read_bytes()
     gather([tmp_path / "g"], tmp_path / "out")
     assert [path.name for path in copied.parent.iterdir()] == ["v.mp4"]
+
+
+def test_another_scorer_scores_everything_anew_and_what_was_decided_stays(
+    folders: Path, tmp_path: Path
+) -> None:
+    """In one OUT and one store: what each scored stays apart, the set is the last one's."""
+    plain = LabelOptions(folders=(folders / "gen b",), out=tmp_path / "s", pairs=2)
+    first = label(plain, bar=False).made
+    labelled_set.write(plain.out, first.with_decisions({first.entries[0].id: "real"}))
+    asked = BranchRequest.parse("motion=raft-tiny?side=64&iterations=1")
+    second = label(replace(plain, scorers=(asked,)), bar=False)
+    assert second.summary.done == len(first.entries)
+    for old, new in zip(first.entries, second.made.entries, strict=True):
+        assert new.scores["motion"] != old.scores["motion"]
+        assert new.scores["spatial"] == old.scores["spatial"]
+    assert second.made.entries[0].decided == "real"
+    said = json.loads((plain.out / "provenance.json").read_text())["scores"]["motion"]
+    assert "raft-tiny" in said["branch"]
+    assert "random numbers" in said["source"]
+    groups = Store.open(plain.out / "priors.zarr").branches("pairs-2")
+    assert sum(name.startswith("motion-") for name in groups) == 2
+    third = label(plain, bar=False)
+    assert third.summary.done == 0
+    assert [e.scores for e in third.made.entries] == [e.scores for e in first.entries]
+
+
+def test_networks_score_end_to_end(folders: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("transformers") is None:
+        pytest.skip("transformers is not installed")
+    depth = tiny_depth_pro(tmp_path / "depth")
+    texts = (f"spatial=depthpro:{depth}?side=64", "motion=raft-tiny?side=64&iterations=1")
+    asked = tuple(BranchRequest.parse(text) for text in texts)
+    out = tmp_path / "s"
+    only = LabelOptions(folders=(folders / "gen-a",), out=out, pairs=2, scorers=asked)
+    found = label(only, bar=False)
+    assert any("one frame" in why for why in found.failures.values())
+    for entry in found.made.entries:
+        assert entry.scores["spatial"] >= 0
+        assert set(found.curves[entry.id]) == set(PRIORS)
+    said = json.loads((out / "provenance.json").read_text())["scores"]
+    assert said["spatial"]["source"] == "depth"
+    assert said["spatial"]["flow"]["method"] == "DIS, ultrafast"
+    assert said["appearance"]["source"] == "no weights"
+
+
+def test_the_command_takes_scorers(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["label", str(folders / "gen b"), "--out", str(tmp_path / "o"), "--pairs", "2"]
+    tiny = "motion=raft-tiny?side=64&iterations=1"
+    assert main([*base, "--scorer", tiny, "--device", "cpu", "--review", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "spatial=dis (no weights)" in said
+    assert "motion=raft-tiny (random numbers (tiny preset), no training)" in said
+    for arguments, refused in (
+        (["--scorer", "motion"], "give NAME=PRESET:WEIGHTS"),
+        (["--scorer", "internvideo2=tiny"], "Scorer 'internvideo2': give one of spatial"),
+        (["--scorer", tiny, "--scorer", "motion=dis"], "Scorer 'motion': give one of"),
+        (["--scorer", "motion=raft:none.pth"], "none.pth is not a file"),
+        (["--scorer", "motion=dis?pairs=3"], "by --pairs"),
+        (["--device", "cuda:0,cuda:1"], "one device"),
+        (["--device", "tpu:x"], "unknown; give cpu"),
+    ):
+        assert main([*base, *arguments]) == 1
+        assert refused in capsys.readouterr().err
 
 
 def test_the_presets_are_what_the_branches_have() -> None:

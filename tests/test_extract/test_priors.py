@@ -158,7 +158,7 @@ def test_scorers_and_networks_ask_for_views_that_suit_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["motion=raft", "motion=dis:w.pt", "motion=dis?pairs=0", "motion=dis?pairs=x",
+    "text", ["motion=flow", "motion=dis:w.pt", "motion=dis?pairs=0", "motion=dis?pairs=x",
              "spatial=dis?precision=bfloat16", "appearance=colours?bins=4"],
 )  # fmt: skip
 def test_what_scorers_refuse(text: str) -> None:
