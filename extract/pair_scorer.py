@@ -54,7 +54,7 @@ class PairScorer(Branch):
                 f"Branch {request.name}={method.preset} uses no weights; leave {request.weights} "
                 f"out."
             )
-        pairs = asked_pairs(request)
+        pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
         dtype = request.option("dtype", "float32", ("float16", "float32"))
         self.name = request.name
         self.preset = method.preset
@@ -103,11 +103,3 @@ def load_scorer(request: BranchRequest, *methods: Method, others: Sequence[str] 
             return PairScorer(request, method)
     have = ", ".join([*(method.preset for method in methods), *others])
     raise BadSetting(f"Branch {request.name}: preset {request.preset!r} unknown; have: {have}.")
-
-
-def asked_pairs(request: BranchRequest) -> int:
-    """`?pairs=N`."""
-    text = request.options.get("pairs", str(PAIRS))
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAIRS:
-        raise BadSetting(f"Branch {request.name}: pairs={text}: give 1 to {MAX_PAIRS}.")
-    return int(text)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from extract import warping
 from extract.branch import Branch, BranchRequest, Precision
-from extract.pair_scorer import asked_pairs
+from extract.pair_scorer import MAX_PAIRS, PAIRS
 from extract.picture_pairs import SIDES, picture_output
 from features_store.schema import ArraySpec
 
@@ -41,7 +41,7 @@ class PictureScorer(Branch):
     def __init__(
         self, request: BranchRequest, said: Said, *, side: int, precision: Precision
     ) -> None:
-        pairs = asked_pairs(request)
+        pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
         dtype = request.option("dtype", "float32", ("float16", "float32"))
         self.name = request.name
         self.preset = request.preset

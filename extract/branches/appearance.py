@@ -22,7 +22,7 @@ from extract.consistency import Towers
 from extract.decode_job import Output
 from extract.dinov2 import DinoV2
 from extract.errors import BadSetting, BadWeights
-from extract.pair_scorer import Method, asked_pairs, load_scorer
+from extract.pair_scorer import MAX_PAIRS, PAIRS, Method, load_scorer
 from extract.squares import SIDE
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
 from features_store.schema import ArraySpec
@@ -50,7 +50,7 @@ class ConsistencyScorer(Branch):
     """
 
     def __init__(self, request: BranchRequest, model: Towers, source: str) -> None:
-        pairs = asked_pairs(request)
+        pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
         dtype = request.option("dtype", "float32", ("float16", "float32"))
         self.name = request.name
         self.preset = request.preset
