@@ -26,10 +26,10 @@ import av
 import cv2
 import numpy as np
 
-from extract.decode_job import CLIPS, DEPTH, Job, Output, Plan
-from extract.decode_pool import DecodePool
+from extract.decoding.job import CLIPS, DEPTH, Job, Output, Plan
+from extract.decoding.pool import DecodePool
+from extract.synthesis.clip import ClipPlan, render
 from extract.synthetic import Generator, encode
-from extract.synthetic_clip import ClipPlan, render
 from extract.transforms import resize_short_side, take_crop
 from extract.views import Protocol
 

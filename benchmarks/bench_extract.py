@@ -27,13 +27,13 @@ from benchmarks.bench_branches import thirty_six_passes
 from benchmarks.bench_decode import make_clips
 from benchmarks.bench_decode import released as decode_each_view
 from benchmarks.gpu import depth_branch, video_branch
-from extract.batching import Batcher
 from extract.branch import Branch, BranchRequest, load_branch
-from extract.decode_job import Job, Plan
-from extract.decode_pool import DecodePool
+from extract.decoding.job import Job, Plan
+from extract.decoding.pool import DecodePool
 from extract.extraction import Extraction
 from extract.manifest import Manifest, read_manifest
 from extract.pipeline import Settings
+from extract.running.batching import Batcher
 from extract.synthetic import SyntheticOptions, write_data_set
 
 WORKERS = 2

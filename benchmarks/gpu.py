@@ -17,9 +17,9 @@ from torch import Tensor
 from benchmarks import measure
 from benchmarks.bench_branches import thirty_six_passes
 from extract import weights
-from extract.attention import Backend, attention_backend, flash_installed
 from extract.branch import BranchRequest
 from extract.branches import depthpro, internvideo2
+from extract.networks.attention import Backend, attention_backend, flash_installed
 
 DEPTH_FLOPS_A_FRAME = 0.762e12
 """Two ViT-L/16 passes at 384²: 2 x 0.381 TFLOP."""

@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from benchmarks import parity_heads
 from benchmarks.parity_rows import EXACT, Row, compare, exact
-from extract import position, transforms, views
+from extract import transforms, views
 from extract.branches import depthpro, internvideo2
 from extract.humansam import columns_by_vector
+from extract.networks import position
 from extract.views import Protocol
 from extract.vit import Gelu
 

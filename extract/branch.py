@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from extract import branches
-from extract.decode_job import Output
+from extract.decoding.job import Output
 from extract.errors import BadSetting
 from features_store.schema import ArraySpec, BranchSpec, fingerprint
 

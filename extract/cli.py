@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from extract.containers import Limits
-    from extract.decode_job import Outcome
+    from extract.decoding.containers import Limits
+    from extract.decoding.job import Outcome
     from extract.manifest import Manifest
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -164,8 +164,8 @@ def _probe(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from extract.decode_job import Job, Plan
-    from extract.decode_pool import DecodePool
+    from extract.decoding.job import Job, Plan
+    from extract.decoding.pool import DecodePool
 
     manifest = read(arguments)
     plan = Plan(
@@ -209,7 +209,7 @@ def _line(outcome: "Outcome") -> str:
 def limits(arguments: argparse.Namespace) -> "Limits":
     from dataclasses import replace
 
-    from extract.containers import Limits
+    from extract.decoding.containers import Limits
 
     names = ("time_limit", "memory_limit", "max_pixels", "max_seconds", "max_bytes")
     given = {name: getattr(arguments, name) for name in names}

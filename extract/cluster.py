@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extract.branch import BranchRequest, load_branch
-from extract.decode_job import Job, Outcome, Plan
-from extract.decode_pool import DecodePool
+from extract.decoding.job import Job, Outcome, Plan
+from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting, WorkerLost
 from extract.extraction import Extraction
 from extract.pipeline import Pipeline, Settings, Stop, check_failures
-from extract.progress import Progress, Summary
+from extract.running.progress import Progress, Summary
 from features_store.errors import TelltaleError
 from features_store.store import Store
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from extract.extraction import Extraction
     from extract.manifest import Manifest
     from extract.pipeline import Settings
-    from extract.progress import Summary
-    from extract.workload import Part
+    from extract.running.progress import Summary
+    from extract.running.workload import Part
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -84,7 +84,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from extract.workload import Part
+    from extract.running.workload import Part
 
     devices = device_names(arguments.device)
     part = Part.parse(arguments.part)
@@ -95,7 +95,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     if arguments.engine == "ray":
         return _on_ray(arguments, manifest, settings, devices[0])
     if len(devices) > 1 and not arguments.dry_run:
-        from extract.devices import run_on_devices
+        from extract.running.devices import run_on_devices
 
         own = sys.argv[sys.argv.index("extract") + 1 :]
         return run_on_devices(own, devices, part, NOTICE)
@@ -113,7 +113,7 @@ def _run(
     part: "Part",
 ) -> int:
     from extract.extraction import Extraction, default_workers
-    from extract.interrupt import INTERRUPTED, Interrupt
+    from extract.running.interrupt import INTERRUPTED, Interrupt
 
     child = arguments.child_log is not None
     parent = os.getppid()
@@ -144,7 +144,7 @@ def _announce(extraction: "Extraction", memory: int) -> None:
 
 
 def _report(arguments: argparse.Namespace, extraction: "Extraction", summary: "Summary") -> None:
-    from extract.failures import failure_reasons, write_failures
+    from extract.running.failures import failure_reasons, write_failures
 
     print("\n".join(summary.lines()))
     reasons = failure_reasons(extraction.pipeline.targets.values(), extraction.rows.tolist())
@@ -169,8 +169,8 @@ def _dry_run(
     settings: "Settings",
     part: "Part",
 ) -> int:
-    from extract.estimate import estimate
     from extract.extraction import default_workers
+    from extract.running.estimate import estimate
 
     workers = arguments.workers or default_workers()
     found = estimate(manifest, arguments.store, branches, settings, part, workers)
@@ -183,7 +183,7 @@ def _on_ray(
 ) -> int:
     from extract.cluster import ClusterOptions, run_on_ray
     from extract.extraction import Extraction
-    from extract.interrupt import INTERRUPTED, Interrupt
+    from extract.running.interrupt import INTERRUPTED, Interrupt
 
     extraction = Extraction.begin(manifest, arguments.store, _branches(arguments, device), settings)
     _announce(extraction, extraction.pipeline.memory(arguments.workers or 1))

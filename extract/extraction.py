@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from extract.branch import Branch
-from extract.decode_job import Plan
-from extract.decode_pool import DecodePool
+from extract.decoding.job import Plan
+from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting
 from extract.manifest import Manifest, Video
 from extract.pipeline import Pipeline, Settings, Stop, decode_plan
-from extract.progress import Progress, Summary
-from extract.workload import Part, Rows, Workload
+from extract.running.progress import Progress, Summary
+from extract.running.workload import Part, Rows, Workload
 from features_store.errors import NotAStore, StoreExists
 from features_store.places import Location
 from features_store.store import Store

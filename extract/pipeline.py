@@ -15,15 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from extract.branch import Branch
-from extract.containers import Limits
-from extract.decode_job import Job, Outcome, Output, Plan, slot_bytes
+from extract.decoding.containers import Limits
+from extract.decoding.job import Job, Outcome, Output, Plan, slot_bytes
 from extract.errors import BadSetting, TooManyFailures, VideoError
-from extract.lane import Device, Lane, staging_bytes
 from extract.manifest import Video
-from extract.open_shards import OpenShard, OpenShards
-from extract.progress import Failure, Progress, Summary, grouped
+from extract.running.lane import Device, Lane, staging_bytes
+from extract.running.open_shards import OpenShard, OpenShards
+from extract.running.progress import Failure, Progress, Summary, grouped
+from extract.running.workload import Rows, Target, Workload, workload
 from extract.views import Protocol
-from extract.workload import Rows, Target, Workload, workload
 from features_store import facts
 from features_store.branch_arrays import BranchArrays
 from features_store.schema import BranchSpec

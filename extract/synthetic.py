@@ -26,8 +26,8 @@ from extract.errors import BadSetting
 from extract.labels import SCHEMES
 from extract.manifest_sources import SIDECAR
 from extract.ranks import rank_scores
-from extract.synthetic_clip import ClipPlan, render
-from extract.synthetic_person import Colour
+from extract.synthesis.clip import ClipPlan, render
+from extract.synthesis.person import Colour
 
 CLASSES = SCHEMES["hfv4"].classes
 REAL = CLASSES.index("real")

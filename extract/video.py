@@ -4,7 +4,7 @@ The first video stream that has packets and is no cover picture is used. Frames 
 upright by the rotation in the file's metadata (multiples of 90 degrees). Everything that can be
 wrong with a file ends as a `VideoError`.
 
-Not promised: protection from a decoder that hangs or eats memory. That is `decode_pool`'s.
+Not promised: protection from a decoder that hangs or eats memory. That is `decoding.pool`'s.
 """
 
 import math
@@ -22,13 +22,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from extract.containers import Limits, media_error, open_container, open_file
+from extract.decoding.containers import Limits, media_error, open_container, open_file
+from extract.decoding.packets import PacketTable, decode_frames, every_frame, tabulate
 from extract.errors import BadSetting, DamagedVideo, NotAVideo, OverLimit
-from extract.packets import PacketTable, decode_frames, every_frame, tabulate
 from features_store import facts
 
 if TYPE_CHECKING:
-    from extract.packets import Packet
+    from extract.decoding.packets import Packet
 
 Image = NDArray[np.uint8]
 DECODERS = ("pyav", "decord")

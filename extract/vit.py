@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract.attention import attention
+from extract.networks.attention import attention
 
 Gelu = Literal["erf", "tanh", "quick"]
 """`quick` is CLIP's x · sigmoid(1.702 x)."""

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from extract import torchscript
 from extract.errors import BadWeights
+from extract.networks import torchscript
 
 State = dict[str, Tensor]
 

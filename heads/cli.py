@@ -14,7 +14,7 @@ from pathlib import Path
 
 import extract.cli
 import extract.extract_cli
-import extract.label_cli
+import extract.labelling.cli
 import features_store.cli
 import heads.finetuning.cli
 import heads.judging.cli
@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     extract.cli.add_commands(commands)
     extract.extract_cli.add_commands(commands)
-    extract.label_cli.add_commands(commands)
+    extract.labelling.cli.add_commands(commands)
     features_store.cli.add_commands(commands)
     train_cli.add_commands(commands)
     heads.judging.cli.add_commands(commands)

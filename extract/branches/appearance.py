@@ -2,8 +2,9 @@
 
 Presets `dinov2-s14`, `dinov2-b14`, `dinov2-l14` (each with `-reg`) and `dino-b16` compare frames by
 a network, as VBench's subject consistency does (VBench itself takes DINO ViT-B/16); with
-`?clip=PATH` its background consistency by CLIP counts half. See `extract.consistency`. Preset
-`colours` needs no weights: histograms of colour stand in for both; see `extract.colours`.
+`?clip=PATH` its background consistency by CLIP counts half. See `extract.priors.consistency`.
+Preset `colours` needs no weights: histograms of colour stand in for both; see
+`extract.priors.colours`.
 """
 
 from dataclasses import asdict
@@ -14,16 +15,17 @@ import PIL
 import torch
 from torch import Tensor, nn
 
-from extract import clip, dinov2, weights
+from extract import weights
 from extract.branch import Branch, BranchRequest
-from extract.clip import ClipTower
-from extract.colours import DECIDES, MEASURES
-from extract.consistency import Towers
-from extract.decode_job import Output
-from extract.dinov2 import DinoV2
+from extract.decoding.job import Output
 from extract.errors import BadSetting, BadWeights
-from extract.pair_scorer import MAX_PAIRS, PAIRS, Method, load_scorer
-from extract.squares import SIDE
+from extract.networks import clip, dinov2
+from extract.networks.clip import ClipTower
+from extract.networks.dinov2 import DinoV2
+from extract.priors.colours import DECIDES, MEASURES
+from extract.priors.consistency import Towers
+from extract.priors.pair_scorer import MAX_PAIRS, PAIRS, Method, load_scorer
+from extract.priors.squares import SIDE
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
 from features_store.schema import ArraySpec
 
@@ -33,7 +35,7 @@ Network = TypeVar("Network", DinoV2, ClipTower)
 RANDOM = "random numbers (tiny preset), no training"
 COLOURS = Method(
     preset="colours",
-    function="extract.colours:colour_measures",
+    function="extract.priors.colours:colour_measures",
     measures=len(MEASURES),
     column=MEASURES.index("inconsistency"),
     worst=0.5,
@@ -61,8 +63,8 @@ class ConsistencyScorer(Branch):
             "score": ArraySpec(shape=(1,), dtype=dtype),
         }
         self.prepare = Output(
-            name="squares", function="extract.squares:squares", shape=(pairs + 1, SIDE, SIDE, 3),
-            dtype="uint8", pairs=pairs,
+            name="squares", function="extract.priors.squares:squares",
+            shape=(pairs + 1, SIDE, SIDE, 3), dtype="uint8", pairs=pairs,
         )  # fmt: skip
         background = model.background
         self.decides = {

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from extract import weights
 from extract.branch import Branch, BranchRequest
-from extract.decode_job import DEPTH, FULL_FRAME_DEPTH
-from extract.dinov2 import DinoV2, VitConfig, official_names
+from extract.decoding.job import DEPTH, FULL_FRAME_DEPTH
 from extract.errors import BadSetting, BadWeights
+from extract.networks.dinov2 import DinoV2, VitConfig, official_names
 from extract.transforms import DEPTH_SIZE, DEPTH_SOURCES
 from extract.views import DEPTH_POSITIONS
 from features_store.schema import ArraySpec

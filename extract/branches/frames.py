@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest
-from extract.decode_job import CLIPS
+from extract.decoding.job import CLIPS
 from extract.errors import BadSetting
 from features_store.schema import ArraySpec
 

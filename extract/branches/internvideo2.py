@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract import position, weights
+from extract import weights
 from extract.branch import Branch, BranchRequest
-from extract.decode_job import CLIPS
+from extract.decoding.job import CLIPS
 from extract.errors import BadSetting, BadWeights
-from extract.space_time import SpaceTimeAdapter
+from extract.networks import position
+from extract.networks.space_time import SpaceTimeAdapter
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
 from extract.views import CLIP_FRAMES, CLIP_SIZE
 from extract.vit import AttentionPool, Block, BlockConfig, Gelu

@@ -1,29 +1,30 @@
 """Motion prior: how badly optical flow explains the next frame (warping distortion).
 
 Preset `raft` is the published measure: RAFT's flow, Lai et al.'s warping error, the mean over the
-pairs; see `extract.raft` and `extract.warping`. `raft-tiny` is the same with random numbers.
+pairs; see `extract.networks.raft` and `extract.priors.warping`. `raft-tiny` is the same with random
+numbers.
 
-Preset `dis` needs no weights; see `extract.flow`. A jump lasts one pair of frames, so its score is
-the mean of the worst eighth of the curve.
+Preset `dis` needs no weights; see `extract.priors.flow`. A jump lasts one pair of frames, so its
+score is the mean of the worst eighth of the curve.
 """
 
 from torch import Tensor
 
-from extract import raft
 from extract.branch import Branch, BranchRequest
 from extract.errors import BadSetting, BadWeights
-from extract.flow import DECIDES, MEASURES
-from extract.pair_scorer import Method, load_scorer
-from extract.picture_scorer import OPTIONS, PictureScorer, Said, picture_side
-from extract.two_way_flow import pair_warp
-from extract.warping import warping_error
+from extract.networks import raft
+from extract.priors.flow import DECIDES, MEASURES
+from extract.priors.pair_scorer import Method, load_scorer
+from extract.priors.picture_scorer import OPTIONS, PictureScorer, Said, picture_side
+from extract.priors.two_way_flow import pair_warp
+from extract.priors.warping import warping_error
 from extract.weights import content_hash
 
 SIDE = 256
 MAX_ITERATIONS = 64
 DIS = Method(
     preset="dis",
-    function="extract.flow:flow_measures",
+    function="extract.priors.flow:flow_measures",
     measures=len(MEASURES),
     column=MEASURES.index("warping"),
     worst=0.125,

@@ -1,12 +1,12 @@
 """Spatial prior: is what is seen in the picture one thing in space, from frame to frame?
 
 Preset `depthpro` is the paper's measure, depth distortion: depth maps of adjacent frames, the next
-one taken back by optical flow, compared where both see the same; see `extract.depth_map` and
-`extract.warping`. The flow is RAFT's (`?raft=PATH`), or else DIS's, which needs no weights.
+one taken back by optical flow, compared where both see the same; see `extract.priors.depth_map` and
+`extract.priors.warping`. The flow is RAFT's (`?raft=PATH`), or else DIS's, which needs no weights.
 
 Preset `dis` needs no weights at all and is a stand-in: the rigidity residual of optical flow, see
-`extract.flow`. It sees a limb that grows, not a hand that goes through a drum; on the made-up set
-it is no better than chance.
+`extract.priors.flow`. It sees a limb that grows, not a hand that goes through a drum; on the
+made-up set it is no better than chance.
 """
 
 from pathlib import Path
@@ -14,14 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from extract import depth_map, flow, raft
 from extract.branch import Branch, BranchRequest, Precision
 from extract.errors import BadSetting, BadWeights
-from extract.flow import DECIDES, MEASURES
-from extract.pair_scorer import Method, load_scorer
-from extract.picture_scorer import OPTIONS, PictureScorer, Said, picture_side
-from extract.two_way_flow import TwoWayFlow, dis_flow, pair_warp
-from extract.warping import depth_distortion
+from extract.networks import raft
+from extract.priors import depth_map, flow
+from extract.priors.flow import DECIDES, MEASURES
+from extract.priors.pair_scorer import Method, load_scorer
+from extract.priors.picture_scorer import OPTIONS, PictureScorer, Said, picture_side
+from extract.priors.two_way_flow import TwoWayFlow, dis_flow, pair_warp
+from extract.priors.warping import depth_distortion
 from extract.weights import content_hash
 
 SIDE = 512
@@ -29,7 +30,7 @@ SIDE = 512
 MAX_ITERATIONS = 64
 DIS = Method(
     preset="dis",
-    function="extract.flow:flow_measures",
+    function="extract.priors.flow:flow_measures",
     measures=len(MEASURES),
     column=MEASURES.index("rigidity"),
     worst=1.0,

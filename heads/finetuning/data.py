@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract.decode_job import CLIPS, Job, Outcome, Plan
-from extract.decode_pool import DecodePool
+from extract.decoding.job import CLIPS, Job, Outcome, Plan
+from extract.decoding.pool import DecodePool
 from features_store.table import Table
 from heads import arrays
 from heads.arrays import DEPTH

@@ -16,7 +16,7 @@ from torch import Tensor
 from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import Architecture, InternVideo2, InternVideo2Branch
-from extract.decode_job import CLIPS, Plan
+from extract.decoding.job import CLIPS, Plan
 from extract.manifest import Manifest
 from features_store.branch_arrays import BranchArrays
 from features_store.schema import fingerprint

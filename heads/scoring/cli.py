@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.cli import SOME_FAILED, add_limit_options, add_manifest_options, read
-from extract.interrupt import INTERRUPTED, Interrupt
+from extract.running.interrupt import INTERRUPTED, Interrupt
 
 if TYPE_CHECKING:
     from extract.extraction import Extraction

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from extract.branch import Branch
 from extract.branches.internvideo2 import InternVideo2Branch
-from extract.decode_job import Job
-from extract.decode_pool import DecodePool
+from extract.decoding.job import Job
+from extract.decoding.pool import DecodePool
 from extract.manifest import Manifest
 from extract.pipeline import Settings, decode_plan
 from features_store.table import Table

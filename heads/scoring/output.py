@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extract.failures import safe_cell
+from extract.running.failures import safe_cell
 from features_store.commit import fsync_directory, write_file
 from heads.errors import BadSetting
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.cli import limits
 from extract.extraction import Extraction
-from extract.interrupt import Interrupt
 from extract.pipeline import Settings
+from extract.running.interrupt import Interrupt
 from heads.bundle import Bundle
 from heads.score import Run, check_branches, find_branches
 

@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from extract.interrupt import Interrupt
 from extract.manifest import Manifest, Video
 from extract.manifest_sources import VIDEO_SUFFIXES
+from extract.running.interrupt import Interrupt
 from heads.errors import BadSetting
 from heads.score import Scorer, score_videos
 from heads.scoring.output import Output

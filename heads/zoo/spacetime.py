@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from extract import weights
-from extract.space_time import SpaceTimeLayer
+from extract.networks.space_time import SpaceTimeLayer
 from extract.views import CLIP_FRAMES
 from features_store.table import Table
 from heads import arrays

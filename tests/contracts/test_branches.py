@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from extract.attention import attention, attention_backend
-from extract.batching import Batcher, automatic_size
 from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.errors import BadSetting
+from extract.networks.attention import attention, attention_backend
+from extract.running.batching import Batcher, automatic_size
 from extract.views import Protocol
 
 SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}

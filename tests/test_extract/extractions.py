@@ -8,9 +8,9 @@ from extract.branch import Branch, BranchRequest, load_branch
 from extract.extraction import Extraction
 from extract.manifest import Manifest, read_manifest
 from extract.pipeline import Settings
-from extract.progress import Summary
+from extract.running.progress import Summary
+from extract.running.workload import Part
 from extract.synthetic import SyntheticOptions, write_data_set
-from extract.workload import Part
 from features_store import Store
 
 SHARD_ROWS = 4

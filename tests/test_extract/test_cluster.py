@@ -14,7 +14,7 @@ import pytest
 from extract.cluster import signals_kept
 from extract.extraction import Extraction
 from extract.manifest import Manifest
-from extract.progress import Summary
+from extract.running.progress import Summary
 from tests.test_extract.extractions import (
     assert_equal_stores,
     extract,

@@ -13,14 +13,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from extract import squares
 from extract.branch import Branch, BranchRequest, load_branch
-from extract.consistency import inconsistency
 from extract.errors import BadSetting, BadWeights, OverLimit, VideoError
 from extract.extraction import Extraction
 from extract.manifest import read_manifest
 from extract.perturb import read_frames
 from extract.pipeline import Settings
+from extract.priors import squares
+from extract.priors.consistency import inconsistency
 from extract.video import open_video
 from extract.views import Protocol
 from tests.test_extract.clips import write_clip

@@ -140,7 +140,7 @@ def test_no_process_is_left(hostile: Path) -> None:
                 parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
             except (OSError, ValueError):
                 continue
-            if b"extract.decode_worker" in command and parent == 1:
+            if b"extract.decoding.worker" in command and parent == 1:
                 left.append(entry.name)
     assert left == []
 

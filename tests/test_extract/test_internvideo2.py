@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from extract import position
 from extract.branch import BranchRequest, load_branch
 from extract.branches import internvideo2
 from extract.branches.internvideo2 import Architecture, InternVideo2, from_state
 from extract.errors import BadSetting, BadWeights
+from extract.networks import position
 from extract.vit import Gelu
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract import labelled_set, labelling
 from extract.branch import BranchRequest
 from extract.errors import BadManifest, BadSetting
-from extract.gather import gather
-from extract.labelling import Labelling, LabelOptions, label
+from extract.labelling import label as labelling
+from extract.labelling import labelled_set
+from extract.labelling.gather import gather
+from extract.labelling.label import Labelling, LabelOptions, label
+from extract.labelling.prior_labels import PRIORS
 from extract.manifest import read_manifest
-from extract.prior_labels import PRIORS
 from extract.synthetic import GENERATORS, encode
 from features_store import Store
 from heads.cli import main

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract import depth_map, raft, warping
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.branches.spatial import DepthScorer
 from extract.errors import BadSetting, BadWeights, VideoError
-from extract.picture_pairs import pictures
-from extract.two_way_flow import dis_flow, pair_warp
+from extract.networks import raft
+from extract.priors import depth_map, warping
+from extract.priors.picture_pairs import pictures
+from extract.priors.two_way_flow import dis_flow, pair_warp
 from extract.views import Protocol
 from tests.test_extract.networks import tiny_depth_pro
 

@@ -15,7 +15,7 @@ import pytest
 from extract.errors import BadSetting, TooManyFailures
 from extract.extraction import Extraction
 from extract.manifest import Manifest, read_manifest
-from extract.workload import Part
+from extract.running.workload import Part
 from features_store import Store, check, facts
 from features_store.errors import WriteFailed
 from tests.test_extract.clips import write_clip
@@ -60,8 +60,8 @@ def test_a_run_fills_the_store_and_says_what_failed(reference: Path, manifest: M
 
 
 def test_the_numbers_are_those_of_the_branch_alone(reference: Path, manifest: Manifest) -> None:
-    from extract.decode_job import Job
-    from extract.decode_pool import DecodePool
+    from extract.decoding.job import Job
+    from extract.decoding.pool import DecodePool
     from extract.pipeline import decode_plan
 
     (branch,) = tiny("internvideo2")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.containers import Limits
-from extract.decode_job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Outcome, Output, Plan
-from extract.decode_pool import DecodePool
+from extract.decoding.containers import Limits
+from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Outcome, Output, Plan
+from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
 from extract.perturb import read_frames
 from extract.transforms import depth_inputs, view_clips

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.prior_labels import (
+from extract.labelling.prior_labels import (
     CLASSES,
     PRIORS,
     Ranked,

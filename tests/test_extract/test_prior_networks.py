@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from extract import clip, dinov2, weights
-from extract.clip import ClipTower
-from extract.dinov2 import DinoV2, VitConfig, resized_positions
+from extract import weights
 from extract.errors import BadWeights
+from extract.networks import clip, dinov2
+from extract.networks.clip import ClipTower
+from extract.networks.dinov2 import DinoV2, VitConfig, resized_positions
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 PRIORS = Path(__file__).parent.parent / "golden" / "priors"

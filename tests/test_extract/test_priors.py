@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from extract import colours, flow
 from extract.branch import BranchRequest, load_branch
 from extract.errors import BadProtocol, BadSetting, VideoError
 from extract.pipeline import check_fit
+from extract.priors import colours, flow
 from extract.views import Protocol, adjacent_frames
 
 Image = NDArray[np.uint8]

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from extract import raft, weights
+from extract import weights
 from extract.errors import BadWeights
+from extract.networks import raft
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

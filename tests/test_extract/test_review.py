@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from extract import labelled_set, review, review_clip
-from extract.labelling import LabelOptions, label
+from extract.labelling import labelled_set, review, review_clip
+from extract.labelling.label import LabelOptions, label
 from extract.views import Protocol
 from heads.cli import main
 from tests.test_extract.clips import write_clip

@@ -8,6 +8,7 @@ import pytest
 
 from extract.errors import BadSetting
 from extract.manifest import ManifestOptions, read_manifest
+from extract.synthesis.clip import KINDS, render
 from extract.synthetic import (
     CLASSES,
     GENERATORS,
@@ -16,7 +17,6 @@ from extract.synthetic import (
     plan_data_set,
     write_data_set,
 )
-from extract.synthetic_clip import KINDS, render
 from extract.video import open_video
 from heads.cli import main
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract import torchscript, weights
+from extract import weights
 from extract.errors import BadWeights
+from extract.networks import torchscript
 
 CLIP = Path(__file__).parent.parent / "golden" / "priors" / "clip.pt"
 

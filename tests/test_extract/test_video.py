@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from extract.containers import Limits, media_error
+from extract.decoding.containers import Limits, media_error
 from extract.errors import BadSetting, DamagedVideo, NotAFile, NotAVideo, OverLimit
 from extract.video import open_video
 from tests.test_extract.clips import (

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from extract import flow
-from extract.warping import Warp, depth_distortion, find_warp, warped, warping_error
+from extract.priors import flow
+from extract.priors.warping import Warp, depth_distortion, find_warp, warped, warping_error
 
 SEEDS = st.integers(0, 2**16)
 SHIFT = st.integers(-6, 6)

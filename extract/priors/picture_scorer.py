@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from extract import warping
 from extract.branch import Branch, BranchRequest, Precision
-from extract.pair_scorer import MAX_PAIRS, PAIRS
-from extract.picture_pairs import SIDES, picture_output
+from extract.priors import warping
+from extract.priors.pair_scorer import MAX_PAIRS, PAIRS
+from extract.priors.picture_pairs import SIDES, picture_output
 from features_store.schema import ArraySpec
 
 PAIRS_AT_ONCE = 8

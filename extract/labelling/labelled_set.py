@@ -20,10 +20,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from extract.errors import BadManifest, BadSetting
-from extract.gather import PART
+from extract.labelling.gather import PART
+from extract.labelling.prior_labels import (
+    CLASSES,
+    PRIORS,
+    REAL,
+    Ranked,
+    split_generated,
+    split_real,
+)
 from extract.labels import SCHEMES
 from extract.manifest_sources import SIDECAR
-from extract.prior_labels import CLASSES, PRIORS, REAL, Ranked, split_generated, split_real
 from features_store.commit import write_file
 
 LEDGER = "labels.csv"

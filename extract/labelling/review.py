@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.decode_job import Job, Plan
-from extract.decode_pool import DecodePool
+from extract.decoding.job import Job, Plan
+from extract.decoding.pool import DecodePool
 from extract.extraction import default_workers
-from extract.labelled_set import Entry
-from extract.labelling import Labelling
-from extract.prior_labels import CLASSES, PRIORS
-from extract.review_clip import FILM, PAIRS, RATE, film_bytes
+from extract.labelling.label import Labelling
+from extract.labelling.labelled_set import Entry
+from extract.labelling.prior_labels import CLASSES, PRIORS
+from extract.labelling.review_clip import FILM, PAIRS, RATE, film_bytes
 from features_store.commit import write_file
 
 Curves = Mapping[str, NDArray[np.float64]]
@@ -87,7 +87,7 @@ def clip(entry: Entry, curves: Curves, film: str, seconds: float) -> Clip:
 
 def page(clips: Sequence[Clip], *, total: int) -> str:
     """The page's text."""
-    template = files("extract").joinpath(_PAGE).read_text(encoding="utf-8")
+    template = files("extract.labelling").joinpath(_PAGE).read_text(encoding="utf-8")
     script = template.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     ids = json.dumps([clip["id"] for clip in clips])

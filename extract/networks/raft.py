@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from extract import weights
-from extract.warping import pixels, sample
+from extract.priors.warping import pixels, sample
 
 STRIDE = 8
 LEVELS = 4

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.batching import Batcher
 from extract.branch import Branch
-from extract.decode_job import Job
-from extract.decode_pool import DecodePool
+from extract.decoding.job import Job
+from extract.decoding.pool import DecodePool
 from extract.manifest import Manifest
 from extract.pipeline import Settings, decode_plan, memory_needed
+from extract.running.batching import Batcher
+from extract.running.workload import Part, Target, Workload, workload
 from extract.views import Protocol
-from extract.workload import Part, Target, Workload, workload
 from features_store import facts
 from features_store.errors import NotAStore
 from features_store.places import LocalPlace, Location, open_place

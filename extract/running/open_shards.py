@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.workload import Rows
+from extract.running.workload import Rows
 from features_store.branch_arrays import BranchArrays
 from features_store.schema import Status
 

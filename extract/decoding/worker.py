@@ -1,10 +1,10 @@
 """The process that decodes: takes jobs from a socket, leaves arrays in shared memory.
 
-    python -m extract.decode_worker SOCKET MEMORY BYTES
+    python -m extract.decoding.worker SOCKET MEMORY BYTES
 
 It limits its own memory, kills itself when a job takes far too long (so that none outlives a
 killed parent), and ends when its socket is closed. It never imports torch unless an output's
-function does. Only `decode_pool` starts it.
+function does. Only the pool starts it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import av
 import cv2
 import numpy as np
 
-from extract.decode_job import Job, Plan, Reply, slot_arrays, slot_bytes
+from extract.decoding.job import Job, Plan, Reply, slot_arrays, slot_bytes
 from extract.errors import OverLimit, VideoError
 from extract.perturb import read_frames
 from extract.video import open_video

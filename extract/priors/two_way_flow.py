@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extract import flow
-from extract.raft import SMALLEST, STRIDE
-from extract.warping import Warp, find_warp
+from extract.networks.raft import SMALLEST, STRIDE
+from extract.priors import flow
+from extract.priors.warping import Warp, find_warp
 
 TwoWayFlow = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Pictures (p, 3, h, w) in 0…255, of sides that divide by 8, at least 64 → (p, 2, h, w), twice.

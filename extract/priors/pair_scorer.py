@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest
-from extract.decode_job import Output
+from extract.decoding.job import Output
 from extract.errors import BadSetting
 from features_store.schema import ArraySpec
 
@@ -31,7 +31,7 @@ class Method:
 
     preset: str
     function: str
-    """Makes the measures in the decode worker; see `decode_job.Output`."""
+    """Makes the measures in the decode worker; see `decoding.job.Output`."""
     measures: int
     """Numbers per pair."""
     column: int

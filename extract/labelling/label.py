@@ -8,18 +8,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from extract import labelled_set
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadSetting
 from extract.extraction import Extraction
-from extract.failures import failure_reasons, write_failures
-from extract.gather import Gathered, gather, source_names
-from extract.labelled_set import Entry, LabelledSet
+from extract.labelling import labelled_set
+from extract.labelling.gather import Gathered, gather, source_names
+from extract.labelling.labelled_set import Entry, LabelledSet
+from extract.labelling.prior_labels import (
+    MULTI_SHARE,
+    PRIORS,
+    REAL,
+    VALIDATION_SHARE,
+    rank_generators,
+)
 from extract.manifest import Manifest
-from extract.pair_scorer import PAIRS
 from extract.pipeline import Settings, Stop
-from extract.prior_labels import MULTI_SHARE, PRIORS, REAL, VALIDATION_SHARE, rank_generators
-from extract.progress import Summary
+from extract.priors.pair_scorer import PAIRS
+from extract.running.failures import failure_reasons, write_failures
+from extract.running.progress import Summary
 
 STORE = "priors.zarr"
 FAILURES = "failures.csv"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from extract.cli import SOME_FAILED
 
 if TYPE_CHECKING:
-    from extract.labelling import Labelling
+    from extract.labelling.label import Labelling
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -69,7 +69,7 @@ def _label(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    from extract import labelled_set
+    from extract.labelling import labelled_set
 
     before = labelled_set.read(arguments.out)
     decisions = labelled_set.read_decisions(arguments.apply)
@@ -87,8 +87,8 @@ def _make(arguments: argparse.Namespace) -> int:
     from extract.branch import BranchRequest
     from extract.errors import BadSetting
     from extract.extract_cli import device_names
-    from extract.interrupt import INTERRUPTED, Interrupt
-    from extract.labelling import LabelOptions, label
+    from extract.labelling.label import LabelOptions, label
+    from extract.running.interrupt import INTERRUPTED, Interrupt
 
     if "," in arguments.device:
         raise BadSetting(f"--device {arguments.device}: labelling uses one device; name one.")
@@ -117,7 +117,7 @@ def _make(arguments: argparse.Namespace) -> int:
 
 
 def _review(arguments: argparse.Namespace, found: "Labelling") -> None:
-    from extract.review import write_page
+    from extract.labelling.review import write_page
 
     shown = write_page(arguments.out / "review.html", found, arguments.review, arguments.workers)
     print(f"review page: {arguments.out / 'review.html'} ({shown} clips)")

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from extract.decode_job import Job, Outcome, Plan, Reply, slot_arrays, slot_bytes
-from extract.decode_worker import READY
+from extract.decoding.job import Job, Outcome, Plan, Reply, slot_arrays, slot_bytes
+from extract.decoding.worker import READY
 from extract.errors import BadSetting, ExtractError, WorkerLost
 from extract.video import DECODERS
 from extract.views import Protocol
@@ -134,7 +134,7 @@ class _Worker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by `stop`
         ours, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "extract.decode_worker"]
+            [sys.executable, "-P", "-m", "extract.decoding.worker"]
             + [str(number) for number in (theirs.fileno(), memory, size)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -13,9 +13,9 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from extract.decode_job import Output
+from extract.decoding.job import Output
 from extract.errors import OverLimit
-from extract.flow import Image, shrunk
+from extract.priors.flow import Image, shrunk
 from extract.transforms import Frames
 from extract.views import View
 
@@ -28,7 +28,11 @@ _HEAD = 4
 _QUALITIES = (16, 34, 52)
 
 FILM = Output(
-    name="film", function="extract.review_clip:films", shape=(LIMIT,), dtype="uint8", pairs=PAIRS
+    name="film",
+    function="extract.labelling.review_clip:films",
+    shape=(LIMIT,),
+    dtype="uint8",
+    pairs=PAIRS,
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.containers import Limits
+from extract.decoding.containers import Limits
 from extract.errors import VIDEO_ERRORS, VideoError
 from extract.video import VideoInfo
 from extract.views import CLIP_FRAMES, CLIP_SIZE, DEPTH_POSITIONS

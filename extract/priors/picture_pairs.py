@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.decode_job import Output
-from extract.flow import frame_pairs, shrunk
+from extract.decoding.job import Output
+from extract.priors.flow import frame_pairs, shrunk
 from extract.transforms import Frames
 from extract.views import View
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract import clip
-from extract.clip import ClipTower
-from extract.dinov2 import DinoV2
+from extract.networks import clip
+from extract.networks.clip import ClipTower
+from extract.networks.dinov2 import DinoV2
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from extract.flow import frame_pairs
+from extract.priors.flow import frame_pairs
 from extract.transforms import Frames, allowed_size, take_crop
 from extract.views import Crop, View
 

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract.batching import CPU_BATCH, Batcher
 from extract.branch import Branch
-from extract.open_shards import Numbers, OpenShards
+from extract.running.batching import CPU_BATCH, Batcher
+from extract.running.open_shards import Numbers, OpenShards
 
 STAGING_BYTES = 256 * 2**20
 """Of one batch; more is not faster, and three of them are kept."""

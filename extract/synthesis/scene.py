@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.synthetic_person import Colour
+from extract.synthesis.person import Colour
 
 Image = NDArray[np.uint8]
 MARGIN = 0.18

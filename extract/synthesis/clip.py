@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.synthetic_person import (
+from extract.synthesis.person import (
     ACTIONS,
     JOINT_COUNT,
     Colour,
@@ -23,7 +23,7 @@ from extract.synthetic_person import (
     draw_person,
     joints,
 )
-from extract.synthetic_scene import Prop, Scene, make_scene
+from extract.synthesis.scene import Prop, Scene, make_scene
 
 Image = NDArray[np.uint8]
 KINDS: dict[str, tuple[str, ...]] = {

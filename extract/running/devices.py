@@ -15,8 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from extract.cli import SOME_FAILED
-from extract.interrupt import INTERRUPTED, Interrupt
-from extract.workload import Part
+from extract.running.interrupt import INTERRUPTED, Interrupt
+from extract.running.workload import Part
 
 _POLL = 0.2
 _TAIL = 4096

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.flow import Image, Map, frame_pairs, one_thread, shrunk
+from extract.priors.flow import Image, Map, frame_pairs, one_thread, shrunk
 from extract.transforms import Frames
 from extract.views import View
 

@@ -17,7 +17,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from extract.containers import media_error
+from extract.decoding.containers import media_error
 from extract.errors import DamagedVideo
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Decode workers and what they say; a video itself is `extract.video`."""

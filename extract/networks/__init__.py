@@ -1,0 +1,1 @@
+"""Networks that branches are made of, beside the blocks in `extract.vit`."""

@@ -1,0 +1,1 @@
+"""What the branches `spatial`, `appearance` and `motion` compute."""

@@ -1,0 +1,1 @@
+"""Parts of a run; the centre is `extract.pipeline`."""

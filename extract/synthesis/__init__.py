@@ -1,0 +1,1 @@
+"""How the clips of `extract.synthetic` are drawn."""
