@@ -25,7 +25,7 @@ from heads.population import Member, Population, stack_key
 from heads.settings import build
 from heads.splits import Data, Mask, by_id
 from heads.tuning.spaces import Space
-from heads.tuning.study import alive, ask, finished
+from heads.tuning.study import Queue, alive, finished
 from heads.zoo.fusion import Fusion, FusionConfig
 
 Score = Mapping[str, float]
@@ -75,13 +75,14 @@ def settings_of(
 
 def run_trials(study: optuna.Study, search: Search, limit: int) -> Iterator[int]:
     """Work until `limit` trials are finished, yielding how many are."""
+    queue = Queue(study, limit)
     while len(finished(study)) < limit:
-        trial = ask(study, limit)
+        trial = queue.ask()
         if trial is None:  # others are at the last ones; should they be killed, we take over
             time.sleep(_PATIENCE)
             continue
         batch = [trial]
-        while len(batch) < search.population and (more := ask(study, limit)) is not None:
+        while len(batch) < search.population and (more := queue.ask()) is not None:
             batch.append(more)
         with alive(study, batch):
             stacked, single = _grouped(batch, search)

@@ -132,28 +132,48 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=_DONE)
 
 
-def ask(study: optuna.Study, limit: int) -> optuna.Trial | None:
-    """The next trial, or None when enough are finished or under way."""
-    with _quiet():
-        optuna.storages.fail_stale_trials(study)
-    under_way = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    if len(finished(study)) + len(under_way) >= limit:
-        return None
-    with _quiet():
-        return study.ask()
+class Queue:
+    """What is still to be tried, for one process of those that share a study."""
+
+    def __init__(self, study: optuna.Study, limit: int) -> None:
+        self.study = study
+        self.limit = limit
+        self._seen: set[int] = set()
+
+    def ask(self) -> optuna.Trial | None:
+        """The next trial, or None when enough are finished or under way."""
+        self._bury()
+        under_way = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if len(finished(self.study)) + len(under_way) >= self.limit:
+            return None
+        with _quiet():
+            return self.study.ask()
+
+    def _bury(self) -> None:
+        """Fail what fell silent. A process killed before its trial's first sign of life left none
+        to fall behind, so each trial gets one sign from everyone who sees it, and no second."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial._trial_id not in self._seen:
+                self._seen.add(trial._trial_id)
+                _sign(self.study, trial._trial_id)
+        with _quiet():
+            optuna.storages.fail_stale_trials(self.study)
+
+
+def _sign(study: optuna.Study, trial_id: int) -> None:
+    storage: Any = study._storage
+    getattr(storage, "_backend", storage).record_heartbeat(trial_id)
 
 
 @contextmanager
 def alive(study: optuna.Study, trials: Sequence[optuna.Trial]) -> Iterator[None]:
     """Say every few seconds that these trials are being worked on."""
     ended = threading.Event()
-    storage: Any = study._storage
-    backend = getattr(storage, "_backend", storage)
 
     def beat() -> None:
         while True:
             for trial in trials:
-                backend.record_heartbeat(trial._trial_id)
+                _sign(study, trial._trial_id)
             if ended.wait(HEARTBEAT):
                 return
 

@@ -124,6 +124,21 @@ def test_several_objectives_make_a_front(tmp_path: Path) -> None:
         studies.open_study("journal.log", tmp_path, ["maximize"])
 
 
+def test_a_trial_whose_process_was_killed_before_its_first_sign_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "HEARTBEAT", 1)
+    study = studies.open_study(None, tmp_path, ["maximize"])
+    lost = studies.Queue(study, 3).ask()
+    assert lost is not None
+    lost.suggest_float("c", 1e-4, 1.0, log=True)
+    list(run_trials(study, search(), 3))
+    done = studies.finished(study)
+    assert len(done) == 3
+    assert study.trials[lost.number].state == TrialState.FAIL
+    assert any(trial.params == lost.params for trial in done)
+
+
 def command(store: Path, out: Path, trials: int) -> list[str]:
     return [
         sys.executable, "-m", "heads", "tune", "--store", str(store), "--trials", str(trials),
