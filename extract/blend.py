@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 _MIDDLE, _RADIUS, _EDGE = (0.35, 0.65), (0.12, 0.35), (0.01, 0.05)
 """Of the ellipse, in sides of the frame; the edge's softness in short sides."""
+_MASK = 256
+"""Pixels of the drawn mask's long side."""
 _ZOOM, _SHIFT = 0.06, 0.03
 _GAIN, _OFFSET = 0.12, 12.0
 _SOFT = (0.3, 1.2)
@@ -43,7 +45,15 @@ def blended(frames_hwc: Sequence[Image], rng: np.random.Generator) -> list[Image
 
 
 def _ellipse(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """0 outside, 1 inside, softly between."""
+    """0 outside, 1 inside, softly between. Drawn small: soft edges have no detail."""
+    scale = min(1.0, _MASK / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    mask_hw = _small_ellipse(size[1], size[0], rng)
+    large = cv2.resize(mask_hw, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.float32)
+
+
+def _small_ellipse(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
     (row, column), (tall, wide) = rng.uniform(*_MIDDLE, 2), rng.uniform(*_RADIUS, 2)
     turn = float(rng.uniform(0, 180))
     mask_hw = np.zeros((height, width), np.float32)

@@ -23,6 +23,8 @@ from extract.decoding.job import Output
 from extract.errors import BadSetting
 from features_store.schema import ArraySpec, BranchSpec, fingerprint
 
+PATH_OPTIONS = ("clip", "raft")
+"""Options that name a second file of weights."""
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -85,6 +87,16 @@ class BranchRequest:
         if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= largest):
             raise BadSetting(f"Branch {self.name}: {name}={text}: give 1 to {largest}.")
         return int(text)
+
+    def with_whole_paths(self) -> "BranchRequest":
+        """The same from any working directory."""
+        weights = None if self.weights is None else self.weights.absolute()
+        paths = {
+            name: str(Path(value).expanduser().absolute())
+            for name, value in self.options.items()
+            if name in PATH_OPTIONS and Path(value).expanduser().exists()
+        }
+        return replace(self, weights=weights, options={**self.options, **paths})
 
     def check_options(self, known: Sequence[str]) -> None:
         for name in self.options:
@@ -184,6 +196,5 @@ def load_branch(request: BranchRequest) -> Branch:
     branch: Branch = module.load(request)
     options = {**request.options, "precision": branch.precision}
     branch.provenance = {**branch.provenance, "options": options}
-    weights = None if request.weights is None else request.weights.absolute()
-    branch.request = replace(request, weights=weights, precision=branch.precision)
+    branch.request = replace(request.with_whole_paths(), precision=branch.precision)
     return branch

@@ -55,6 +55,8 @@ class BranchArrays:
     def status(self, rows: Array | None = None) -> Array:
         """One `Status` per video, or per video of `rows`, read afresh; only their shards are."""
         wanted = np.arange(self._videos.count) if rows is None else rows
+        if wanted.dtype == bool or (wanted.size and wanted.max() >= self._videos.count):
+            raise IndexError(f"Rows of {self._videos.count} videos are 0 to one less, as numbers.")
         size = self.shard_rows
         shards, places = np.unique(wanted // size, return_inverse=True)
         found = np.zeros((len(shards), size), np.uint8)

@@ -2,10 +2,10 @@
 
 It opens from disk and asks the network for nothing: a policy in the page forbids it, and allows
 only the very script and style that are part of this package, by their hashes. Text from files
-reaches the page through `report_parts.text`, or as JSON that the script writes as text.
+reaches the page through `reporting.parts.text`, or as JSON that the script writes as text.
 
 Not promised: a page of a run that is being written to, or one that shows more than the newest
-names in `report_files.NAMES`.
+names in `reporting.files.NAMES`.
 """
 
 import base64

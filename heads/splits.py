@@ -3,6 +3,7 @@
 A made split depends on the videos' ids alone, so it is the same tomorrow and in another store.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from extract.errors import BadProtocol
 from extract.views import Protocol
 from features_store.errors import AmbiguousKey, UnknownKey
 from features_store.schema import Status
@@ -28,6 +30,12 @@ class Data:
 
     train: Table
     validation: Table
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.train)} videos to learn from ({self.train.protocol}), "
+            f"{len(self.validation)} to decide by ({self.validation.protocol})"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +62,7 @@ class Choice:
     def _load(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
         protocol = self.protocol or training_protocol(store)
         train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
-        judging = self.judging or usable(store, ["val"], train.fingerprints, deciding) or protocol
+        judging = self.judging or _val(store, train.fingerprints, deciding) or protocol
         validation = store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
         if train.fingerprints != validation.fingerprints:
             raise WrongFeatures(
@@ -127,9 +135,20 @@ def held_out(store: Store, head: Head, train: Table) -> Table | None:
 
 def testing_protocols(store: Store) -> list[str]:
     """Those of undamaged videos, the one with the most views of testing first, `val` last."""
-    names = [name for name in store.protocols() if name.startswith("test-")]
-    tests = [one for one in map(Protocol.parse, names) if one.perturbation is None]
+    tests = []
+    for name in store.protocols():
+        with contextlib.suppress(BadProtocol):  # a name of the user's own
+            tests.append(Protocol.parse(name))
+    tests = [one for one in tests if one.kind == "test" and one.perturbation is None]
     return [one.name for one in sorted(tests, key=lambda one: -one.view_count)] + ["val"]
+
+
+def _val(store: Store, fingerprints: Mapping[str, str], mask: Mask) -> str | None:
+    """`val`, unless it lacks something or does not say which network is meant."""
+    try:
+        return usable(store, ["val"], fingerprints, mask)
+    except AmbiguousKey:
+        return None
 
 
 def usable(
@@ -149,7 +168,7 @@ def _has(store: Store, protocol: str, key: str, fingerprint: str, rows: NDArray[
     group, _, array = key.rpartition("/")
     try:
         found = store.open_branch(protocol, group)
-    except (UnknownKey, AmbiguousKey):
+    except UnknownKey:
         return False
     same = array in found.spec.arrays and found.spec.fingerprint == fingerprint
     return same and bool((found.status(rows) != Status.MISSING).all())

@@ -85,8 +85,7 @@ def _train(arguments: argparse.Namespace) -> int:
     settings = assignments(arguments.set)
     head = make_head(arguments.head, settings, store.classes)
     data = choice(arguments).load(store, head)
-    print(f"{len(data.train)} videos to learn from ({data.train.protocol}), "
-          f"{len(data.validation)} to decide by ({data.validation.protocol})")  # fmt: skip
+    print(data)
     trained = []
     for seed in tqdm(range(arguments.seeds), unit="seed", disable=None):
         trained += train_seeds(

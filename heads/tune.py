@@ -82,9 +82,9 @@ def run_trials(study: optuna.Study, search: Search, limit: int) -> Iterator[int]
             time.sleep(_PATIENCE)
             continue
         batch = [trial]
-        while len(batch) < search.population and (more := queue.ask()) is not None:
-            batch.append(more)
-        with alive(study, batch):
+        with alive(study, batch):  # asking for a whole population takes longer than silence may
+            while len(batch) < search.population and (more := queue.ask()) is not None:
+                batch.append(more)
             stacked, single = _grouped(batch, search)
             for group in stacked:
                 _train_together(study, search, group)

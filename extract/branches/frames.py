@@ -39,6 +39,8 @@ class FramesBranch(Branch):
 
 def load(request: BranchRequest) -> FramesBranch:
     request.check_options(())
+    if request.precision not in (None, "float32"):
+        raise BadSetting(f"Branch frames keeps bytes; leave precision={request.precision} out.")
     if request.preset != PRESET:
         raise BadSetting(f"Branch frames: preset {request.preset!r} unknown; have: {PRESET}.")
     if request.weights is not None:

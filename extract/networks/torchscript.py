@@ -69,6 +69,7 @@ _KNOWN: dict[str, object] = {
     "torch.jit._pickle.build_doublelist": _same,
     "torch.jit._pickle.build_boollist": _same,
     "torch.jit._pickle.build_tensorlist": _same,
+    "torch.jit._pickle.restore_type_tag": _same,
     "collections.OrderedDict": OrderedDict,
 }
 
@@ -87,5 +88,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: tuple[str, torch.dtype, str, str, int]) -> Tensor:
         _, dtype, key, _, count = pid
+        if count == 0:
+            return torch.empty(0, dtype=dtype)
         numbers = bytearray(self._archive.read(f"{self._folder}/{key}"))
         return torch.frombuffer(numbers, dtype=dtype, count=count)

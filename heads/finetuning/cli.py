@@ -68,14 +68,15 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
     from heads.finetuning.processes import processes
     from heads.finetuning.setup import prepared
+    from heads.splits import Data
 
     if arguments.start is not None and arguments.head_set:
         raise BadSetting("--start brings the head's settings along; leave --head-set out.")
     with processes(arguments.device) as found, prepared(_request(arguments), found) as ready:
         finetuner, run = ready.finetuner, ready.finetuner.run
         if found.first:
-            print(f"{len(run.train.table)} videos to learn from, {len(run.validation.table)} to "
-                  f"decide by; from step {finetuner.step}")  # fmt: skip
+            data = Data(train=run.train.table, validation=run.validation.table)
+            print(f"{data}; from step {finetuner.step}")
         report = finetuner.fit()
         before = report.history[finetuner.metric][0]
         bundle = ready.save(arguments.out)

@@ -18,16 +18,15 @@ from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import Architecture, InternVideo2, InternVideo2Branch
 from extract.decoding.job import CLIPS, Plan
 from extract.manifest import Manifest
-from features_store.branch_arrays import BranchArrays
 from features_store.schema import fingerprint
 from features_store.store import Store
-from features_store.table import Table
 from heads import bundle
 from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.bundle import About, Bundle
 from heads.calibrate import conformal_thresholds, fit_temperature, tempered
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.finetune import Finetuner, Run
+from heads.finetuning.checks import check_same_depth, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, ClipSource, Source
 from heads.finetuning.net import FinetuneNet
@@ -150,8 +149,9 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
     ]
     try:
         learn, decide = sources
+        check_same_depth(learn.table, decide.table)
         if start is not None:
-            _check_start(start, request.store, learn.table, branch)
+            check_start(start, request.store, learn.table, branch)
         layout = _layout(head, branch.model.architecture, learn.samples.x.shape[-1])
         state = _head_state(start, head, layout, request)
         facts = {
@@ -192,7 +192,7 @@ def _cached(store: Store, protocol: str, reach: Reach, branch: InternVideo2Branc
     array = CLIPS.name if frames else reach.array
     for group in store.branches(protocol):
         found = store.open_branch(protocol, group)
-        ours = found.spec.name == "frames" if frames else _same_network(found, branch)
+        ours = found.spec.name == "frames" if frames else same_network(found, branch)
         if ours and array in found.spec.arrays:
             return f"{group}/{array}"
     tokens = f"internvideo2={branch.preset}…?outputs=cls,avg,attn,{array}"
@@ -200,14 +200,6 @@ def _cached(store: Store, protocol: str, reach: Reach, branch: InternVideo2Branc
         f"{store.place.name} has no {'frames' if frames else f'{array} of this backbone'} under "
         f"{protocol}. Make them: telltale extract … --protocol {protocol} --branch "
         f"'{'frames=rgb' if frames else tokens}', or train from raw video with --videos."
-    )
-
-
-def _same_network(found: BranchArrays, branch: InternVideo2Branch) -> bool:
-    there = found.spec.provenance
-    decides = branch.decides
-    return found.spec.name == "internvideo2" and all(
-        there.get(name) == decides[name] for name in ("weights", "architecture", "revision")
     )
 
 
@@ -255,7 +247,7 @@ def _adapt(model: InternVideo2, reach: Reach, request: Request) -> None:
         if channels:
             model.add_adapter(channels, request.seed)
         return
-    if reach.kind == POOL:
+    if reach.kind == POOL and request.videos is None:
         raise BadSetting(
             "This backbone has an adapter, which its cached tokens have been through; give "
             "--depth blocks=1 or more."
@@ -271,26 +263,6 @@ def _fusion_config(start: Bundle) -> FusionConfig:
     if not isinstance(start.head, Fusion):
         raise BadSetting(f"Fine-tuning starts from a fusion bundle; this is {start.about.head!r}.")
     return start.head.config
-
-
-def _check_start(start: Bundle, store: Store, table: Table, branch: InternVideo2Branch) -> None:
-    """The bundle must have been trained on features of this very backbone, and of this depth."""
-    if start.classes != table.classes:
-        raise WrongFeatures(f"The bundle tells {start.classes}, the store {table.classes}.")
-    expected = start.about.fingerprints
-    if DEPTH in expected and expected[DEPTH] != table.fingerprints.get(DEPTH):
-        raise WrongFeatures(f"The bundle's {DEPTH} is of another fingerprint than the store's.")
-    known = [
-        store.open_branch(protocol, group)
-        for protocol in store.protocols()
-        for group in store.branches(protocol)
-    ]
-    same = {found.spec.fingerprint for found in known if _same_network(found, branch)}
-    if expected[ATTN] not in same:
-        raise WrongFeatures(
-            f"The bundle was trained on {ATTN} of fingerprint {expected[ATTN]}; the store has no "
-            f"such features of this backbone. Give the backbone, and a store, that it came from."
-        )
 
 
 def _layout(head: FusionConfig, a: Architecture, depth: int) -> Layout:

@@ -85,10 +85,11 @@ def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: s
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
+    from heads.errors import BadSetting
     from heads.evaluate import evaluate, paper_numbers, predictions, text_table
 
     store = Store.open(arguments.store)
-    found = []
+    found, protocols, document = [], set(), dict[str, object]()
     for folder in filter(None, (arguments.bundle, arguments.second)):
         bundle = Bundle.load(folder)
         table = split_table(bundle, store, arguments.protocol, arguments.split)
@@ -100,7 +101,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         print(text_table(result, paper_numbers(said.classes) if known else None))
         _details(result)
         found.append((folder, said, result))
-    document = {str(folder): result.to_json() for folder, _, result in found}
+        document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
+        protocols.add(table.protocol)
+    if len(protocols) == 2:
+        raise BadSetting(
+            f"Views of {' and '.join(sorted(protocols))} cannot be compared; choose by --protocol."
+        )
     if len(found) == 2:
         document["difference"] = _compare(found[0][1], found[1][1])
     if arguments.out is not None:
@@ -195,8 +201,10 @@ def _cross(arguments: argparse.Namespace) -> int:
     settings = assignments(arguments.set)
     head = make_head(arguments.head, settings, store.classes)
     choice = Choice(protocol=arguments.protocol, judging=arguments.validation_protocol)
+    whole = choice.load_twice(store, head, store.videos.column("label") >= 0)
+    print(f"views learnt from: {whole.train.protocol}, judged by: {whole.validation.protocol}")
     found = cross(
-        choice.load_twice(store, head, store.videos.column("label") >= 0),
+        whole,
         lambda: make_head(arguments.head, settings, store.classes),
         leave_one_out=arguments.leave_one_out,
     )

@@ -107,7 +107,10 @@ def _tested(head: Head, others: Table, source: str, reals: Sequence[str]) -> tup
 def _split(train: Table, judges: Table) -> Data:
     learning, judging = ~by_id(train.ids, _JUDGED), by_id(judges.ids, _JUDGED)
     if not learning.any() or not judging.any():
-        raise BadTable(f"{len(train)} videos of a source are too few to train on.")
+        raise BadTable(
+            f"A source has {len(train)} videos to learn from and {len(judges)} to choose judges "
+            f"from: too few."
+        )
     return Data(train=train.take(learning), validation=judges.take(judging))
 
 

@@ -72,7 +72,8 @@ def explain(
 def attention_map(branch: InternVideo2Branch, clips: Tensor) -> Floats:
     """(B, T, side, side): the pool's attention on every patch; the class token's is left out."""
     model = branch.model
-    tokens = model.run(model.embed(branch.normalised(clips.to(branch.device)))).float()
+    tokens = model.run(model.embed(branch.normalised(clips.to(branch.device))))
+    tokens = model.adapted(tokens).float()
     weights = model.clip_projector.weights(tokens)[:, 1:]
     a = model.architecture
     found: Floats = weights.reshape(len(clips), a.frames, a.side, a.side).cpu().numpy()

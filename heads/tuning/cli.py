@@ -58,6 +58,7 @@ def _tune(arguments: argparse.Namespace) -> int:
 
     store = Store.open(arguments.store)
     search, data = _search(arguments, store)
+    print(data)
     directions = [DIRECTIONS[metric] for metric in search.metrics]
     study = open_study(arguments.storage, arguments.out, directions, _plan(arguments, search, data))
     with tqdm(total=arguments.trials, unit="trial", disable=None) as bar:

@@ -1,6 +1,7 @@
 """Every branch in `extract/branches/` keeps the same contract."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +133,30 @@ def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
     with torch.no_grad():
         next(iter(model.parameters())).view(-1)[0] += 1e-3
     assert content_hash(model.state_dict()) != network.decides["weights"]
+
+
+def test_its_request_makes_it_again_from_another_folder(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_branch(branch.request).fingerprint == branch.fingerprint
+
+
+def test_requests_name_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.pt").touch()
+    asked = BranchRequest.parse("appearance=dinov2-b14:w.pth?clip=clip.pt&pairs=4")
+    whole = asked.with_whole_paths()
+    assert whole.weights == tmp_path / "w.pth"
+    assert whole.options == {"clip": str(tmp_path / "clip.pt"), "pairs": "4"}
+    assert BranchRequest.parse("appearance=dinov2-tiny?clip=tiny").with_whole_paths().options == {
+        "clip": "tiny"
+    }
+
+
+def test_frames_take_no_precision() -> None:
+    with pytest.raises(BadSetting, match="keeps bytes"):
+        load("frames=rgb", "precision=bfloat16")
 
 
 def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: Branch) -> None:

@@ -26,19 +26,23 @@ def write_store(place: Path, videos: int = 120, **signal: float) -> Store:
 
 
 def write_features(
-    store: Store, found: Table, protocol: str = "val", fingerprint: str = "a" * 64, shards: int = 99
+    store: Store,
+    found: Table,
+    protocol: str = "val",
+    *,
+    fingerprint: str = "a" * 64,
+    shards: int = 99,
+    keys: tuple[str, ...] = KEYS,
 ) -> None:
     """Both branches' arrays, of no more than so many shards."""
     for branch in ("internvideo2", "depthpro"):
-        keys = [key for key in KEYS if key.startswith(branch)]
-        specs = {
-            key.partition("/")[2]: ArraySpec(shape=found.arrays[key].shape[1:]) for key in keys
-        }
+        own = [key for key in keys if key.startswith(branch)]
+        specs = {key.partition("/")[2]: ArraySpec(shape=found.arrays[key].shape[1:]) for key in own}
         spec = BranchSpec(name=branch, preset="tiny", fingerprint=fingerprint, arrays=specs)
         made = store.branch(protocol, spec, shard_rows=32)
         for shard in range(min(shards, made.shards)):
             rows = made.rows(shard)
             made.write_shard(
                 shard,
-                {key.partition("/")[2]: found.arrays[key][rows.start : rows.stop] for key in keys},
+                {key.partition("/")[2]: found.arrays[key][rows.start : rows.stop] for key in own},
             )

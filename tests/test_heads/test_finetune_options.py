@@ -7,15 +7,18 @@ import pytest
 import torch
 
 from extract import weights
-from extract.branches.internvideo2 import PRESETS, InternVideo2, from_state
+from extract.branch import BranchRequest, load_branch
+from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Branch, from_state
 from heads.alternate import Alternation
-from heads.errors import BadSetting, BadTable
+from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.finetune import Finetuner, Run, step_slices
+from heads.finetuning.checks import check_same_depth
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource
 from heads.finetuning.net import FinetuneNet, drop_path_factors
 from heads.finetuning.processes import Processes
 from heads.fusion_net import Layout, initial
+from heads.scoring.explain import attention_map
 from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
 
 KEY = "internvideo2/tokens"
@@ -151,6 +154,26 @@ def test_an_adapter_sees_neighbours_in_space_and_then_in_time(
     expected = torch.zeros(frames, side, side, dtype=torch.bool)
     expected[2:5, 1:4, 3:6] = True
     assert torch.equal(differs, expected)
+
+
+def test_explaining_looks_through_the_adapter() -> None:
+    branch = load_branch(BranchRequest.parse("internvideo2=tiny?precision=float32"))
+    assert isinstance(branch, InternVideo2Branch)
+    clips = branch.example(1)
+    plain = attention_map(branch, clips)
+    branch.model.add_adapter(8)
+    np.testing.assert_array_equal(attention_map(branch, clips), plain)
+    assert branch.model.adapter is not None
+    torch.nn.init.normal_(branch.model.adapter.expand.weight)
+    assert not np.allclose(attention_map(branch, clips), plain, rtol=0.01)
+
+
+def test_depth_of_two_networks_is_refused() -> None:
+    learn = table(8, depth_signal=0.5)
+    other = {**learn.fingerprints, "depthpro/depth": "f" * 64}
+    check_same_depth(learn, learn)
+    with pytest.raises(WrongFeatures, match="different networks; give --validation-protocol val"):
+        check_same_depth(learn, replace(learn, fingerprints=other))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

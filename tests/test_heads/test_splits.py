@@ -11,7 +11,7 @@ from heads.errors import WrongFeatures
 from heads.head import Head, make_head
 from heads.splits import Choice, held_out
 from tests.test_heads.stores import write_features, write_store
-from tests.test_heads.tables import CLASSES, table
+from tests.test_heads.tables import CLASSES, KEYS, only, table
 
 VIDEOS = 120
 HEAD: Head = make_head("linear", {}, CLASSES)
@@ -65,6 +65,37 @@ def test_test_videos_are_judged_by_the_most_views(store: Store) -> None:
     assert found is not None
     assert found.protocol == "test-4x3"
     assert set(found.splits.tolist()) == {"test"}
+
+
+def test_what_is_ambiguous_or_foreign_is_not_passed_over(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--store", str(tmp_path / "s")]
+    assert main(["train", *place, "--head", "linear", "--out", str(tmp_path / "bundle")]) == 0
+    bundle = str(tmp_path / "bundle")
+    write_features(store, table(VIDEOS, 2, seed=5), "test-mine")  # a name of the user's own
+    assert main(["evaluate", bundle, *place]) == 0
+    assert "(val)" in capsys.readouterr().out
+    for fingerprint in "ab":
+        write_features(store, table(VIDEOS, 12, seed=5), "test-4x3", fingerprint=fingerprint * 64)
+    assert main(["evaluate", bundle, *place]) == 1
+    assert "give one in full" in capsys.readouterr().err
+
+
+def test_bundles_are_compared_by_the_same_views(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--store", str(tmp_path / "s")]
+    for name, head in (("a", "linear"), ("b", "attnpool")):
+        settings = ["--set", "epochs=1"] if head == "attnpool" else []
+        command = ["train", *place, "--head", head, *settings, "--out", str(tmp_path / name)]
+        assert main(command) == 0
+    pooled = only(table(VIDEOS, 12, seed=5), KEYS[:3] + KEYS[4:])
+    write_features(store, pooled, "test-4x3", keys=KEYS[:3] + KEYS[4:])
+    both = ["evaluate", str(tmp_path / "a"), str(tmp_path / "b"), *place]
+    assert main(both) == 1
+    assert "test-4x3 and val cannot be compared" in capsys.readouterr().err
+    assert main([*both, "--protocol", "val"]) == 0
 
 
 def test_without_test_videos_there_is_no_test_table(tmp_path: Path) -> None:

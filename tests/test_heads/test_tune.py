@@ -139,6 +139,22 @@ def test_a_trial_whose_process_was_killed_before_its_first_sign_is_run_again(
     assert any(trial.params == lost.params for trial in done)
 
 
+def test_trials_live_while_the_rest_of_their_population_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "HEARTBEAT", 1)
+    study = studies.open_study(None, tmp_path, ["maximize"])
+    ask = studies.Queue.ask
+
+    def slowly(queue: studies.Queue) -> optuna.Trial | None:
+        time.sleep(1.2)
+        return ask(queue)
+
+    monkeypatch.setattr(studies.Queue, "ask", slowly)
+    list(run_trials(study, search(population=5), 5))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5
+
+
 def command(store: Path, out: Path, trials: int) -> list[str]:
     return [
         sys.executable, "-m", "heads", "tune", "--store", str(store), "--trials", str(trials),
