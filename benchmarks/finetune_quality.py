@@ -132,12 +132,13 @@ def run(trial: Trial) -> measure.Row:
 
 def row(way: str, found: list[measure.Row]) -> measure.Row:
     """Mean over seeds, and half the width of its 95% interval."""
-    told: measure.Row = {"way": way, "seeds": len(found), "test videos": found[0]["videos"]}
+    told: measure.Row = {"what": way, "seeds": len(found), "test videos": found[0]["videos"]}
     for name in ("accuracy", "auc"):
         numbers = [float(str(one[name])) for one in found]
-        spread = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else 0.0
         told[name] = statistics.mean(numbers)
-        told[f"{name} ±"] = spread * T_95.get(len(numbers), 2.0)
+        if len(numbers) > 1:
+            spread = statistics.stdev(numbers) / math.sqrt(len(numbers))
+            told[f"{name} ±"] = spread * T_95.get(len(numbers), 2.0)
     return told
 
 
