@@ -36,7 +36,7 @@ browser:
 		echo "no chromium: the report's tests in a browser will be skipped"
 
 test: check browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 demo: setup
 	$(BIN)/telltale demo --out runs/demo
