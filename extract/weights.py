@@ -114,6 +114,10 @@ def content_hash(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+RANDOM = "random numbers (tiny preset), no training"
+"""Where a `tiny` preset's weights are from, for people."""
+
+
 def seeded(module: nn.Module, seed: int) -> None:
     """Random weights of a sensible scale, the same on every machine, for `tiny` presets."""
     generator = torch.Generator().manual_seed(seed)

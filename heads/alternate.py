@@ -8,7 +8,7 @@ and the adapter's (3,1,1) convolution are temporal. A joint position embedding i
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -55,10 +55,21 @@ class Alternation:
             for tensor in tensors:
                 tensor.requires_grad_(kind == turn)
 
-    def forget(self, step: int, named: Iterable[tuple[str, Tensor]]) -> None:
-        """Drop the gradients of a fine-tuned network's parameters whose turn it is not. They are
-        computed first, since processes that share a batch wait for everyone's."""
+    def forget(self, step: int, kinds: Mapping[str, Sequence[Tensor]]) -> None:
+        """Drop the gradients of the kind whose turn it is not. They are computed first, since
+        processes that share a batch wait for everyone's."""
         turn = self.learning(step)
-        for name, tensor in named:
-            if any(kind != turn and form.fullmatch(name) for kind, form in _KINDS.items()):
-                tensor.grad = None
+        for kind, tensors in kinds.items():
+            if kind != turn:
+                for tensor in tensors:
+                    tensor.grad = None
+
+
+def by_kind(named: Iterable[tuple[str, Tensor]]) -> dict[str, list[Tensor]]:
+    """A fine-tuned network's spatial and temporal parameters, by their names."""
+    kinds: dict[str, list[Tensor]] = {kind: [] for kind in _KINDS}
+    for name, tensor in named:
+        for kind, form in _KINDS.items():
+            if form.fullmatch(name):
+                kinds[kind].append(tensor)
+    return kinds

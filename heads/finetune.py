@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from heads.alternate import Alternation
+from heads.alternate import Alternation, by_kind
 from heads.errors import BadTable
 from heads.finetuning.checkpoints import Checkpoint, copy_into, optimiser_state, restore_optimiser
 from heads.finetuning.config import FinetuneConfig
@@ -75,6 +75,10 @@ class Finetuner:
             ((name, p) for p, name in self._names.items()), config, len(net.backbone.blocks)
         )
         self._optimiser = torch.optim.AdamW(list(groups), lr=config.lr, fused=True)
+        self._alternation = (
+            None if config.alternate is None else Alternation.parse(config.alternate)
+        )
+        self._kinds = by_kind((name, p) for p, name in self._names.items())
         device = run.processes.device
         half = config.computes_in(device) == "float16"
         self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
@@ -196,9 +200,8 @@ class Finetuner:
 
     def _descend(self) -> None:
         config = self.run.config
-        if config.alternate is not None:
-            named = ((name, p) for p, name in self._names.items())
-            Alternation.parse(config.alternate).forget(self.step, named)
+        if self._alternation is not None:
+            self._alternation.forget(self.step, self._kinds)
         if config.clip:
             self._scaler.unscale_(self._optimiser)
             torch.nn.utils.clip_grad_norm_(list(self._names), config.clip)

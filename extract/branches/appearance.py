@@ -24,15 +24,13 @@ from extract.networks.clip import ClipTower
 from extract.networks.dinov2 import DinoV2
 from extract.priors.colours import DECIDES, MEASURES
 from extract.priors.consistency import Towers
-from extract.priors.pair_scorer import MAX_PAIRS, PAIRS, Method, load_scorer
+from extract.priors.pair_scorer import Method, load_scorer, scorer_outputs
 from extract.priors.squares import SIDE
 from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
-from features_store.schema import ArraySpec
 
 REVISION = 1
 OPTIONS = ("pairs", "dtype", "clip")
 Network = TypeVar("Network", DinoV2, ClipTower)
-RANDOM = "random numbers (tiny preset), no training"
 COLOURS = Method(
     preset="colours",
     function="extract.priors.colours:colour_measures",
@@ -52,16 +50,12 @@ class ConsistencyScorer(Branch):
     """
 
     def __init__(self, request: BranchRequest, model: Towers, source: str) -> None:
-        pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
-        dtype = request.option("dtype", "float32", ("float16", "float32"))
+        self.outputs = scorer_outputs(request)
+        (pairs,) = self.outputs["curve"].shape
         self.name = request.name
         self.preset = request.preset
         self.device = torch.device(request.device)
         self.precision = request.computes_in
-        self.outputs = {
-            "curve": ArraySpec(shape=(pairs,), dtype=dtype),
-            "score": ArraySpec(shape=(1,), dtype=dtype),
-        }
         self.prepare = Output(
             name="squares", function="extract.priors.squares:squares",
             shape=(pairs + 1, SIDE, SIDE, 3), dtype="uint8", pairs=pairs,
@@ -119,7 +113,7 @@ def _subject(request: BranchRequest) -> tuple[DinoV2, str]:
     """The network and where its numbers are from."""
     preset = request.preset
     if preset == "dinov2-tiny" and request.weights is None:
-        return _random(DinoV2(dinov2.PRESETS[preset])), RANDOM
+        return _random(DinoV2(dinov2.PRESETS[preset])), weights.RANDOM
     if request.weights is None:
         raise BadWeights(
             f"{request.name}={preset} needs weights: {request.name}={preset}:PATH, with "
@@ -132,7 +126,7 @@ def _subject(request: BranchRequest) -> tuple[DinoV2, str]:
 
 def _background(asked: str) -> tuple[ClipTower, str]:
     if asked == "tiny":
-        return _random(ClipTower(clip.PRESETS["tiny"])), RANDOM
+        return _random(ClipTower(clip.PRESETS["tiny"])), weights.RANDOM
     path = Path(asked).expanduser()
     return clip.from_state(weights.read_state(path)), path.name
 

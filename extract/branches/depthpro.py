@@ -134,7 +134,7 @@ def load(request: BranchRequest) -> DepthProBranch:
     if request.preset == "tiny" and request.weights is None:
         model = DepthProEncoder(architecture)
         weights.seeded(model, seed=2)
-        return DepthProBranch(request, model, "random numbers (tiny preset), no training")
+        return DepthProBranch(request, model, weights.RANDOM)
     if request.weights is None:
         raise BadWeights(
             f"depthpro={request.preset} needs weights: depthpro={request.preset}:PATH, with "

@@ -230,7 +230,7 @@ def load(request: BranchRequest) -> InternVideo2Branch:
     if request.preset == "tiny" and request.weights is None:
         model = InternVideo2(architecture)
         weights.seeded(model, seed=1)
-        return InternVideo2Branch(request, model, "random numbers (tiny preset), no training")
+        return InternVideo2Branch(request, model, weights.RANDOM)
     if request.weights is None:
         raise BadWeights(
             f"internvideo2={request.preset} needs weights: internvideo2={request.preset}:PATH, "

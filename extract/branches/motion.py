@@ -15,13 +15,18 @@ from extract.errors import BadSetting, BadWeights
 from extract.networks import raft
 from extract.priors.flow import DECIDES, MEASURES
 from extract.priors.pair_scorer import Method, load_scorer
-from extract.priors.picture_scorer import OPTIONS, PictureScorer, Said, picture_side
+from extract.priors.picture_scorer import (
+    OPTIONS,
+    PictureScorer,
+    Said,
+    picture_side,
+    raft_iterations,
+)
 from extract.priors.two_way_flow import pair_warp
 from extract.priors.warping import warping_error
-from extract.weights import content_hash
+from extract.weights import RANDOM, content_hash
 
 SIDE = 256
-MAX_ITERATIONS = 64
 DIS = Method(
     preset="dis",
     function="extract.priors.flow:flow_measures",
@@ -60,12 +65,11 @@ def load(request: BranchRequest) -> Branch:
     if request.preset not in ("raft", "raft-tiny"):
         return load_scorer(request, DIS, others=("raft", "raft-tiny"))
     request.check_options((*OPTIONS, "iterations"))
-    iterations = request.whole_number("iterations", raft.ITERATIONS, MAX_ITERATIONS)
+    iterations = raft_iterations(request)
     if request.preset == "raft-tiny":
         if request.weights is not None:
             raise BadSetting(f"motion=raft-tiny has random weights; leave {request.weights} out.")
-        source = "random numbers (tiny preset), no training"
-        return WarpingScorer(request, raft.tiny(iterations), source)
+        return WarpingScorer(request, raft.tiny(iterations), RANDOM)
     if request.weights is None:
         raise BadWeights(
             "motion=raft needs weights: motion=raft:PATH, with raft-things.pth as the RAFT "

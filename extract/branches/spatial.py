@@ -20,14 +20,19 @@ from extract.networks import raft
 from extract.priors import depth_map, flow
 from extract.priors.flow import DECIDES, MEASURES
 from extract.priors.pair_scorer import Method, load_scorer
-from extract.priors.picture_scorer import OPTIONS, PictureScorer, Said, picture_side
+from extract.priors.picture_scorer import (
+    OPTIONS,
+    PictureScorer,
+    Said,
+    picture_side,
+    raft_iterations,
+)
 from extract.priors.two_way_flow import TwoWayFlow, dis_flow, pair_warp
 from extract.priors.warping import depth_distortion
 from extract.weights import content_hash
 
 SIDE = 512
 """Depth Pro wants detail."""
-MAX_ITERATIONS = 64
 DIS = Method(
     preset="dis",
     function="extract.priors.flow:flow_measures",
@@ -103,5 +108,4 @@ def _raft(request: BranchRequest) -> raft.Raft | None:
         if "iterations" in request.options:
             raise BadSetting("Branch spatial: iterations are RAFT's; give raft=PATH with them.")
         return None
-    iterations = request.whole_number("iterations", raft.ITERATIONS, MAX_ITERATIONS)
-    return raft.read(Path(path).expanduser(), iterations)
+    return raft.read(Path(path).expanduser(), raft_iterations(request))

@@ -54,8 +54,8 @@ class PairScorer(Branch):
                 f"Branch {request.name}={method.preset} uses no weights; leave {request.weights} "
                 f"out."
             )
-        pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
-        dtype = request.option("dtype", "float32", ("float16", "float32"))
+        self.outputs = scorer_outputs(request)
+        (pairs,) = self.outputs["curve"].shape
         self.name = request.name
         self.preset = method.preset
         self.device = torch.device(request.device)
@@ -63,10 +63,6 @@ class PairScorer(Branch):
         if self.precision != "float32":
             raise BadSetting(f"Branch {request.name} computes in float32, not {self.precision}.")
         self.method = method
-        self.outputs = {
-            "curve": ArraySpec(shape=(pairs,), dtype=dtype),
-            "score": ArraySpec(shape=(1,), dtype=dtype),
-        }
         self.prepare = Output(
             name=method.function.partition(":")[2],
             function=method.function,
@@ -94,6 +90,16 @@ class PairScorer(Branch):
 
     def example(self, count: int) -> Tensor:
         return torch.rand(count, *self.prepare.shape, device=self.device)
+
+
+def scorer_outputs(request: BranchRequest) -> dict[str, ArraySpec]:
+    """What every scorer gives, by `?pairs=N` and `?dtype=`."""
+    pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
+    dtype = request.option("dtype", "float32", ("float16", "float32"))
+    return {
+        "curve": ArraySpec(shape=(pairs,), dtype=dtype),
+        "score": ArraySpec(shape=(1,), dtype=dtype),
+    }
 
 
 def load_scorer(request: BranchRequest, *methods: Method, others: Sequence[str] = ()) -> PairScorer:

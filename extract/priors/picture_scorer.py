@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest, Precision
+from extract.networks import raft
 from extract.priors import warping
-from extract.priors.pair_scorer import MAX_PAIRS, PAIRS
+from extract.priors.pair_scorer import scorer_outputs
 from extract.priors.picture_pairs import SIDES, picture_output
-from features_store.schema import ArraySpec
 
 PAIRS_AT_ONCE = 8
+MAX_ITERATIONS = 64
+"""Of RAFT."""
 REVISION = 1
 OPTIONS = ("pairs", "dtype", "side")
 
@@ -41,16 +43,12 @@ class PictureScorer(Branch):
     def __init__(
         self, request: BranchRequest, said: Said, *, side: int, precision: Precision
     ) -> None:
-        pairs = request.whole_number("pairs", PAIRS, MAX_PAIRS)
-        dtype = request.option("dtype", "float32", ("float16", "float32"))
+        self.outputs = scorer_outputs(request)
+        (pairs,) = self.outputs["curve"].shape
         self.name = request.name
         self.preset = request.preset
         self.device = torch.device(request.device)
         self.precision = precision
-        self.outputs = {
-            "curve": ArraySpec(shape=(pairs,), dtype=dtype),
-            "score": ArraySpec(shape=(1,), dtype=dtype),
-        }
         self.prepare = picture_output(pairs, side)
         self.decides = {
             **said.decides,
@@ -88,6 +86,10 @@ class PictureScorer(Branch):
         views = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
         views[..., 3] = 255
         return views
+
+
+def raft_iterations(request: BranchRequest) -> int:
+    return request.whole_number("iterations", raft.ITERATIONS, MAX_ITERATIONS)
 
 
 def picture_side(request: BranchRequest, default: int) -> int:

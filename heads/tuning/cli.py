@@ -102,14 +102,15 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     if arguments.trials < 1 or arguments.seeds < 1:
         raise BadSetting("Give 1 or more trials, and 1 or more seeds.")
     own, fixed = assignments(arguments.space), assignments(arguments.set)
+    # A wrong setting is known before the first trial.
     heads = [make_head(name, fixed, store.classes) for name in names]
     widest = max(heads, key=lambda head: len(head.keys))
     if any(set(head.keys) - set(widest.keys) for head in heads):
         raise BadSetting(f"Heads {arguments.head} need different features; tune them separately.")
-    data = choice(arguments).load(store, widest)
+    chosen = choice(arguments)
+    data = chosen.load(store, widest)
     folds = [data]
     if arguments.folds or arguments.leave_one_out:
-        chosen = choice(arguments)
         learning, deciding = chosen.masks(store)
         whole = chosen.load_twice(store, widest, learning | deciding)
         folds = k_folds(whole, arguments.folds) if arguments.folds else leave_one_out(whole)
@@ -118,7 +119,6 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
         known = head_class(name).Config.__dataclass_fields__
         mine = {n: text for n, text in own.items() if len(names) == 1 or n in known}
         spaces[name] = {n: s for n, s in space_of(name, mine).items() if n not in fixed}
-        make_head(name, fixed, store.classes)  # a wrong setting is known before the first trial
     columns = sum(array.shape[-1] for array in data.train.arrays.values())
     size = population_size(arguments.device, columns, 1024, 64)
     return Search(

@@ -9,7 +9,7 @@ import torch
 from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Branch, from_state
-from heads.alternate import Alternation
+from heads.alternate import Alternation, by_kind
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.finetune import Finetuner, Run, step_slices
 from heads.finetuning.checks import check_same_depth
@@ -115,7 +115,7 @@ def test_whose_turn_it_is_goes_by_name() -> None:
         named = [(name, torch.ones(1, requires_grad=True)) for name in names]
         for _, tensor in named:
             tensor.grad = torch.ones(1)
-        Alternation.parse("spatial:temporal=1:1").forget(step, named)
+        Alternation.parse("spatial:temporal=1:1").forget(step, by_kind(named))
         silenced = [name for name, tensor in named if tensor.grad is None]
         assert silenced == [name for name, silent in names.items() if silent == turn]
 
