@@ -137,7 +137,7 @@ class Bundle:
 
     def predict(self, table: Table) -> Probabilities:
         """Calibrated probabilities per view: (n, V, C)."""
-        from heads.calibrate import tempered
+        from heads.judging.calibration import tempered
 
         self.check(table)
         return tempered(self.head.predict(table), self.about.temperature)

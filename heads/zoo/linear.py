@@ -12,13 +12,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from features_store.table import Table
-from heads import arrays
-from heads.arrays import CHUNK
 from heads.errors import BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
-from heads.losses import table_weights
-from heads.standard import PooledHead, Standard, timed_report
-from heads.tuning.spaces import OneOf, Range, Space
+from heads.parts import arrays
+from heads.parts.arrays import CHUNK
+from heads.parts.pooled import PooledHead, Standard, timed_report
+from heads.parts.space import OneOf, Range, Space
+from heads.training.losses import table_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

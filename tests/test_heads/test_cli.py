@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from features_store import TelltaleError
-from heads import cli, doctor
+from heads.commands import doctor
+from heads.commands import main as cli
 from tests.test_features_store.test_cli import telltale
 
 
@@ -24,7 +25,7 @@ def test_help_and_version() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from heads.cli import build_parser; build_parser().format_help(); "
+        "import sys; from heads.commands.main import build_parser; build_parser().format_help(); "
         "print([m for m in ('torch', 'zarr', 'numpy', 'h5py', 'av', 'cv2') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
