@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from features_store.commit import make_directory
 from features_store.errors import InUse, WriteFailed
@@ -114,7 +115,7 @@ def _sign(path: Path, descriptor: int) -> None:
             raise _in_use(path, descriptor)
 
 
-def _holder(descriptor: int) -> dict[str, object]:
+def _holder(descriptor: int) -> dict[str, Any]:
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:
