@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from features_store.commit import make_directory, publish, write_file
 from features_store.errors import OutputExists, WriteFailed
@@ -26,6 +26,7 @@ RECORD = ".made.json"
 """A folder's record."""
 _KEPT = 2
 """Versions of a file that its record knows: the new one, and the one that it replaces."""
+_CHUNK = 2**16
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 MadeFrom = Mapping[str, Any]
@@ -134,6 +135,50 @@ class Product:
         return _stamp(file) in found.files.get(file.name, ())
 
 
+class Log:
+    """A file to which a command appends lines for as long as it runs, and goes on with later."""
+
+    def __init__(
+        self, path: Path, command: str, made_from: MadeFrom, *, overwrite: bool = False
+    ) -> None:
+        """Refuses what the command did not begin, or began from other things."""
+        check_place(path)
+        self.path = path
+        self._made = Record(command=command, made_from=plain(made_from))
+        self._record = path.with_name(f".{path.name}.made")
+        found = Record.read(self._record)
+        # Its record has no size: it grows. One with a size is of a file that was written whole.
+        self._goes_on = found is not None and found.command == command and not found.files
+        self._same = found is not None and not differences(found.made_from, made_from)
+        if overwrite or not path.exists():
+            return
+        if not self._goes_on or found is None:
+            raise OutputExists(_foreign(path, command))
+        if not self._same:
+            raise OutputExists(_differs(path, command, differences(found.made_from, made_from)))
+
+    def begin(self) -> None:
+        """Make it, or go on with it; a torn last line, from a kill, is cut off."""
+        make_directory(self.path.parent)
+        if not (self._goes_on and self._same and self.path.exists()):
+            self.path.unlink(missing_ok=True)
+        write_file(self._record, [self._made.encode()])
+        with self.path.open("ab+") as file:
+            _cut_torn_line(file)
+
+    def append(self, lines: bytes) -> None:
+        """Whole lines, durably."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise WriteFailed(
+                f"{self.path}: {error.strerror or error}. Make room, and run the same again."
+            ) from error
+
+
 class Folder:
     """A folder that a command fills."""
 
@@ -214,6 +259,19 @@ def plain(made_from: MadeFrom) -> MadeFrom:
     """As it comes back from JSON."""
     found: MadeFrom = json.loads(json.dumps(made_from, sort_keys=True, default=str))
     return found
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - _CHUNK)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            file.truncate(start + found + 1)
+            return
+        end = start
+    file.truncate(0)
 
 
 def _stamp(path: Path) -> Stamp:

@@ -206,7 +206,8 @@ def read_about(out: Path) -> dict[str, Any]:
     schema = metadata.schema.to_arrow_schema().metadata or {}
     whole = metadata.metadata or {}
     about: dict[str, Any] = json.loads(schema.get(ABOUT.encode(), b"{}"))
-    return about | json.loads(whole.get(COUNTS.encode(), b"{}"))
+    counts: dict[str, Any] = json.loads(whole.get(COUNTS.encode(), b"{}"))
+    return about | counts
 
 
 def read_scores(path: Path) -> Block:

@@ -59,8 +59,9 @@ def schema(classes: Sequence[str]) -> pa.Schema:
     text, number = pa.string(), pa.float32()
     return pa.schema(
         [
-            ("id", text), ("path", text), ("size", pa.int64()), ("modified", text), ("source", text),
-            ("label", text), ("verdict", text), ("confidence", number), ("set", text), ("forgery", number),
+            ("id", text), ("path", text), ("size", pa.int64()), ("modified", text),
+            ("source", text), ("label", text), ("verdict", text),
+            ("confidence", number), ("set", text), ("forgery", number),
             *((f"p_{name}", number) for name in classes),
             ("spread", number), ("nearest_id", text), ("nearest_source", text),
             ("nearest_similarity", number), ("error", text),
