@@ -22,7 +22,7 @@ from benchmarks import measure
 from features_store import ArraySpec, BranchSpec, Store, table
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
-from features_store.places import LocalPlace
+from features_store.place import LocalPlace
 from features_store.stream import stated_bytes
 
 POOLED = BranchSpec(

@@ -9,7 +9,7 @@ import pytest
 from zarr.storage import MemoryStore, ObjectStore
 
 from features_store import Store, StoreError, WriteFailed
-from features_store.places import Location, Place, open_place
+from features_store.place import Location, Place, open_place
 from tests.test_features_store import samples
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from features_store import ArraySpec, BranchSpec, Status, Store, check, hdf5
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
-from features_store.places import Buffers, LocalPlace
+from features_store.place import Buffers, LocalPlace
 from features_store.sweep import leftovers, remove_branch
 
 SPEC = BranchSpec(
