@@ -69,7 +69,9 @@ class Store:
         place.put_new("zarr.json", [documents.encode(documents.group(attributes))])
         store = Store.open(place)
         if (store.scheme, store.classes) != (scheme, tuple(classes)):
-            raise StoreExists(f"{place.name} was just made by another process, as {store!r}.")
+            raise StoreExists(
+                f"{place.name} was made by another process, as {store!r}. Choose another path."
+            )
         return store
 
     @staticmethod
