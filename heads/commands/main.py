@@ -22,6 +22,7 @@ import heads.commands.report
 import heads.commands.score
 import heads.commands.tune
 from features_store.errors import TelltaleError
+from features_store.installing import DISTRIBUTION
 from heads.commands import import_checkpoint, train
 from heads.commands.doctor import check_packages_belong_together
 
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Tells generated videos of people from real ones, and says what is wrong.",
         epilog="`telltale COMMAND --help` explains a command.",
     )
-    parser.add_argument("--version", action="version", version=f"telltale {version('telltale')}")
+    parser.add_argument("--version", action="version", version=f"telltale {version(DISTRIBUTION)}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     extract.commands.data.add_commands(commands)

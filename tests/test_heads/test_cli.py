@@ -1,6 +1,7 @@
 """The `telltale` command itself: help, version, doctor, errors."""
 
 import argparse
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -18,7 +19,7 @@ def test_help_and_version() -> None:
     printed = telltale("--help")
     for command in ("store", "doctor"):
         assert f"    {command}" in printed
-    assert telltale("--version") == f"telltale {version('telltale')}\n"
+    assert telltale("--version") == f"telltale {version('telltale-video')}\n"
     assert "verify" in telltale("store", "--help")
     assert "required" in telltale(expect=2)
 
@@ -68,6 +69,27 @@ def test_doctor_tells_missing_from_broken(tmp_path: Path, monkeypatch: pytest.Mo
     assert "1.0 does not import (RuntimeError: operator does not exist); get x" in finding.detail
     monkeypatch.setattr(doctor, "PARTS", (absent, broken))
     assert doctor.run(argparse.Namespace()) == 1
+
+
+def test_a_strangers_package_of_that_name_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "telltale-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: telltale\nVersion: 0.1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(doctor, "PARTS", ())
+    assert doctor.run(argparse.Namespace()) == 1
+    assert "pip uninstall telltale" in capsys.readouterr().out
+
+
+def test_no_message_or_page_advises_a_strangers_package() -> None:
+    root = Path(cli.__file__).parents[2]
+    advice = re.compile(r"pip install[^\n]*[ '\"]telltale(\[|'|\"| |$)")
+    for pattern in ("*.py", "*.md", "*.toml", "*.html"):
+        for path in root.rglob(pattern):
+            if not {".venv", ".git", "tests"} & set(path.relative_to(root).parts):
+                assert not advice.search(path.read_text()), path
 
 
 def test_packages_from_two_places_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
