@@ -15,6 +15,7 @@ from pathlib import Path
 
 import extract.commands.data
 import extract.commands.extract
+import extract.commands.features
 import extract.commands.label
 import features_store.cli
 from features_store.errors import TelltaleError
@@ -93,8 +94,9 @@ def build_parser() -> Main:
         prog="telltale", metavar="COMMAND", required=True, parser_class=Parser
     )
     for module in (
-        extract.commands.data, extract.commands.extract, extract.commands.label,
-        features_store.cli, train, judge, finetune, tune, score, import_checkpoint, report,
+        extract.commands.data, extract.commands.extract, extract.commands.features,
+        extract.commands.label, features_store.cli, train, judge, finetune, tune, score,
+        import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
