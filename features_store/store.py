@@ -28,6 +28,7 @@ from features_store.errors import (
     StoreExists,
     UnknownKey,
 )
+from features_store.installing import how_to_install
 from features_store.place import Location, Place, open_place
 from features_store.schema import COLUMNS, FORMAT_VERSION, BranchSpec, Layout, Status, check_name
 from features_store.selection import Selection
@@ -91,7 +92,7 @@ class Store:
         if version > FORMAT_VERSION:
             raise NotAStore(
                 f"{place.name} has format {version}; this version of Telltale reads up to "
-                f"{FORMAT_VERSION}. Use the version of Telltale that wrote it, or a later one."
+                f"{FORMAT_VERSION}. Update Telltale: git pull, then {how_to_install()}."
             )
         return Store(place, attributes)
 

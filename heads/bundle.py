@@ -20,7 +20,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
+from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
+from features_store.installing import DISTRIBUTION
+from features_store.lock import alone
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -79,7 +81,7 @@ class Bundle:
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
         fsync_directory(draft)
-        with alone(folder.parent):  # processes that share a search end together
+        with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
                 shutil.rmtree(_old(folder), ignore_errors=True)
                 folder.rename(_old(folder))
@@ -137,7 +139,7 @@ class Bundle:
 
     def predict(self, table: Table) -> Probabilities:
         """Calibrated probabilities per view: (n, V, C)."""
-        from heads.calibrate import tempered
+        from heads.judging.calibration import tempered
 
         self.check(table)
         return tempered(self.head.predict(table), self.about.temperature)
@@ -152,7 +154,7 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
         "split": split,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("telltale", *_PACKAGES)},
+        "packages": {name: version(name) for name in (DISTRIBUTION, *_PACKAGES)},
     }
 
 
@@ -163,8 +165,8 @@ def branch_requests(store: Store, table: Table) -> dict[str, str]:
         name = key.partition("/")[0]
         spec = store.open_branch(table.protocol, name).spec
         options = spec.provenance.get("options", {})
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        found[spec.name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
+        query = "&".join(f"{option}={value}" for option, value in options.items())
+        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
     return found
 
 

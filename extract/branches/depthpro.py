@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from extract import weights
 from extract.branch import Branch, BranchRequest
 from extract.decoding.job import DEPTH, FULL_FRAME_DEPTH
 from extract.errors import BadSetting, BadWeights
+from extract.networks import weights
 from extract.networks.dinov2 import DinoV2, VitConfig, official_names
-from extract.transforms import DEPTH_SIZE, DEPTH_SOURCES
-from extract.views import DEPTH_POSITIONS
+from extract.views.protocol import DEPTH_POSITIONS
+from extract.views.transforms import DEPTH_SIZE, DEPTH_SOURCES
 from features_store.schema import ArraySpec
 
 REVISION = 1
@@ -152,8 +152,10 @@ def from_state(state: Mapping[str, Tensor], architecture: Architecture) -> Depth
     if any(".embeddings." in key for key in state):
         state = _from_hugging_face(state)
     state = weights.without_prefix(state, ("encoder.",)) if _is_whole(state) else dict(state)
-    ours = {key: value.float() for key, value in state.items() if not _NOT_NEEDED.fullmatch(key)}
-    model = DepthProEncoder(architecture)
+    wanted = {key: value for key, value in state.items() if not _NOT_NEEDED.fullmatch(key)}
+    ours = {key: weights.float32(value) for key, value in wanted.items()}
+    with weights.unfilled():
+        model = DepthProEncoder(architecture)
     weights.fill(model, ours, model="Depth Pro's encoder")
     return model
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from features_store.errors import BadInput, Overtaken, ReadFailed, StoreError, WriteFailed
+from features_store.installing import how_to_install
 from features_store.place.place import PROBE, Buffers, Place, Value, Version, View
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def open_url(url: str) -> "ZarrStore":
         return FsspecStore.from_url(url)
     except ImportError as error:
         raise StoreError(
-            f"{url}: needs the package {error.name or 'of its driver'}. From a checkout it is "
-            f"`pip install '.[cloud]'` (and the fsspec driver of {scheme}://, if it has its own)."
+            f"{url}: needs a package that is not installed, {error.name or 'of this scheme'}: "
+            f"{how_to_install('cloud')} (and the fsspec driver of {scheme}://, where it has one)."
         ) from error
     except ValueError as error:
         raise BadInput(f"{url}: {error}. Give a folder's path or a URL such as s3://…") from error

@@ -13,7 +13,7 @@ from features_store import ReadFailed, Store, WriteFailed
 from features_store.errors import Overtaken
 from features_store.place import LocalPlace, Location, Place, open_place
 from tests.test_features_store import samples
-from tests.test_features_store.s3_server import new_bucket, s3_server
+from tests.test_features_store.s3_server import new_bucket, open_bucket, s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,9 +148,11 @@ def test_what_cannot_compare_before_it_replaces_is_not_written(tmp_path: Path) -
 
 
 def test_a_server_that_ignores_conditions_is_found_out() -> None:
-    with s3_server(heeds_conditions=False) as url:
-        with pytest.raises(WriteFailed, match="ignores the conditions"):
-            samples.new_store(new_bucket(url), 1)
+    with (
+        s3_server(heeds_conditions=False) as url,
+        pytest.raises(WriteFailed, match="ignores the conditions"),
+    ):
+        samples.new_store(new_bucket(url), 1)
 
 
 def test_a_file_url_is_the_folder_it_names(tmp_path: Path) -> None:
@@ -169,7 +171,5 @@ def test_a_driver_that_fails_is_a_store_error(server: str) -> None:
 
     with pytest.raises(ReadFailed, match=r"PermissionError: denied.*credentials"):
         open_place(Broken()).get("k")
-    from tests.test_features_store.s3_server import open_bucket
-
     with pytest.raises(WriteFailed, match=r"cannot be written.*NoSuchBucket|NotFound"):
         open_place(open_bucket(server, "nowhere")).put("k", [b"x"])

@@ -1,6 +1,7 @@
 """An S3 server in a process of its own, spoken to over HTTP: `with s3_server() as url:`.
 
-It is moto's. It answers one request at a time, so that it compares and replaces at once, as S3 does.
+It is moto's. It answers one request at a time, so that nothing comes between its comparing and its
+replacing, as with S3.
 """
 
 import contextlib

@@ -7,6 +7,7 @@ on. What comes out is compared with what either of them was told had been commit
 import contextlib
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from zarr.storage import ObjectStore
 from features_store import ArraySpec, BranchSpec, Damaged, Status, Store, check
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
-from features_store.place import Buffers, LocalPlace, Place, place
+from features_store.place import Buffers, LocalPlace, Place
 from features_store.place.place import Value, Version
 from features_store.place.remote import RemotePlace
 
@@ -31,6 +32,12 @@ SPEC = BranchSpec(
     fingerprint="3f9c1a2b",
     arrays={"cls": ArraySpec(shape=(3,)), "depth": ArraySpec(shape=(2,), dtype="float32")},
 )
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for whom is decided by turns."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
 class Turns:
@@ -270,18 +277,15 @@ def two_writers(tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], s
 @pytest.mark.parametrize("kind", [SharedFolder, SharedBucket])
 @pytest.mark.parametrize("seed", range(25))
 def test_no_row_is_lost_and_none_is_mixed(
-    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], seed: int,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], seed: int
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(place.time, "sleep", lambda seconds: None)
     two_writers(tmp_path, kind, seed)
 
 
 @pytest.mark.parametrize("kind", [UnlockedFolder, UnconditionalBucket])
 def test_this_test_finds_what_missing_locks_and_conditions_do(
-    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket]
 ) -> None:
-    monkeypatch.setattr(place.time, "sleep", lambda seconds: None)
     wrong = 0
     for seed in range(25):
         try:
@@ -294,10 +298,8 @@ def test_this_test_finds_what_missing_locks_and_conditions_do(
 @pytest.mark.parametrize("kind", [SharedFolder, SharedBucket])
 @pytest.mark.parametrize("seed", range(8))
 def test_a_reader_beside_writers_sees_whole_rows(
-    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], seed: int,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], seed: int
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(place.time, "sleep", lambda seconds: None)
     world = World(tmp_path, kind, Turns(seed))
     Store.create(world.place(), scheme="hfv2", classes=("forgery", "real")).add_videos(
         {"id": [f"clip {row}" for row in range(SHARD_ROWS)]}
@@ -328,10 +330,8 @@ def test_a_reader_beside_writers_sees_whole_rows(
 @pytest.mark.parametrize("kind", [SharedFolder, SharedBucket])
 @pytest.mark.parametrize("seed", range(6))
 def test_videos_added_by_two_at_once_are_all_there_once(
-    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], seed: int,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], seed: int
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(place.time, "sleep", lambda seconds: None)
     world = World(tmp_path, kind, Turns(seed))
     Store.create(world.place(), scheme="hfv2", classes=("forgery", "real"))
 
