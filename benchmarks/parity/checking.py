@@ -34,7 +34,5 @@ def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
 
 
 def _systems() -> list[ModuleType]:
-    names = (
-        f"{systems.__name__}.{module.name}" for module in pkgutil.iter_modules(systems.__path__)
-    )
-    return [importlib.import_module(name) for name in names]
+    found = pkgutil.iter_modules(systems.__path__)
+    return [importlib.import_module(f"{systems.__name__}.{module.name}") for module in found]

@@ -29,7 +29,7 @@ class Row:
 def compare(file: str, quantity: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Row:
     if ours.shape != theirs.shape:
         ours = torch.full_like(theirs, torch.nan, dtype=torch.float64)
-    difference = (ours.double() - theirs.double()).abs()
+    difference = (ours.detach().double() - theirs.double()).abs()
     absolute = float(difference.max())
     scale = float(theirs.double().abs().max())
     return Row(

@@ -37,6 +37,8 @@ class ClipConfig:
     out: int
     """Width of the captions' space; 0: weights without the projection into it."""
     image: int = IMAGE
+    hidden: int = 0
+    """Width of the MLPs' middle; 0: four times the width."""
 
     @property
     def tokens(self) -> int:
@@ -67,8 +69,8 @@ class ClipTower(nn.Module):
         self.conv1 = nn.Conv2d(3, config.width, config.patch, stride=config.patch, bias=False)
         self.ln_pre = LayerNorm(config.width, eps=EPS)
         block = BlockConfig(
-            width=config.width, heads=config.heads, hidden=4 * config.width, gelu="quick",
-            norm_eps=EPS, layer_scale=False,
+            width=config.width, heads=config.heads, hidden=config.hidden or 4 * config.width,
+            gelu="quick", norm_eps=EPS, layer_scale=False,
         )  # fmt: skip
         self.blocks = nn.ModuleList(self.new_block(block) for _ in range(config.depth))
         self.ln_post = LayerNorm(config.width, eps=EPS)

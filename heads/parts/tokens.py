@@ -42,7 +42,7 @@ class TokenModel(Model):
         """(b, classes); tokens are (b, …) as they are stored."""
 
     def training_logits(self, batch: Batch) -> Tensor:
-        tokens = self._tokens(self.tables[0], batch.rows)
+        tokens = self.tokens(self.tables[0], batch.rows)
         tokens_bnd = tokens[torch.arange(len(tokens)), torch.from_numpy(batch.views)]
         return self.token_logits(tokens_bnd.to(batch.x.device), batch.x, training=True)
 
@@ -57,15 +57,20 @@ class TokenModel(Model):
         step = max(1, _SCORED_AT_ONCE // x.shape[1])
         for start in range(0, len(table), step):
             part = np.arange(start, min(start + step, len(table)))
-            tokens = self._tokens(table, part).to(x.device)
+            tokens = self.tokens(table, part).to(x.device)
             flat = self.token_logits(tokens.flatten(0, 1), x[part].flatten(0, 1), training=False)
             yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
 
-    def _tokens(self, table: Table, rows: NDArray[np.int64]) -> Tensor:
-        tokens = torch.from_numpy(np.ascontiguousarray(token_rows(table, self.key)[rows]))
-        if not bool(torch.isfinite(tokens).all()):
+    def tokens(self, table: Table, rows: NDArray[np.int64]) -> Tensor:
+        """(b, views, …) of some rows, in float32."""
+        stored = torch.from_numpy(np.ascontiguousarray(token_rows(table, self.key)[rows]))
+        return self.finite(stored).float()
+
+    def finite(self, numbers: Tensor) -> Tensor:
+        """The same, refused where a number is not finite."""
+        if not bool(torch.isfinite(numbers).all()):
             raise BadTable(f"{self.key} holds numbers that are not finite; extract again.")
-        return tokens.float()
+        return numbers
 
 
 M = TypeVar("M", bound=TokenModel)

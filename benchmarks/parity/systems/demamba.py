@@ -1,4 +1,4 @@
-"""DeMamba: its Mamba block, its orders of tokens, both heads, and X-CLIP's tower under both names."""
+"""DeMamba: its Mamba block, orders of tokens, both heads; X-CLIP's tower under both names."""
 
 import json
 import math
@@ -142,7 +142,8 @@ def _xclip_end_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     golden, state = tensors(path), weights_of(path)
     tower = _tower(weights.without_prefix(state, ("encoder.",)), _tower_size(path), 0)
     clips = golden["video"]
-    tokens = tower.tokens(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+    flat = tower.tokens(clips.flatten(0, 1))
+    tokens = flat.reshape(*clips.shape[:2], *flat.shape[1:])
     net = _head(state, _side(tokens.shape[2] - 1), "xclip")
     logit = net(tokens[:, :, 1:], tower.ln_post(tokens[:, :, 0]).mean(1))
     yield from declared(path, described, _answer(logit), golden)
@@ -156,7 +157,7 @@ def _clip_end_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     weights.fill(tower, named, model="CLIP's tower")
     clips = golden["video"]
     tokens = tower.projected(tower.tokens(clips.flatten(0, 1))[:, 1:])
-    grid = tokens.unflatten(0, clips.shape[:2])
+    grid = tokens.reshape(*clips.shape[:2], *tokens.shape[1:])
     logit = _head(state, _side(tokens.shape[1]), "clip")(grid, torch.empty(len(grid), 0))
     yield from declared(path, described, {"tokens": tokens, **_answer(logit)}, golden)
 
