@@ -22,7 +22,8 @@ _SPREAD = 2
 
 def lengths(vectors_ntd: Tensor) -> Tensor:
     """(n, t - 1): how far each frame is from the next."""
-    return (vectors_ntd[:, 1:] - vectors_ntd[:, :-1]).norm(dim=-1)
+    found: Tensor = (vectors_ntd[:, 1:] - vectors_ntd[:, :-1]).norm(dim=-1)
+    return found
 
 
 def similarities(vectors_ntd: Tensor) -> Tensor:
@@ -65,7 +66,8 @@ def roughness(patches_ntpd: Tensor) -> Tensor:
     single = (patches_ntpd[:, 1:] - patches_ntpd[:, :-1]).norm(dim=-1).sum(1)
     double = (patches_ntpd[:, 2:] - patches_ntpd[:, :-2]).norm(dim=-1).sum(1)
     double = double / 2 * (frames - 1) / (frames - 2)
-    return ((single + _TINY).log() - (double + _TINY).log()) / math.log(2)
+    found: Tensor = ((single + _TINY).log() - (double + _TINY).log()) / math.log(2)
+    return found
 
 
 def incoherence(patches_ntpd: Tensor) -> Tensor:

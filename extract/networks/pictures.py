@@ -15,7 +15,7 @@ _TINY = 1e-8
 def flow_picture(flow_n2hw: Tensor) -> Tensor:
     """(n, 2, h, w): u and v around one half."""
     radius_n = flow_n2hw.norm(dim=1).flatten(1).amax(1).clamp_min(_LEAST_RADIUS)
-    scaled = flow_n2hw / (2 * (radius_n + _LEAST_RADIUS))[:, None, None, None]
+    scaled: Tensor = flow_n2hw / (2 * (radius_n + _LEAST_RADIUS))[:, None, None, None]
     return (scaled + 0.5).clamp(0, 1)
 
 

@@ -57,7 +57,7 @@ class Messages(nn.Module):
     def forward(self, cls_bd: Tensor) -> Tensor:
         """Class tokens → one message for each, as a token (b, 1, d)."""
         own_gtd: Tensor = self.fc(cls_bd).reshape(-1, self.frames, cls_bd.shape[-1])
-        messages_gtd = own_gtd + self.attn(self.ln(own_gtd))
+        messages_gtd: Tensor = own_gtd + self.attn(self.ln(own_gtd))
         return messages_gtd.flatten(0, 1)[:, None]
 
 

@@ -23,7 +23,7 @@ def strides(height: int, width: int) -> tuple[tuple[int, int], ...]:
     """Of the layers of an expert for a grid of this size."""
     if (height, width) in _PUBLISHED:
         return _PUBLISHED[height, width]
-    found = []
+    found: list[tuple[int, int]] = []
     while not found or max(height, width) > CELLS:
         step = (1 + (height > CELLS), 1 + (width > CELLS))
         found.append(step)

@@ -81,7 +81,7 @@ class CueModel(TokenModel):
     def token_logits(self, tokens: Tensor, beside_bd: Tensor, *, training: bool) -> Tensor:
         del beside_bd
         sizes = [math.prod(cue.stored) for cue in self.cues.values()]
-        parts = zip(self.cues.items(), tokens.split(sizes, -1), strict=True)
+        parts = zip(self.cues.items(), torch.split(tokens, sizes, -1), strict=True)
         grids = {
             name: cue.grid(part.reshape(len(part), *cue.stored)) for (name, cue), part in parts
         }

@@ -124,7 +124,7 @@ class Straightness(PathScore):
             rows = np.concatenate([random.choice(kind, fewest, replace=False) for kind in kinds])
             for part in np.array_split(random.permutation(rows), -(-len(rows) // self._BATCH)):
                 optimiser.zero_grad()
-                self._mlp.loss(features[part], real_n[part]).backward()
+                self._mlp.loss(features[part], real_n[part]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
 
     @torch.no_grad()

@@ -142,7 +142,7 @@ def _mlp_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     optimiser = mlp.optimiser()
     for _ in range(3):
         optimiser.zero_grad()
-        mlp.loss(golden["raw"], golden["label"].float()).backward()
+        mlp.loss(golden["raw"], golden["label"].float()).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     for name, ours in parameters.items():
         yield compare(
