@@ -10,7 +10,6 @@ Legend: b images, n tokens, d channels.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,6 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGE = 224
 EPS = 1e-5
-Tower = TypeVar("Tower", bound="ClipTower")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,23 +106,21 @@ def from_state(state: Mapping[str, Tensor]) -> ClipTower:
     """The tower with the weights of one of OpenAI's files or of Hugging Face's."""
     ours = tower_names(state)
     name = _size(ours)
-    return filled(ClipTower(PRESETS[name]), ours, f"the image tower of CLIP {name}")
+    with weights.unfilled():
+        model = ClipTower(PRESETS[name])
+    weights.fill(model, ours, model=f"the image tower of CLIP {name} for {IMAGE} pixels")
+    return model
 
 
 def tower_names(state: Mapping[str, Tensor]) -> weights.State:
     """The tower's tensors under our names, whoever named them; what belongs to captions is left
     out."""
-    named = {_named(key): value.float() for key, value in state.items()}
+    named = {_named(key): weights.float32(value) for key, value in state.items()}
     ours = weights.joined_qkv(named, _QKV)
     ours.pop("", None)
     if "visual_projection" in ours:
         ours["proj"] = ours.pop("visual_projection").T.contiguous()
     return ours
-
-
-def filled(model: Tower, ours: Mapping[str, Tensor], name: str) -> Tower:
-    weights.fill(model, ours, model=f"{name} for {model.config.image} pixels")
-    return model
 
 
 def _size(state: Mapping[str, Tensor]) -> str:

@@ -103,6 +103,7 @@ def from_state(state: Mapping[str, Tensor], config: XClipConfig, name: str) -> X
         )
     if not config.out:
         ours.pop("proj", None)
-    model = XClipTower(config)
+    with weights.unfilled():
+        model = XClipTower(config)
     weights.fill(model, ours, model=name)
     return model
