@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from extract.views.protocol import CLIP_FRAMES
+from extract.views.sampling import CLIP_FRAMES
 from features_store.table import Table
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.parts import arrays

@@ -16,7 +16,7 @@ from extract.branches import depthpro, internvideo2
 from extract.networks import position
 from extract.networks.vit import Gelu
 from extract.released.humansam import columns_by_vector
-from extract.views import protocol, transforms
+from extract.views import sampling, transforms
 from extract.views.protocol import Protocol
 
 TOKENS, VECTORS, TRAINING, GRADIENT_L2 = 3e-5, 1e-5, 1e-4, 1e-4
@@ -84,9 +84,9 @@ def depthpro_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
 
 def sampling_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     for count, case in described["cases"].items():
-        ours = protocol.validation_frames(int(count))
+        ours = sampling.validation_frames(int(count))
         yield exact(path.name, f"validation of {count}", ours, case["validation"])
-        chunks = protocol.interleaved_frames(int(count), described["test_num_segment"])
+        chunks = sampling.interleaved_frames(int(count), described["test_num_segment"])
         yield exact(path.name, f"test chunks of {count}", chunks, case["test_chunks"])
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.parity.rows import Kind, Row, compare, gradients, tensors, weights_of
+from benchmarks.parity.rows import Kind, Row, compare, exact, gradients, tensors, weights_of
 from extract.networks import paths, xclip
 from extract.networks.xclip import XClipConfig
+from extract.views.protocol import Protocol
 from heads.parts.likelihood import Likelihoods
 from heads.parts.straight import StraightMlp
 
@@ -30,6 +31,9 @@ def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
         "restrav_mlp": _mlp_rows,
         "restrav_released": _released_rows,
         "split_scores": _split_rows,
+        "d3_frames": _d3_frame_rows,
+        "stall_frames": _stall_frame_rows,
+        "restrav_frames": _restrav_frame_rows,
     }
     return kinds.get(path.stem)
 
@@ -169,3 +173,33 @@ def _split_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
         expected = golden[f"{case}.score"]
         ours, size = paths.patchwork(rough, torn), float(expected.abs().max())
         yield compare(path.name, f"{case}.score", ours, expected, SPLIT_SHARE * size)
+
+
+def _d3_frame_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    """As many frames as there are files, at D3's own rate."""
+    for files, used in described["frames used, by number of JPEG files in the folder"].items():
+        expected = list(range(used)) if isinstance(used, int) else []
+        yield _chosen(path, "frames-16@8:d3", int(files), 8.0, expected)
+
+
+def _stall_frame_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    for case in described["cases"]:
+        for second, expected in case.get("windows (seed 42)", {"1_sec": None}).items():
+            name = f"frames-{8 * int(second[0])}@8:stall"
+            yield _chosen(path, name, case["num_frames"], case["fps"], expected or [])
+
+
+def _restrav_frame_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    for case in described["cases"]:
+        expected = case["frame shown then (constant rate)"]
+        yield _chosen(path, "frames-24@12:restrav", case["frames"], case["fps"], expected)
+
+
+def _chosen(path: Path, name: str, count: int, fps: float, expected: list[int]) -> Row:
+    """What a protocol takes of a video, and what is missing of it."""
+    (view,) = Protocol.parse(name).views("v", count, fps=fps)
+    ours = view.frames[: len(view.frames) - view.missing]
+    quantity = f"{name} of {count} at {fps:g}"
+    if len(ours) != len(expected):
+        return exact(path.name, f"{quantity}, how many", len(ours), len(expected))
+    return exact(path.name, quantity, ours or 0, expected or 0)
