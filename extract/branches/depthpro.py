@@ -19,8 +19,8 @@ from extract.decoding.job import DEPTH, FULL_FRAME_DEPTH
 from extract.errors import BadSetting, BadWeights
 from extract.networks import weights
 from extract.networks.dinov2 import DinoV2, VitConfig, official_names
-from extract.views.protocol import DEPTH_POSITIONS
 from extract.views.transforms import DEPTH_SIZE, DEPTH_SOURCES
+from extract.views.view import DEPTH_POSITIONS
 from features_store.schema import ArraySpec
 
 REVISION = 1

@@ -21,8 +21,9 @@ from extract.errors import BadSetting, BadWeights
 from extract.networks import position, weights
 from extract.networks.space_time import SpaceTimeAdapter
 from extract.networks.vit import AttentionPool, Block, BlockConfig, Gelu
-from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE
+from extract.views.sampling import CLIP_FRAMES
 from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views.view import CLIP_SIZE
 from features_store.schema import ArraySpec
 
 REVISION = 1
