@@ -72,7 +72,7 @@ GENERATORS = (
         frames=24,
         codec="libx264",
         quality=22,
-        options=(("preset", "veryfast"),),
+        options=(("preset", "veryfast"), ("x264-params", "mbtree=0")),
         tint=(196, 186, 170),
         grain=2.0,
     ),

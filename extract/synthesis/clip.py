@@ -79,7 +79,7 @@ class Clip:
         self.look: Look = random_look(rng)
         drawn = list(ACTIONS)[int(rng.integers(len(ACTIONS)))]
         self.action: str = plan.action or drawn
-        self.prop: Prop = random_prop(person, foot, rng)
+        self.prop: Prop = random_prop(person, foot, self.look, rng)
         self._speed = float(rng.uniform(0.4, 0.75))
         self._phase = float(rng.uniform(0, 1))
         self._pan = (float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-1, 1)))

@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 _RAMP = 0.1
 _SLOW_RAMP = 0.35
-_WEAVE = 0.2
+_WEAVE = 0.15
 """Width of one time in front of the person and behind them, in heights."""
 _TWITCH = 0.13
 """Of joints, in heights, at full severity."""
@@ -64,14 +64,14 @@ class Fault:
         change = {"colour": recoloured, "build": rebuilt, "pattern": repatterned}.get(self.kind)
         if change is None:
             return look
-        amount = min(1.0, 1.35 * self.severity) * self._begun(moment, _SLOW_RAMP)
+        amount = min(1.0, 1.6 * self.severity) * self._begun(moment, _SLOW_RAMP)
         return change(look, self.other, amount)
 
     def pose(self, pose: Pose, moment: Moment) -> Pose:
         begun = self._begun(moment, _RAMP)
         if self.kind == "limb-size":
             swell = 0.75 + 0.25 * math.cos(2 * math.pi * (0.5 * moment.seconds + self.phase))
-            size = 1 + 2 * self.severity * swell * begun
+            size = 1 + 2.6 * self.severity * swell * begun
             sizes = [1.0] * 4
             sizes[self.limb] = size if self.grows else 1 / size
             return replace(pose, limb_sizes=(sizes[0], sizes[1], sizes[2], sizes[3]))

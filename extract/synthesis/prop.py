@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from extract.synthesis.look import random_colour
+from extract.synthesis.look import Look, random_colour
 from extract.synthesis.person import FARTHEST, NEAREST
 from extract.synthesis.shapes import Colour, Point, Shape, scaled
 
@@ -100,12 +100,14 @@ class Prop:
             )  # fmt: skip
 
 
-def random_prop(person: float, foot: Point, rng: np.random.Generator) -> Prop:
-    """One that overlaps limbs of a person of that height, whatever they do."""
+def random_prop(person: float, foot: Point, look: Look, rng: np.random.Generator) -> Prop:
+    """One that overlaps limbs of a person of that height, whatever they do, in a colour that is
+    told from what they wear."""
     front = bool(rng.random() < 0.5)
     y = foot[1] + person * (rng.uniform(0.035, 0.06) if front else rng.uniform(-0.1, -0.07))
     side = 1 if rng.random() < 0.5 else -1
-    colour = random_colour(rng, float(rng.uniform(0.6, 1.0)))
+    colours = [random_colour(rng, float(rng.uniform(0.6, 1.0))) for _ in range(6)]
+    colour = max(colours, key=lambda one: _contrast(one, look))
     if rng.random() < 0.5:
         return Prop(
             kind="pillar", front=front, colour=colour,
@@ -119,3 +121,8 @@ def random_prop(person: float, foot: Point, rng: np.random.Generator) -> Prop:
         height=y - foot[1] + person * rng.uniform(0.5, 0.68),
         thickness=person * rng.uniform(0.13, 0.17), unit=person, right=side > 0,
     )  # fmt: skip
+
+
+def _contrast(colour: Colour, look: Look) -> float:
+    worn = np.array([look.shirt, look.trousers, look.skin], float)
+    return float(np.abs(worn - np.array(colour, float)).sum(1).min())

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from extract.synthesis.shapes import Colour, Image
 
 MARGIN = 0.18
-_WALL_DISTANCE, _FLOOR_NEAR = 8.0, 2.5
+_WALL_DISTANCE, _FLOOR_NEAR = 8.0, 4.6
+"""Metres; the floor is nearest where the picture ends, and still behind all that stands on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
