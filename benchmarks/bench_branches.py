@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import measure
-from extract import weights
 from extract.branches import depthpro, internvideo2
 from extract.branches.depthpro import DepthProEncoder
-from extract.vit import Block
+from extract.networks import weights
+from extract.networks.vit import Block
 
 FRAMES_TOGETHER = 8
 RUNS = 3

@@ -29,9 +29,9 @@ import numpy as np
 from extract.decoding.job import CLIPS, DEPTH, Job, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.synthesis.clip import ClipPlan, render
-from extract.synthetic import Generator, encode
-from extract.transforms import resize_short_side, take_crop
-from extract.views import Protocol
+from extract.synthesis.data_set import Generator, encode
+from extract.views.protocol import Protocol
+from extract.views.transforms import resize_short_side, take_crop
 
 PROTOCOLS = ("val", "test-4x3")
 SIZE = (1280, 720)

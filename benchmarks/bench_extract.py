@@ -30,11 +30,11 @@ from benchmarks.gpu import depth_branch, video_branch
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.decoding.job import Job, Plan
 from extract.decoding.pool import DecodePool
-from extract.extraction import Extraction
-from extract.manifest import Manifest, read_manifest
-from extract.pipeline import Settings
+from extract.manifest.manifest import Manifest, read_manifest
 from extract.running.batching import Batcher
-from extract.synthetic import SyntheticOptions, write_data_set
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
 
 WORKERS = 2
 

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from benchmarks import measure
 from benchmarks.bench_branches import thirty_six_passes
-from extract import weights
 from extract.branches import depthpro
 from extract.branches.internvideo2 import PRESETS, InternVideo2
+from extract.networks import weights
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.layer_decay import parameter_groups
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
-from heads.fusion_net import Layout, initial
-from heads.losses import smoothed_losses
+from heads.parts.fusion_net import Layout, initial
+from heads.training.losses import smoothed_losses
 
 RELEASED_VIEWS = 4
 """Two videos, two samples of each."""

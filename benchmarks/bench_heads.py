@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks import measure
 from features_store import ArraySpec, BranchSpec, Store
 from features_store.table import Table
-from heads import arrays
-from heads.ablate import TABLE_3
-from heads.fusion_net import Layout, initial
 from heads.head import make_head
-from heads.losses import rank_weights, smoothed_losses
-from heads.train import parameters_to_train
+from heads.judging.ablation import TABLE_3
+from heads.parts import arrays
+from heads.parts.fusion_net import Layout, initial
+from heads.training.loop import parameters_to_train
+from heads.training.losses import rank_weights, smoothed_losses
 from heads.zoo.fusion import Fusion, FusionConfig
 
 CLASSES = ("appearance", "spatial", "motion", "real")

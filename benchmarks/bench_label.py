@@ -24,19 +24,18 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import measure
-from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.motion import WarpingScorer
 from extract.decoding.job import Job, Plan
 from extract.decoding.pool import DecodePool
 from extract.labelling.label import Labelling, LabelOptions, label, scorers
 from extract.labelling.prior_labels import PRIORS, REAL
-from extract.manifest import Manifest, read_manifest
-from extract.networks import raft
+from extract.manifest.manifest import Manifest, read_manifest
+from extract.networks import raft, weights
 from extract.priors.flow import flow_measures
 from extract.priors.pair_scorer import PAIRS
-from extract.synthetic import SyntheticOptions, write_data_set
-from extract.views import Protocol
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
+from extract.views.protocol import Protocol
 
 WORKERS = 2
 PROTOCOL = f"pairs-{PAIRS}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.measure import Row, report
-from heads.report import write_report
+from heads.reporting.page import write_report
 from tests.test_heads.runs import score_columns, write_scores
 
 _CLICK = """selector => {

@@ -17,16 +17,16 @@ from pathlib import Path
 from benchmarks import measure
 from benchmarks.bench_heads import CLASSES, shapes, table, write_store
 from extract.branch import BranchRequest, load_branch
-from extract.extraction import Extraction
-from extract.manifest import read_manifest
-from extract.pipeline import Settings
-from extract.synthetic import SyntheticOptions, write_data_set
+from extract.manifest.manifest import read_manifest
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store
 from heads.bundle import About, Bundle
-from heads.score import Scorer, score_store, score_videos
+from heads.data.splits import Choice
+from heads.scoring.archive import Scorer, score_store, score_videos
 from heads.scoring.output import Output
-from heads.splits import Choice
-from heads.trainer import best_bundle, train_seeds
+from heads.training.seeds import best_bundle, train_seeds
 from heads.zoo.fusion import Fusion, FusionConfig
 
 

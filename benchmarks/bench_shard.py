@@ -23,15 +23,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import measure
-from extract import weights
 from extract.branches.internvideo2 import PRESETS, InternVideo2
+from extract.networks import weights
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.layer_decay import parameter_groups
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes, processes
 from heads.finetuning.sharding import share_out
-from heads.fusion_net import Layout, initial
-from heads.losses import smoothed_losses
+from heads.parts.fusion_net import Layout, initial
+from heads.training.losses import smoothed_losses
 
 VIEWS = 2
 STEPS = 4

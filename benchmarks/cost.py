@@ -12,10 +12,10 @@ from benchmarks.gpu import DEPTH_FLOPS_A_FRAME
 from benchmarks.recorded import Result
 from extract.branch import BranchRequest
 from extract.branches import depthpro, internvideo2
-from extract.views import DEPTH_POSITIONS, Protocol
+from extract.views.protocol import DEPTH_POSITIONS, Protocol
 from features_store.schema import ArraySpec
-from heads.ablate import TABLE_3
-from heads.training import TrainConfig
+from heads.judging.ablation import TABLE_3
+from heads.training.config import TrainConfig
 
 HFV, MILLION = 7_290, 1_000_000
 PROTOCOLS = ("val", "test-4x3", "train-8")

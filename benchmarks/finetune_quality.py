@@ -19,19 +19,19 @@ import torch
 
 from benchmarks import measure
 from extract.branch import BranchRequest, load_branch
-from extract.extraction import Extraction
-from extract.manifest import read_manifest
-from extract.pipeline import Settings
-from extract.synthetic import SyntheticOptions, write_data_set
+from extract.manifest.manifest import read_manifest
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store
+from heads.data.splits import TEST, Choice, in_split
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Request, prepared
 from heads.head import make_head
-from heads.metrics import averaged
-from heads.metrics import measure as measured
-from heads.splits import TEST, Choice, in_split
-from heads.trainer import train_seeds
+from heads.judging.metrics import averaged
+from heads.judging.metrics import measure as measured
+from heads.training.seeds import train_seeds
 
 OUTPUTS = "cls,avg,attn,tokens,tokens@2"
 BACKBONE = BranchRequest.parse("internvideo2=tiny?precision=float32")

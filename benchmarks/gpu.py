@@ -16,9 +16,9 @@ from torch import Tensor
 
 from benchmarks import measure
 from benchmarks.bench_branches import thirty_six_passes
-from extract import weights
 from extract.branch import BranchRequest
 from extract.branches import depthpro, internvideo2
+from extract.networks import weights
 from extract.networks.attention import Backend, attention_backend, flash_installed
 
 DEPTH_FLOPS_A_FRAME = 0.762e12

@@ -21,12 +21,12 @@ from torch.nn import functional
 
 from benchmarks import parity_heads
 from benchmarks.parity_rows import EXACT, Row, compare, exact
-from extract import transforms, views
 from extract.branches import depthpro, internvideo2
-from extract.humansam import columns_by_vector
 from extract.networks import position
-from extract.views import Protocol
-from extract.vit import Gelu
+from extract.networks.vit import Gelu
+from extract.released.humansam import columns_by_vector
+from extract.views import protocol, transforms
+from extract.views.protocol import Protocol
 
 TOKENS, VECTORS, TRAINING, GRADIENT_L2 = 3e-5, 1e-5, 1e-4, 1e-4
 DEPTH_TOKENS, DEPTH_MAP, DEPTH_POOLED, DEPTH_INPUT = 5e-5, 2e-5, 2e-6, 1e-5
@@ -93,9 +93,9 @@ def depthpro_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
 
 def sampling_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     for count, case in described["cases"].items():
-        ours = views.validation_frames(int(count))
+        ours = protocol.validation_frames(int(count))
         yield exact(path.name, f"validation of {count}", ours, case["validation"])
-        chunks = views.interleaved_frames(int(count), described["test_num_segment"])
+        chunks = protocol.interleaved_frames(int(count), described["test_num_segment"])
         yield exact(path.name, f"test chunks of {count}", chunks, case["test_chunks"])
 
 

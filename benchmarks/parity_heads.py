@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.parity_rows import Row, compare
-from extract.humansam import columns_by_vector
-from heads.fusion_net import Layout, fold, logits, logits_uncollapsed
-from heads.judging.official import merge_views
-from heads.losses import rank_weights, smoothed_losses
-from heads.metrics import measure
-from heads.schedule import cosine_schedule
+from extract.released.humansam import columns_by_vector
+from heads.judging.metrics import measure
+from heads.judging.released import merge_views
+from heads.parts.fusion_net import Layout, fold, logits, logits_uncollapsed
+from heads.training.losses import rank_weights, smoothed_losses
+from heads.training.schedule import cosine_schedule
 
 LOGITS, LOSS, RATES, METRICS = 2e-5, 1e-6, 1e-15, 1e-6
 _CLASSES = {2: ("forgery", "real"), 4: ("appearance", "spatial", "motion", "real")}

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.labels import SCHEMES
+from extract.manifest.labels import SCHEMES
 from extract.synthesis.clip import Clip, ClipPlan, Drawing
 from extract.synthesis.faults import KINDS, random_fault
 from extract.synthesis.person import DISTANCE
 from extract.synthesis.shapes import PARTS, Image, stamp
 from extract.synthesis.truth import parts_of
-from extract.views import CLIP_FRAMES, CLIP_SIZE
+from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE
 
 CLASSES = SCHEMES["hfv4"].classes
 NAMES = tuple(kind for kinds in KINDS.values() for kind in kinds)

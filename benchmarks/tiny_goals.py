@@ -19,7 +19,7 @@ from benchmarks.tiny_clips import CLASSES, DEPTH_FIELDS, FIELD, NAMES, Sample
 from extract.branches.depthpro import DepthProEncoder
 from extract.branches.internvideo2 import InternVideo2
 from extract.synthesis.shapes import PARTS
-from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 STATES, DEPTH_STATES = 28, 11
 _OBJECT = PARTS.index("object")

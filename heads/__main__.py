@@ -2,6 +2,6 @@
 
 import sys
 
-from heads.cli import main
+from heads.commands.main import main
 
 sys.exit(main())

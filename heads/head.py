@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from features_store.table import Table
 from heads import zoo
+from heads.config import Settings, build
 from heads.errors import BadSetting, BadTable
-from heads.settings import Settings, build
 
 Probabilities = NDArray[np.float32]
 

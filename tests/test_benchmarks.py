@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks import bench_branches, gpu, measure, parity
-from extract import weights
 from extract.branches import depthpro
+from extract.networks import weights
 
 GOLDEN = Path(__file__).parent / "golden"
 

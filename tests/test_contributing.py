@@ -62,6 +62,6 @@ def test_its_commands_go_from_videos_to_figures(copy: Path, tmp_path: Path) -> N
     assert all(line.startswith("$ telltale ") for line in lines)
     commands = [line.split()[2:] for line in lines]
     each = f"for words in {commands}: assert main(words) == 0"
-    printed = python(copy, "-c", f"from heads.cli import main\n{each}", cwd=tmp_path)
+    printed = python(copy, "-c", f"from heads.commands.main import main\n{each}", cwd=tmp_path)
     assert "flicker-tiny" in printed
     assert "accuracy" in printed.lower()

@@ -15,18 +15,17 @@ import PIL
 import torch
 from torch import Tensor, nn
 
-from extract import weights
 from extract.branch import Branch, BranchRequest
 from extract.decoding.job import Output
 from extract.errors import BadSetting, BadWeights
-from extract.networks import clip, dinov2
+from extract.networks import clip, dinov2, weights
 from extract.networks.clip import ClipTower
 from extract.networks.dinov2 import DinoV2
 from extract.priors.colours import DECIDES, MEASURES
 from extract.priors.consistency import Towers
 from extract.priors.pair_scorer import Method, load_scorer, scorer_outputs
 from extract.priors.squares import SIDE
-from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 REVISION = 1
 OPTIONS = ("pairs", "dtype", "clip")

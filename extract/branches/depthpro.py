@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from extract import weights
 from extract.branch import Branch, BranchRequest
 from extract.decoding.job import DEPTH, FULL_FRAME_DEPTH
 from extract.errors import BadSetting, BadWeights
+from extract.networks import weights
 from extract.networks.dinov2 import DinoV2, VitConfig, official_names
-from extract.transforms import DEPTH_SIZE, DEPTH_SOURCES
-from extract.views import DEPTH_POSITIONS
+from extract.views.protocol import DEPTH_POSITIONS
+from extract.views.transforms import DEPTH_SIZE, DEPTH_SOURCES
 from features_store.schema import ArraySpec
 
 REVISION = 1

@@ -15,15 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract import weights
 from extract.branch import Branch, BranchRequest
 from extract.decoding.job import CLIPS
 from extract.errors import BadSetting, BadWeights
-from extract.networks import position
+from extract.networks import position, weights
 from extract.networks.space_time import SpaceTimeAdapter
-from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
-from extract.views import CLIP_FRAMES, CLIP_SIZE
-from extract.vit import AttentionPool, Block, BlockConfig, Gelu
+from extract.networks.vit import AttentionPool, Block, BlockConfig, Gelu
+from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 from features_store.schema import ArraySpec
 
 REVISION = 1

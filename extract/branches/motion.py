@@ -13,6 +13,7 @@ from torch import Tensor
 from extract.branch import Branch, BranchRequest
 from extract.errors import BadSetting, BadWeights
 from extract.networks import raft
+from extract.networks.weights import RANDOM, content_hash
 from extract.priors.flow import DECIDES, MEASURES
 from extract.priors.pair_scorer import Method, load_scorer
 from extract.priors.picture_scorer import (
@@ -24,7 +25,6 @@ from extract.priors.picture_scorer import (
 )
 from extract.priors.two_way_flow import pair_warp
 from extract.priors.warping import warping_error
-from extract.weights import RANDOM, content_hash
 
 SIDE = 256
 DIS = Method(

@@ -17,6 +17,7 @@ from torch import Tensor
 from extract.branch import Branch, BranchRequest, Precision
 from extract.errors import BadSetting, BadWeights
 from extract.networks import raft
+from extract.networks.weights import content_hash
 from extract.priors import depth_map, flow
 from extract.priors.flow import DECIDES, MEASURES
 from extract.priors.pair_scorer import Method, load_scorer
@@ -29,7 +30,6 @@ from extract.priors.picture_scorer import (
 )
 from extract.priors.two_way_flow import TwoWayFlow, dis_flow, pair_warp
 from extract.priors.warping import depth_distortion
-from extract.weights import content_hash
 
 SIDE = 512
 """Depth Pro wants detail."""

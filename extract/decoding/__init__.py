@@ -1,1 +1,1 @@
-"""Decode workers and what they say; a video itself is `extract.video`."""
+"""Decode workers and what they say; a video itself is `extract.decoding.video`."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.decoding.containers import Limits
+from extract.decoding.video import VideoInfo
 from extract.errors import VIDEO_ERRORS, VideoError
-from extract.video import VideoInfo
-from extract.views import CLIP_FRAMES, CLIP_SIZE, DEPTH_POSITIONS
+from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE, DEPTH_POSITIONS
 
 _ALIGN = 64
 
@@ -42,19 +42,19 @@ class Output:
 
 CLIPS = Output(
     name="clips",
-    function="extract.transforms:view_clips",
+    function="extract.views.transforms:view_clips",
     shape=(CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE, 3),
     dtype="uint8",
 )
 DEPTH = Output(
     name="depth",
-    function="extract.transforms:depth_inputs",
+    function="extract.views.transforms:depth_inputs",
     shape=(len(DEPTH_POSITIONS), 3, 384, 384),
     dtype="float32",
 )
 FULL_FRAME_DEPTH = Output(
     name="depth",
-    function="extract.transforms:full_frame_depth_inputs",
+    function="extract.views.transforms:full_frame_depth_inputs",
     shape=DEPTH.shape,
     dtype=DEPTH.dtype,
 )

@@ -23,10 +23,10 @@ from types import TracebackType
 from typing import Self
 
 from extract.decoding.job import Job, Outcome, Plan, Reply, slot_arrays, slot_bytes
+from extract.decoding.video import DECODERS
 from extract.decoding.worker import READY
 from extract.errors import BadSetting, ExtractError, WorkerLost
-from extract.video import DECODERS
-from extract.views import Protocol
+from extract.views.protocol import Protocol
 
 START_LIMIT = 120.0
 RECYCLE_AFTER = 500

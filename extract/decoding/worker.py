@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 
 from extract.decoding.job import Job, Plan, Reply, slot_arrays, slot_bytes
+from extract.decoding.video import open_video
 from extract.errors import OverLimit, VideoError
-from extract.perturb import read_frames
-from extract.video import open_video
-from extract.views import Protocol
+from extract.views.perturb import read_frames
+from extract.views.protocol import Protocol
 
 READY = "ready"
 GRACE = 10.0

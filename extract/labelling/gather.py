@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from extract.errors import BadSetting, one_line
-from extract.manifest import Video
-from extract.manifest_sources import HFV_PARTS, scan_videos
+from extract.manifest.manifest import Video
+from extract.manifest.sources import HFV_PARTS, scan_videos
 from features_store.commit import publish
 
 PART = HFV_PARTS[0]

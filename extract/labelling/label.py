@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadSetting
-from extract.extraction import Extraction
 from extract.labelling import labelled_set
 from extract.labelling.gather import Gathered, gather, source_names
 from extract.labelling.labelled_set import Entry, LabelledSet
@@ -21,10 +20,11 @@ from extract.labelling.prior_labels import (
     VALIDATION_SHARE,
     rank_generators,
 )
-from extract.manifest import Manifest
-from extract.pipeline import Settings, Stop
+from extract.manifest.manifest import Manifest
 from extract.priors.pair_scorer import PAIRS
+from extract.running.extraction import Extraction
 from extract.running.failures import failure_reasons, write_failures
+from extract.running.pipeline import Settings, Stop
 from extract.running.progress import Summary
 
 STORE = "priors.zarr"

@@ -29,8 +29,8 @@ from extract.labelling.prior_labels import (
     split_generated,
     split_real,
 )
-from extract.labels import SCHEMES
-from extract.manifest_sources import SIDECAR
+from extract.manifest.labels import SCHEMES
+from extract.manifest.sources import SIDECAR
 from features_store.commit import write_file
 
 LEDGER = "labels.csv"

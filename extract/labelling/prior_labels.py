@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.ranks import rank_scores
+from extract.manifest.ranks import rank_scores
 
 PRIORS = ("spatial", "appearance", "motion")
 """The paper's order; each is the name of a class, and of the branch that scores it."""

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from extract.decoding.job import Job, Plan
 from extract.decoding.pool import DecodePool
-from extract.extraction import default_workers
 from extract.labelling.label import Labelling
 from extract.labelling.labelled_set import Entry
 from extract.labelling.prior_labels import CLASSES, PRIORS
 from extract.labelling.review_clip import FILM, PAIRS, RATE, film_bytes
+from extract.running.extraction import default_workers
 from features_store.commit import write_file
 
 Curves = Mapping[str, NDArray[np.float64]]

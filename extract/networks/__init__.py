@@ -1,1 +1,1 @@
-"""Networks that branches are made of, beside the blocks in `extract.vit`."""
+"""Networks that branches are made of, beside the blocks in `extract.networks.vit`."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from extract import weights
 from extract.errors import BadWeights
-from extract.vit import Block, BlockConfig, LayerNorm
+from extract.networks import weights
+from extract.networks.vit import Block, BlockConfig, LayerNorm
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract import weights
-from extract.vit import Block, BlockConfig, LayerNorm
+from extract.networks import weights
+from extract.networks.vit import Block, BlockConfig, LayerNorm
 
 _OFFSET = 0.1
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract import weights
+from extract.networks import weights
 from extract.priors.warping import pixels, sample
 
 STRIDE = 8

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract import weights
+from extract.networks import weights
 
 
 class SpaceTimeLayer(nn.Module):

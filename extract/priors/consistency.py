@@ -14,7 +14,7 @@ from torch.nn import functional
 from extract.networks import clip
 from extract.networks.clip import ClipTower
 from extract.networks.dinov2 import DinoV2
-from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Towers(nn.Module):

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import VideoError
-from extract.transforms import Frames
-from extract.views import View
+from extract.views.protocol import View
+from extract.views.transforms import Frames
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]

@@ -1,1 +1,1 @@
-"""Parts of a run; the centre is `extract.pipeline`."""
+"""Parts of a run; the centre is `extract.running.pipeline`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from extract.cli import SOME_FAILED
+from extract.commands.data import SOME_FAILED
 from extract.running.interrupt import INTERRUPTED, Interrupt
 from extract.running.workload import Part
 

@@ -15,11 +15,11 @@ import numpy as np
 from extract.branch import Branch
 from extract.decoding.job import Job
 from extract.decoding.pool import DecodePool
-from extract.manifest import Manifest
-from extract.pipeline import Settings, decode_plan, memory_needed
+from extract.manifest.manifest import Manifest
 from extract.running.batching import Batcher
+from extract.running.pipeline import Settings, decode_plan, memory_needed
 from extract.running.workload import Part, Target, Workload, workload
-from extract.views import Protocol
+from extract.views.protocol import Protocol
 from features_store import facts
 from features_store.errors import NotAStore
 from features_store.places import LocalPlace, Location, open_place

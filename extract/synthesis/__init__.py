@@ -1,1 +1,1 @@
-"""How the clips of `extract.synthetic` are drawn."""
+"""How the clips of `extract.synthesis.data_set` are drawn."""

@@ -1,1 +1,1 @@
-"""Parts of fine-tuning; the loop is `heads.finetune`."""
+"""Parts of fine-tuning; the loop is `heads.finetuning.loop`."""

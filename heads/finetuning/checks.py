@@ -4,9 +4,9 @@ from extract.branches.internvideo2 import InternVideo2Branch
 from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
-from heads.arrays import ATTN, DEPTH
 from heads.bundle import Bundle
 from heads.errors import WrongFeatures
+from heads.parts.arrays import ATTN, DEPTH
 
 
 def check_same_depth(learn: Table, decide: Table) -> None:

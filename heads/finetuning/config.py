@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from extract.branch import Precision
-from heads.alternate import Alternation
 from heads.errors import BadSetting
-from heads.training import TrainConfig
+from heads.finetuning.alternate import Alternation
+from heads.training.config import TrainConfig
 
 ADAPTER = 64
 POOL, END_TO_END = "pool", "end-to-end"
@@ -46,7 +46,7 @@ class FinetuneConfig(TrainConfig):
 
     alternate: str | None = None
     """Such as spatial:temporal=1:20: one step for spatial weights, twenty for temporal ones; the
-    backbone gets an adapter, see `heads.alternate`."""
+    backbone gets an adapter, see `heads.finetuning.alternate`."""
     adapter: int = 0
     """Channels of a space-time adapter behind the last block; 0: none, or 64 with alternate."""
 

@@ -19,11 +19,11 @@ from torch import Tensor
 from extract.decoding.job import CLIPS, Job, Outcome, Plan
 from extract.decoding.pool import DecodePool
 from features_store.table import Table
-from heads import arrays
-from heads.arrays import DEPTH
 from heads.errors import BadTable
 from heads.head import check_labels, check_table
-from heads.train import Samples
+from heads.parts import arrays
+from heads.parts.arrays import DEPTH
+from heads.training.loop import Samples
 
 T = TypeVar("T")
 Numbers = NDArray[np.generic]

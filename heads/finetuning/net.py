@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from extract.branches.internvideo2 import InternVideo2
-from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
-from extract.vit import Block
+from extract.networks.vit import Block
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.processes import Processes, SharedStatistics
-from heads.fusion_net import BatchStatistics, Layout, logits
+from heads.parts.fusion_net import BatchStatistics, Layout, logits
 
 
 class FinetuneNet(nn.Module):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from heads.fusion_net import BATCH_NORM_MOMENTUM, BatchStatistics
+from heads.parts.fusion_net import BATCH_NORM_MOMENTUM, BatchStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,30 +13,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import Architecture, InternVideo2, InternVideo2Branch
 from extract.decoding.job import CLIPS, Plan
-from extract.manifest import Manifest
+from extract.manifest.manifest import Manifest
+from extract.networks import weights
 from features_store.schema import fingerprint
 from features_store.store import Store
 from heads import bundle
-from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.bundle import About, Bundle
-from heads.calibrate import conformal_thresholds, fit_temperature, tempered
+from heads.data.splits import Choice, Mask, training_protocol
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetune import Finetuner, Run
 from heads.finetuning.checks import check_same_depth, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, ClipSource, Source
+from heads.finetuning.loop import Finetuner, Run
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.tensor_file import write_tensors
-from heads.fusion_net import Layout, initial
 from heads.head import Probabilities
-from heads.metrics import averaged, measure
-from heads.splits import Choice, Mask, training_protocol
+from heads.judging.calibration import conformal_thresholds, fit_temperature, tempered
+from heads.judging.metrics import averaged, measure
+from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
+from heads.parts.fusion_net import Layout, initial
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
 
 BACKBONE, HEAD = "backbone.safetensors", "head"

@@ -1,1 +1,1 @@
-"""What `heads.evaluate` needs, and other ways to judge a head."""
+"""What `heads.judging.evaluation` needs, and other ways to judge a head."""

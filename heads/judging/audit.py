@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from features_store import facts
 from features_store.store import Store
 from heads.errors import BadTable
-from heads.metrics import measure
+from heads.judging.metrics import measure
 
 FOLDS = 5
 _TREES = 60

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features_store.table import Table
+from heads.data.splits import Data, Mask, by_id
 from heads.errors import BadTable
 from heads.head import Head
-from heads.metrics import REAL, averaged, measure
-from heads.splits import Data, Mask, by_id
+from heads.judging.metrics import REAL, averaged, measure
 
 _JUDGED = 0.2
 """Share of the training videos that decide on the best epoch."""

@@ -1,1 +1,1 @@
-"""Parts of the report; it is put together by `heads.report`."""
+"""Parts of the report; it is put together by `heads.reporting.page`."""

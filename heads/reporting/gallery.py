@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from extract.decoding.video import open_video
 from extract.errors import ExtractError
-from extract.video import open_video
-from heads.metrics import REAL
+from heads.judging.metrics import REAL
 from heads.reporting.parts import percent, text
 from heads.reporting.scores import PROBABILITY, Scores
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
 from heads.errors import BadRun
-from heads.metrics import REAL
+from heads.judging.metrics import REAL
 
 PROBABILITY = "p_"
 SUFFIXES = (".parquet", ".csv", ".jsonl")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from heads import figures
 from heads.errors import BadRun
-from heads.evaluate import ALL, AVERAGE, paper_numbers
+from heads.figures import charts
+from heads.judging.evaluation import ALL, AVERAGE, paper_numbers
 from heads.reporting.files import RunFiles
 from heads.reporting.parts import (
     NOTHING,
@@ -172,7 +172,7 @@ def _confusion(name: str, one: Document) -> str:
     matrix = np.array(one["confusion"], np.int64)
     if matrix.shape != (len(classes), len(classes)):
         raise BadRun(f"{name}: a confusion matrix of {matrix.shape} for {len(classes)} classes.")
-    return picture(figures.confusion(matrix, classes), f"{name}: rows are the truth")
+    return picture(charts.confusion(matrix, classes), f"{name}: rows are the truth")
 
 
 def _difference(found: Document) -> str:

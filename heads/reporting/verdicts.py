@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from heads import figures
-from heads.calibrate import reliability
-from heads.metrics import measure
+from heads.figures import charts
+from heads.judging.calibration import reliability
+from heads.judging.metrics import measure
 from heads.reporting.parts import (
     NOTHING,
     Big,
@@ -70,15 +70,15 @@ def _curves(scores: Scores) -> str:
     return side_by_side(
         [
             picture(
-                figures.roc(scores.probabilities[drawn], scores.labels[drawn], scores.classes),
+                charts.roc(scores.probabilities[drawn], scores.labels[drawn], scores.classes),
                 "ROC: each class against the rest",
             ),
             picture(
-                figures.reliability_curve(reliability(probabilities, labels)),
+                charts.reliability_curve(reliability(probabilities, labels)),
                 "Reliability: on the dotted line, confidence means what it says",
             ),
             picture(
-                figures.confusion(matrix.astype(np.int64), scores.classes),
+                charts.confusion(matrix.astype(np.int64), scores.classes),
                 "Likeliest class: rows are the truth",
             ),
         ]

@@ -1,1 +1,1 @@
-"""Parts of scoring archives; the centre is `heads.score`."""
+"""Parts of scoring archives; the centre is `heads.scoring.archive`."""

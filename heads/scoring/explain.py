@@ -18,13 +18,13 @@ from extract.branch import Branch
 from extract.branches.internvideo2 import InternVideo2Branch
 from extract.decoding.job import Job
 from extract.decoding.pool import DecodePool
-from extract.manifest import Manifest
-from extract.pipeline import Settings, decode_plan
+from extract.manifest.manifest import Manifest
+from extract.running.pipeline import Settings, decode_plan
 from features_store.table import Table
-from heads.arrays import ATTN, AVG, CLS, DEPTH
 from heads.bundle import Bundle
 from heads.errors import BadSetting
-from heads.figures import COLOURS, GREY
+from heads.figures.charts import COLOURS, GREY
+from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.zoo.fusion import Fusion
 
 BIAS = "bias"

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from features_store.store import Store
 from features_store.table import Table
-from heads.arrays import ATTN
 from heads.errors import BadSetting, WrongFeatures
+from heads.parts.arrays import ATTN
 from heads.scoring.rows import Nearest
 
 

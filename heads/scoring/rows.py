@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from heads.bundle import Bundle
-from heads.calibrate import conformal_sets
-from heads.evaluate import view_spread
 from heads.head import Probabilities
-from heads.metrics import REAL, averaged
+from heads.judging.calibration import conformal_sets
+from heads.judging.evaluation import view_spread
+from heads.judging.metrics import REAL, averaged
 
 UNSURE = "unsure"
 

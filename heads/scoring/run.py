@@ -4,12 +4,12 @@ import argparse
 from dataclasses import replace
 
 from extract.branch import Branch, BranchRequest, load_branch
-from extract.cli import limits
-from extract.extraction import Extraction
-from extract.pipeline import Settings
+from extract.commands.data import limits
+from extract.running.extraction import Extraction
 from extract.running.interrupt import Interrupt
+from extract.running.pipeline import Settings
 from heads.bundle import Bundle
-from heads.score import Run, check_branches, find_branches
+from heads.scoring.archive import Run, check_branches, find_branches
 
 NOTICE = "telltale: finishing what has begun; run the same command again to go on."
 
@@ -27,7 +27,7 @@ def runner(arguments: argparse.Namespace, interrupt: Interrupt) -> Run:
         return not summary.stopped
 
     def on_ray(extraction: Extraction) -> bool:
-        from extract.cluster import ClusterOptions, run_on_ray
+        from extract.running.cluster import ClusterOptions, run_on_ray
 
         options = ClusterOptions(
             address=arguments.address, device=arguments.device, decoders=arguments.workers

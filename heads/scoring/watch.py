@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from extract.manifest import Manifest, Video
-from extract.manifest_sources import VIDEO_SUFFIXES
+from extract.manifest.manifest import Manifest, Video
+from extract.manifest.sources import VIDEO_SUFFIXES
 from extract.running.interrupt import Interrupt
 from heads.errors import BadSetting
-from heads.score import Scorer, score_videos
+from heads.scoring.archive import Scorer, score_videos
 from heads.scoring.output import Output
 from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
 

@@ -1,1 +1,1 @@
-"""Parts of the search for settings; the centre is `heads.tune`."""
+"""Parts of the search for settings; the centre is `heads.tuning.search`."""

@@ -12,17 +12,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from extract import weights
-from extract.vit import AttentionPool
+from extract.networks import weights
+from extract.networks.vit import AttentionPool
 from features_store.table import Table
-from heads import arrays
-from heads.arrays import DEPTH, TOKENS
 from heads.errors import BadBundle, BadSetting
-from heads.fusion_net import NOT_DECAYED, BatchStatistics, Layout, initial, logits
-from heads.token_head import TokenHead, TokenModel, token_rows
-from heads.train import parameters_to_train
-from heads.training import TrainConfig
-from heads.tuning.spaces import OneOf, Range, Space
+from heads.parts import arrays
+from heads.parts.arrays import DEPTH, TOKENS
+from heads.parts.fusion_net import NOT_DECAYED, BatchStatistics, Layout, initial, logits
+from heads.parts.space import OneOf, Range, Space
+from heads.parts.tokens import TokenHead, TokenModel, token_rows
+from heads.training.config import TrainConfig
+from heads.training.loop import parameters_to_train
 
 _POOL = "pool."
 

@@ -17,19 +17,7 @@ import torch
 from torch import Tensor
 
 from features_store.table import Table
-from heads import arrays
-from heads.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
 from heads.errors import BadBundle, BadSetting, BadTable
-from heads.fusion_net import (
-    NOT_DECAYED,
-    AlphaMode,
-    BatchStatistics,
-    Layout,
-    fold,
-    initial,
-    logits,
-    plain_norm,
-)
 from heads.head import (
     FitReport,
     Head,
@@ -39,9 +27,21 @@ from heads.head import (
     check_scores,
     check_table,
 )
-from heads.train import Batch, Model, Samples, parameters_to_train, train_model
-from heads.training import TrainConfig
-from heads.tuning.spaces import OneOf, Range, Space
+from heads.parts import arrays
+from heads.parts.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+from heads.parts.fusion_net import (
+    NOT_DECAYED,
+    AlphaMode,
+    BatchStatistics,
+    Layout,
+    fold,
+    initial,
+    logits,
+    plain_norm,
+)
+from heads.parts.space import OneOf, Range, Space
+from heads.training.config import TrainConfig
+from heads.training.loop import Batch, Model, Samples, parameters_to_train, train_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

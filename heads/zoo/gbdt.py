@@ -12,12 +12,12 @@ import numpy as np
 
 from features_store.commit import write_file
 from features_store.table import Table
-from heads import arrays
 from heads.errors import BadBundle, BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
-from heads.losses import table_weights
-from heads.standard import PooledHead, timed_report
-from heads.tuning.spaces import OneOf, Range, Space
+from heads.parts import arrays
+from heads.parts.pooled import PooledHead, timed_report
+from heads.parts.space import OneOf, Range, Space
+from heads.training.losses import table_weights
 
 _FILE = "head.txt"
 
@@ -38,6 +38,8 @@ class GbdtConfig:
     """Trees without a better validation loss before it stops."""
     depth: bool = True
     """Use the depth branch too."""
+    arrays: str = ""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
 

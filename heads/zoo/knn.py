@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from features_store.table import Table
-from heads import arrays
-from heads.arrays import CHUNK
 from heads.errors import BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
-from heads.standard import PooledHead, Standard, timed_report
-from heads.tuning.spaces import OneOf, Range, Space
+from heads.parts import arrays
+from heads.parts.arrays import CHUNK
+from heads.parts.pooled import PooledHead, Standard, timed_report
+from heads.parts.space import OneOf, Range, Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class KnnConfig:
     """Neighbours are weighted by exp(similarity / temperature)."""
     depth: bool = True
     """Use the depth branch too."""
+    arrays: str = ""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     floor: float = 0.001
     """Probability that a class without a neighbour keeps."""
 

@@ -12,13 +12,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from features_store.table import Table
-from heads import arrays
-from heads.arrays import CHUNK
 from heads.errors import BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
-from heads.losses import table_weights
-from heads.standard import PooledHead, Standard, timed_report
-from heads.tuning.spaces import OneOf, Range, Space
+from heads.parts import arrays
+from heads.parts.arrays import CHUNK
+from heads.parts.pooled import PooledHead, Standard, timed_report
+from heads.parts.space import OneOf, Range, Space
+from heads.training.losses import table_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class LinearConfig:
     """Inverse strength of the L2 penalty."""
     depth: bool = True
     """Use the depth branch too."""
+    arrays: str = ""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
     iterations: int = 1000

@@ -14,17 +14,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from extract import weights
+from extract.networks import weights
 from extract.networks.space_time import SpaceTimeLayer
-from extract.views import CLIP_FRAMES
+from extract.views.protocol import CLIP_FRAMES
 from features_store.table import Table
-from heads import arrays
-from heads.alternate import Alternation
-from heads.arrays import DEPTH, TOKENS
 from heads.errors import BadBundle, BadSetting, BadTable
-from heads.token_head import TokenHead, TokenModel, token_rows
-from heads.training import TrainConfig
-from heads.tuning.spaces import OneOf, Range, Space
+from heads.finetuning.alternate import Alternation
+from heads.parts import arrays
+from heads.parts.arrays import DEPTH, TOKENS
+from heads.parts.space import OneOf, Range, Space
+from heads.parts.tokens import TokenHead, TokenModel, token_rows
+from heads.training.config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.errors import BadSetting
 from extract.networks.attention import attention, attention_backend
 from extract.running.batching import Batcher, automatic_size
-from extract.views import Protocol
+from extract.views.protocol import Protocol
 
 SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
 SMALL = {**SCORERS, "frames": "rgb"}
@@ -126,7 +126,7 @@ def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> Non
 
 
 def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
-    from extract.weights import content_hash
+    from extract.networks.weights import content_hash
 
     model = network.model  # type: ignore[attr-defined]
     assert content_hash(model.state_dict()) == network.decides["weights"]

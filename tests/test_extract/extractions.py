@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from extract.branch import Branch, BranchRequest, load_branch
-from extract.extraction import Extraction
-from extract.manifest import Manifest, read_manifest
-from extract.pipeline import Settings
+from extract.manifest.manifest import Manifest, read_manifest
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
 from extract.running.progress import Summary
 from extract.running.workload import Part
-from extract.synthetic import SyntheticOptions, write_data_set
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store
 
 SHARD_ROWS = 4

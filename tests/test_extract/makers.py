@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.transforms import Frames
-from extract.views import View
+from extract.views.protocol import View
+from extract.views.transforms import Frames
 
 
 def numbers(_frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from extract.blend import blended
-from extract.clip_changes import ClipChange
 from extract.errors import BadProtocol
-from extract.transforms import depth_frames, depth_inputs, view_clips, view_frames
-from extract.views import CLIP_FRAMES, Protocol
+from extract.views.blend import blended
+from extract.views.clip_changes import ClipChange
+from extract.views.protocol import CLIP_FRAMES, Protocol
+from extract.views.transforms import depth_frames, depth_inputs, view_clips, view_frames
 
 COUNT = 960
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from extract.cluster import signals_kept
-from extract.extraction import Extraction
-from extract.manifest import Manifest
+from extract.manifest.manifest import Manifest
+from extract.running.cluster import signals_kept
+from extract.running.extraction import Extraction
 from extract.running.progress import Summary
 from tests.test_extract.extractions import (
     assert_equal_stores,
@@ -56,7 +56,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def run(manifest: Manifest, store: Path, address: str) -> Summary:
-    from extract.cluster import ClusterOptions, run_on_ray
+    from extract.running.cluster import ClusterOptions, run_on_ray
 
     extraction = Extraction.begin(manifest, store, tiny("internvideo2"), settings())
     options = ClusterOptions(address=address, runners=2, decoders=1)

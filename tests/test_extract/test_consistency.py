@@ -14,15 +14,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest, load_branch
+from extract.decoding.video import open_video
 from extract.errors import BadSetting, BadWeights, OverLimit, VideoError
-from extract.extraction import Extraction
-from extract.manifest import read_manifest
-from extract.perturb import read_frames
-from extract.pipeline import Settings
+from extract.manifest.manifest import read_manifest
 from extract.priors import squares
 from extract.priors.consistency import inconsistency
-from extract.video import open_video
-from extract.views import Protocol
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
+from extract.views.perturb import read_frames
+from extract.views.protocol import Protocol
 from tests.test_extract.clips import write_clip
 
 PRIORS = Path(__file__).parent.parent / "golden" / "priors"

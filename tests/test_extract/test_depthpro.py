@@ -11,7 +11,7 @@ from torch import Tensor
 from extract.branch import BranchRequest, load_branch
 from extract.branches.depthpro import PRESETS, DepthProEncoder, from_state
 from extract.errors import BadSetting, BadWeights
-from extract.transforms import depth_input
+from extract.views.transforms import depth_input
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 WEIGHTS = GOLDEN / "depthpro_tiny_weights.safetensors"

@@ -14,8 +14,8 @@ from torch.nn import functional
 from extract.branch import BranchRequest, load_branch
 from extract.branches import depthpro, internvideo2
 from extract.errors import BadSetting, BadWeights
-from extract.humansam import columns_by_vector, import_checkpoint, save_imported
-from extract.weights import seeded
+from extract.networks.weights import seeded
+from extract.released.humansam import columns_by_vector, import_checkpoint, save_imported
 from tests.test_features_store.test_cli import telltale
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -14,7 +14,7 @@ from extract.branches import internvideo2
 from extract.branches.internvideo2 import Architecture, InternVideo2, from_state
 from extract.errors import BadSetting, BadWeights
 from extract.networks import position
-from extract.vit import Gelu
+from extract.networks.vit import Gelu
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TOKENS, VECTORS = 3e-5, 1e-5
@@ -152,7 +152,7 @@ def test_a_16_frame_checkpoint_is_recognised() -> None:
 )  # fmt: skip
 def test_official_wrappers_and_prefixes_load(tmp_path: Path, wrap: Any) -> None:  # noqa: ANN401
     torch.save(wrap(golden("tiny_a_weights")), tmp_path / "w.bin")
-    from extract.weights import read_state
+    from extract.networks.weights import read_state
 
     model, _ = from_state(read_state(tmp_path / "w.bin"), architecture("tiny_a"), "tiny")
     expected = golden("tiny_a_weights")["blocks.1.mlp.fc1.weight"]

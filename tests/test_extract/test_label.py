@@ -17,10 +17,10 @@ from extract.labelling import labelled_set
 from extract.labelling.gather import gather
 from extract.labelling.label import Labelling, LabelOptions, label
 from extract.labelling.prior_labels import PRIORS
-from extract.manifest import read_manifest
-from extract.synthetic import GENERATORS, encode
+from extract.manifest.manifest import read_manifest
+from extract.synthesis.data_set import GENERATORS, encode
 from features_store import Store
-from heads.cli import main
+from heads.commands.main import main
 from tests.test_extract.clips import write_clip
 from tests.test_extract.networks import tiny_depth_pro
 

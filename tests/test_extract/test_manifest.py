@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from extract.errors import BadManifest, BadSetting
-from extract.labels import SCHEMES, label_scheme
-from extract.manifest import Manifest, ManifestOptions, read_manifest
-from extract.ranks import rank_scores, with_ranks
+from extract.manifest.labels import SCHEMES, label_scheme
+from extract.manifest.manifest import Manifest, ManifestOptions, read_manifest
+from extract.manifest.ranks import rank_scores, with_ranks
 from features_store import Store
 
 HFV4 = ManifestOptions(scheme="hfv4")

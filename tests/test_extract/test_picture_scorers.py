@@ -19,7 +19,7 @@ from extract.networks import raft
 from extract.priors import depth_map, warping
 from extract.priors.picture_pairs import pictures
 from extract.priors.two_way_flow import dis_flow, pair_warp
-from extract.views import Protocol
+from extract.views.protocol import Protocol
 from tests.test_extract.networks import tiny_depth_pro
 
 MOTION = "motion=raft-tiny?pairs=3&side=64&iterations=2"
@@ -271,5 +271,5 @@ def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "transformers" else find(name)
     )
-    with pytest.raises(BadSetting, match=r"pip install 'telltale\[priors\]'"):
+    with pytest.raises(BadSetting, match=r"pip install '\.\[priors\]'"):
         depth_map.read(Path("none"))

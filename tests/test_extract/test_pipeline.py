@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from extract.errors import BadSetting, TooManyFailures
-from extract.extraction import Extraction
-from extract.manifest import Manifest, read_manifest
+from extract.manifest.manifest import Manifest, read_manifest
+from extract.running.extraction import Extraction
 from extract.running.workload import Part
 from features_store import Store, check, facts
 from features_store.errors import WriteFailed
@@ -62,7 +62,7 @@ def test_a_run_fills_the_store_and_says_what_failed(reference: Path, manifest: M
 def test_the_numbers_are_those_of_the_branch_alone(reference: Path, manifest: Manifest) -> None:
     from extract.decoding.job import Job
     from extract.decoding.pool import DecodePool
-    from extract.pipeline import decode_plan
+    from extract.running.pipeline import decode_plan
 
     (branch,) = tiny("internvideo2")
     plan = decode_plan([branch], settings(), str(manifest.root))
@@ -223,7 +223,7 @@ def test_what_never_mixes_is_refused(manifest: Manifest, tmp_path: Path) -> None
     extract(few, tmp_path / "s", train)
     with pytest.raises(BadSetting, match=r"another seed: \[1\] there, \[2\] asked for"):
         extract(few, tmp_path / "s", replace(train, seed=2))
-    from extract.labels import label_scheme
+    from extract.manifest.labels import label_scheme
 
     paper = replace(few, scheme=label_scheme("hfv4-paper"))
     with pytest.raises(BadSetting, match="Labels of two schemes never mix"):

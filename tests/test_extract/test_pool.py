@@ -8,11 +8,11 @@ import pytest
 from extract.decoding.containers import Limits
 from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Outcome, Output, Plan
 from extract.decoding.pool import DecodePool
+from extract.decoding.video import open_video
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
-from extract.perturb import read_frames
-from extract.transforms import depth_inputs, view_clips
-from extract.video import open_video
-from extract.views import Protocol
+from extract.views.perturb import read_frames
+from extract.views.protocol import Protocol
+from extract.views.transforms import depth_inputs, view_clips
 from tests.test_extract.clips import write_clip
 
 MAKERS = "tests.test_extract.makers"

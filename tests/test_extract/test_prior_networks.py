@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from extract import weights
 from extract.errors import BadWeights
-from extract.networks import clip, dinov2
+from extract.networks import clip, dinov2, weights
 from extract.networks.clip import ClipTower
 from extract.networks.dinov2 import DinoV2, VitConfig, resized_positions
-from extract.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 PRIORS = Path(__file__).parent.parent / "golden" / "priors"
 TINY = dinov2.PRESETS["dinov2-tiny"]

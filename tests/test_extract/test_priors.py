@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from extract.branch import BranchRequest, load_branch
 from extract.errors import BadProtocol, BadSetting, VideoError
-from extract.pipeline import check_fit
 from extract.priors import colours, flow
-from extract.views import Protocol, adjacent_frames
+from extract.running.pipeline import check_fit
+from extract.views.protocol import Protocol, adjacent_frames
 
 Image = NDArray[np.uint8]
 SEEDS = st.integers(0, 2**16)

@@ -9,9 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from extract import weights
 from extract.errors import BadWeights
-from extract.networks import raft
+from extract.networks import raft, weights
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

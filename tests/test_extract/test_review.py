@@ -15,8 +15,8 @@ import pytest
 
 from extract.labelling import labelled_set, review, review_clip
 from extract.labelling.label import LabelOptions, label
-from extract.views import Protocol
-from heads.cli import main
+from extract.views.protocol import Protocol
+from heads.commands.main import main
 from tests.test_extract.clips import write_clip
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from extract.decoding.video import open_video
 from extract.errors import BadSetting
-from extract.manifest import ManifestOptions, read_manifest
+from extract.manifest.manifest import ManifestOptions, read_manifest
 from extract.synthesis.clip import KINDS, render
-from extract.synthetic import (
+from extract.synthesis.data_set import (
     CLASSES,
     GENERATORS,
     REAL,
@@ -17,8 +18,7 @@ from extract.synthetic import (
     plan_data_set,
     write_data_set,
 )
-from extract.video import open_video
-from heads.cli import main
+from heads.commands.main import main
 
 
 def digest(folder: Path) -> dict[str, str]:

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract import weights
 from extract.errors import BadWeights
-from extract.networks import torchscript
+from extract.networks import torchscript, weights
 
 CLIP = Path(__file__).parent.parent / "golden" / "priors" / "clip.pt"
 

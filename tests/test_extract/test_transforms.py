@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from extract import transforms
 from extract.errors import BadSetting, OverLimit
-from extract.views import Crop, Protocol, View
+from extract.views import transforms
+from extract.views.protocol import Crop, Protocol, View
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FACTS: dict[str, Any] = json.loads((GOLDEN / "transforms.json").read_text())

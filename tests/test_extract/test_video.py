@@ -9,8 +9,8 @@ import pytest
 from av.video.stream import VideoStream
 
 from extract.decoding.containers import Limits, media_error
+from extract.decoding.video import open_video
 from extract.errors import BadSetting, DamagedVideo, NotAFile, NotAVideo, OverLimit
-from extract.video import open_video
 from tests.test_extract.clips import (
     full_scan,
     given_clips,

@@ -12,12 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract import augment
+from extract.decoding.video import open_video
 from extract.errors import BadProtocol
-from extract.perturb import MIXED, perturb_frame, read_frames, reencode
-from extract.transforms import view_clip, view_clips
-from extract.video import open_video
-from extract.views import Crop, Perturbation, Protocol, View, needed_frames, view_seed
+from extract.views import augment
+from extract.views.perturb import MIXED, perturb_frame, read_frames, reencode
+from extract.views.protocol import (
+    Crop,
+    Perturbation,
+    Protocol,
+    View,
+    needed_frames,
+    view_seed,
+)
+from extract.views.transforms import view_clip, view_clips
 from tests.test_extract.clips import picture, write_clip
 
 PERTURBATIONS = st.one_of(
@@ -86,8 +93,8 @@ def test_train_views_are_the_same_in_another_process(tmp_path: Path) -> None:
     code = (
         "import hashlib\n"
         "from tests.test_extract.clips import picture\n"
-        "from extract.transforms import view_clips\n"
-        "from extract.views import Protocol\n"
+        "from extract.views.transforms import view_clips\n"
+        "from extract.views.protocol import Protocol\n"
         "views = Protocol.parse('train-8').views('a/b.mp4', 50, seed=3)\n"
         "clips = view_clips({n: picture(n, 120, 90) for n in range(50)}, views[::-1])[::-1]\n"
         "print(hashlib.sha256(clips.tobytes()).hexdigest())\n"

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from extract import weights
 from extract.errors import BadWeights
+from extract.networks import weights
 
 
 def test_safetensors_zip_and_old_pickles_are_read(tmp_path: Path) -> None:

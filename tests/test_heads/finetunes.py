@@ -5,18 +5,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from extract.branch import BranchRequest, load_branch
-from extract.extraction import Extraction
-from extract.manifest import Manifest, read_manifest
-from extract.pipeline import Settings
-from extract.synthetic import SyntheticOptions, write_data_set
+from extract.manifest.manifest import Manifest, read_manifest
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store
 from heads.bundle import Bundle
+from heads.data.splits import Choice
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Prepared, Request, prepared
 from heads.head import make_head
-from heads.splits import Choice
-from heads.trainer import best_bundle, train_seeds
+from heads.training.seeds import best_bundle, train_seeds
 
 PROTOCOL, SEED = "train-2", 5
 TOKENS = "cls,avg,attn,tokens,tokens@2,tokens@3"

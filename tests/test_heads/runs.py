@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from heads.evaluate import Predictions, evaluate
+from heads.judging.evaluation import Predictions, evaluate
 from tests.test_heads.tables import CLASSES
 
 HOSTILE = (

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from heads.finetune import CHECKPOINT, Finetuner
+from heads.finetuning.loop import CHECKPOINT, Finetuner
 from heads.finetuning.processes import Processes, processes
 from tests.test_heads.sharded_runs import (
     CASES,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.manifest import read_manifest
+from extract.manifest.manifest import read_manifest
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Prepared
 from tests.test_heads.finetunes import config, finetuning

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from features_store.table import Table
-from heads.fusion_net import initial, logits, logits_uncollapsed
-from heads.metrics import averaged, measure
+from heads.judging.metrics import averaged, measure
+from heads.parts.fusion_net import initial, logits, logits_uncollapsed
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
 from tests.test_heads.test_golden import LAYOUT

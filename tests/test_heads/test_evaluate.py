@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from features_store.table import Table
-from heads import ablate, calibrate, evaluate, figures, metrics
+from heads.data.splits import Data, by_id
 from heads.errors import BadTable
+from heads.figures import charts
 from heads.head import make_head
-from heads.judging import bootstrap
+from heads.judging import ablation, calibration, evaluation, intervals, metrics
 from heads.judging.cross import cross
-from heads.judging.official import official_id
-from heads.splits import Data, by_id
+from heads.judging.released import official_id
 from tests.test_heads.tables import CLASSES, table
 
 
@@ -56,53 +56,53 @@ def test_a_source_of_one_class_has_an_accuracy_and_no_auc() -> None:
 
 def test_bootstrap_intervals_hold_the_value_and_repeat() -> None:
     probabilities, labels = random_case(2)
-    for statistic in bootstrap.STATISTICS.values():
-        found = bootstrap.interval(statistic, probabilities, labels)
+    for statistic in intervals.STATISTICS.values():
+        found = intervals.interval(statistic, probabilities, labels)
         assert found.low <= found.value <= found.high
-        assert found == bootstrap.interval(statistic, probabilities, labels)
+        assert found == intervals.interval(statistic, probabilities, labels)
     better = 0.5 * probabilities + 0.5 * np.eye(4, dtype=np.float32)[labels]
-    gain = bootstrap.paired(bootstrap.accuracy, probabilities, better, labels)
+    gain = intervals.paired(intervals.accuracy, probabilities, better, labels)
     assert gain.interval.low > 0
     assert gain.p < 0.01
-    same = bootstrap.paired(bootstrap.accuracy, probabilities, probabilities, labels)
+    same = intervals.paired(intervals.accuracy, probabilities, probabilities, labels)
     assert (same.interval.value, same.p) == (0, 1)
 
 
 def test_temperature_undoes_overconfidence() -> None:
     true, _ = random_case(3, 2000)  # labels are drawn by these: they are calibrated
     labels = (np.random.default_rng(0).uniform(size=(2000, 1)) > true.cumsum(1)).sum(1).clip(0, 3)
-    sharp = calibrate.tempered(true[:, None], 0.3)
-    found = calibrate.fit_temperature(sharp, labels)
+    sharp = calibration.tempered(true[:, None], 0.3)
+    found = calibration.fit_temperature(sharp, labels)
     assert 2 < found < 5
-    before = calibrate.reliability(sharp[:, 0], labels).error
-    after = calibrate.reliability(calibrate.tempered(sharp, found)[:, 0], labels).error
+    before = calibration.reliability(sharp[:, 0], labels).error
+    after = calibration.reliability(calibration.tempered(sharp, found)[:, 0], labels).error
     assert after < before
-    assert calibrate.fit_temperature(np.full((8, 1, 4), 0.25, np.float32), labels[:8]) == 1.0
+    assert calibration.fit_temperature(np.full((8, 1, 4), 0.25, np.float32), labels[:8]) == 1.0
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.3]))
 @settings(max_examples=20)
 def test_conformal_sets_cover_what_they_promise(seed: int, rate: float) -> None:
     probabilities, labels = random_case(seed, 2000)
-    threshold = calibrate.conformal_threshold(probabilities[:1000], labels[:1000], rate)
-    covered, size = calibrate.coverage(probabilities[1000:], labels[1000:], threshold)
+    threshold = calibration.conformal_threshold(probabilities[:1000], labels[:1000], rate)
+    covered, size = calibration.coverage(probabilities[1000:], labels[1000:], threshold)
     assert covered > 1 - rate - 0.05
     assert 1 <= size <= 4
-    few = calibrate.conformal_threshold(probabilities[:5], labels[:5], 0.05)
+    few = calibration.conformal_threshold(probabilities[:5], labels[:5], 0.05)
     assert few == 0.0  # too few videos to promise anything: every class stays in
 
 
 def test_verdicts() -> None:
     thresholds = {"0.1": 0.3}
     row = np.array([0.35, 0.4, 0.15, 0.1])
-    assert calibrate.verdict(row, CLASSES, thresholds, "0.1") == "appearance|spatial"
-    assert calibrate.verdict(row, CLASSES, {"0.1": 0.9}, "0.1") == "unsure"
-    assert calibrate.verdict(row, CLASSES, {"0.1": 0.0}, "0.1") == "unsure"
+    assert calibration.verdict(row, CLASSES, thresholds, "0.1") == "appearance|spatial"
+    assert calibration.verdict(row, CLASSES, {"0.1": 0.9}, "0.1") == "unsure"
+    assert calibration.verdict(row, CLASSES, {"0.1": 0.0}, "0.1") == "unsure"
 
 
-def predictions(seed: int) -> evaluate.Predictions:
+def predictions(seed: int) -> evaluation.Predictions:
     probabilities, labels = random_case(seed)
-    return evaluate.Predictions(
+    return evaluation.Predictions(
         ids=[f"a/{i}.mp4" for i in range(60)],
         labels=labels,
         sources=["<b>odd</b>" if i % 3 else "plain" for i in range(60)],
@@ -113,39 +113,39 @@ def predictions(seed: int) -> evaluate.Predictions:
 
 def test_an_evaluation_averages_over_sources() -> None:
     found = predictions(4)
-    result = evaluate.evaluate(found, {"0.1": 0.05})
+    result = evaluation.evaluate(found, {"0.1": 0.05})
     each = [result.sources[name].metrics.accuracy for name in ("<b>odd</b>", "plain")]
     assert result.average["accuracy"] == pytest.approx(np.mean(each))
-    assert "<b>odd</b>" in evaluate.text_table(result)
+    assert "<b>odd</b>" in evaluation.text_table(result)
     json.dumps(result.to_json(), allow_nan=False)
-    difference = evaluate.compare(found, predictions(4))["accuracy"]
+    difference = evaluation.compare(found, predictions(4))["accuracy"]
     assert difference.interval.value == 0
 
 
 def test_what_does_not_exist_is_null_in_json() -> None:
     found = replace(predictions(4), labels=np.full(60, 3))
-    document = evaluate.evaluate(found).to_json()
+    document = evaluation.evaluate(found).to_json()
     json.dumps(document, allow_nan=False)
 
 
 def test_videos_are_paired_by_source_and_id() -> None:
     labels = np.array([0, 3])
-    perfect = evaluate.Predictions(
+    perfect = evaluation.Predictions(
         ids=["A", "A"],
         labels=labels,
         sources=["one", "other"],
         classes=CLASSES,
         means=np.eye(4, dtype=np.float32)[labels],
     )
-    assert evaluate.compare(perfect, perfect)["accuracy"].interval.value == 0
+    assert evaluation.compare(perfect, perfect)["accuracy"].interval.value == 0
 
 
 def test_equal_gains_on_every_seed_have_no_t_test() -> None:
     rows = {
-        name: {metric: ablate.Cell(values=(value, value)) for metric in ablate.METRICS}
+        name: {metric: ablation.Cell(values=(value, value)) for metric in ablation.METRICS}
         for name, value in (("before", 0.5), ("after", 0.75))
     }
-    gain, p = ablate.Ablation(rows=rows).gain("after", "auc")
+    gain, p = ablation.Ablation(rows=rows).gain("after", "auc")
     assert gain == 0.25
     assert math.isnan(p)
 
@@ -181,37 +181,37 @@ def data(seed: int = 1, **signal: float) -> tuple[Data, Table]:
     return made, table(200, seed=seed + 50, **signal)  # type: ignore[arg-type]
 
 
-PLAN = ablate.Plan(
-    head="fusion", rows=ablate.TABLE_3, seeds=3, settings={"epochs": "15", "lr": "3e-3"}
+PLAN = ablation.Plan(
+    head="fusion", rows=ablation.TABLE_3, seeds=3, settings={"epochs": "15", "lr": "3e-3"}
 )
 
 
 def test_an_ablation_finds_what_carries_the_label_and_resumes(tmp_path: Path) -> None:
     made, test = data(video_signal=0.2, depth_signal=1.5)
-    runs = ablate.ablate(PLAN, made, test, tmp_path)
+    runs = ablation.ablate(PLAN, made, test, tmp_path)
     for _ in range(5):
         next(runs)
     with (tmp_path / "runs.jsonl").open("a") as log:
         log.write('{"key": "torn')
     before = (tmp_path / "runs.jsonl").read_text().count('"row"')
-    list(ablate.ablate(PLAN, made, test, tmp_path))
+    list(ablation.ablate(PLAN, made, test, tmp_path))
     assert before == 5
     assert (tmp_path / "runs.jsonl").read_text().count('"row"') == 12
-    result = ablate.collected(PLAN, made, test, tmp_path)
+    result = ablation.collected(PLAN, made, test, tmp_path)
     gain, p = result.gain("+ depth", "auc")
     assert gain > 0.1
     assert 0 < p < 0.5
     assert "+ depth" in result.text()
     assert result.latex().startswith(r"\begin{tabular}")
     assert len(result.csv().splitlines()) == 13
-    assert figures.ablation(result).startswith("<svg")
-    fresh = ablate.ablate(PLAN, *data(seed=2), tmp_path)
+    assert charts.ablation(result).startswith("<svg")
+    fresh = ablation.ablate(PLAN, *data(seed=2), tmp_path)
     next(fresh)  # other videos: nothing of the old runs is used
     assert (tmp_path / "runs.jsonl").read_text().count('"row"') == 13
 
 
 def test_grids() -> None:
-    rows = ablate.grid({"depth": ["true", "false"], "alpha": ["free", "sigmoid"]})
+    rows = ablation.grid({"depth": ["true", "false"], "alpha": ["free", "sigmoid"]})
     assert len(rows) == 4
     assert rows["depth=true alpha=free"] == {"depth": "true", "alpha": "free"}
 
@@ -221,11 +221,11 @@ def test_figures_are_svg_and_hostile_names_are_text() -> None:
     found = metrics.measure(probabilities, labels, CLASSES)
     hostile = ("<script>alert(1)</script>", "b & c", "motion", "real")
     pictures = [
-        figures.confusion(found.confusion, hostile),
-        figures.roc(probabilities, labels, hostile),
-        figures.reliability_curve(calibrate.reliability(probabilities, labels)),
-        figures.heat_map(np.array([[0.2, math.nan]]), ["a"], ["b", hostile[0]], "accuracy"),
-        figures.lines({"a": [1, 2], "b": [2, 1]}, "epoch", "auc"),
+        charts.confusion(found.confusion, hostile),
+        charts.roc(probabilities, labels, hostile),
+        charts.reliability_curve(calibration.reliability(probabilities, labels)),
+        charts.heat_map(np.array([[0.2, math.nan]]), ["a"], ["b", hostile[0]], "accuracy"),
+        charts.lines({"a": [1, 2], "b": [2, 1]}, "epoch", "auc"),
     ]
     for picture in pictures:
         assert picture.startswith("<svg")

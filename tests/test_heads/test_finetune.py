@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from extract.branch import BranchRequest, load_branch
-from extract.extraction import Extraction
-from extract.manifest import Manifest
-from extract.pipeline import Settings
+from extract.manifest.manifest import Manifest
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
 from features_store import Store
 from heads.bundle import Bundle
-from heads.cli import main
+from heads.commands.main import main
 from heads.errors import BadCheckpoint, BadTable, WrongFeatures
-from heads.finetune import CHECKPOINT
 from heads.finetuning.data import CachedSource
+from heads.finetuning.loop import CHECKPOINT
 from heads.finetuning.setup import BACKBONE, HEAD
-from heads.losses import smoothed_losses
-from heads.score import find_branches
-from heads.train import Batch
-from heads.training import epoch_order
+from heads.scoring.archive import find_branches
+from heads.training.config import epoch_order
+from heads.training.loop import Batch
+from heads.training.losses import smoothed_losses
 from heads.zoo.fusion import Fusion
 from tests.test_heads import finetunes, ranks
 from tests.test_heads.finetunes import config, finetuning

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Branch, from_state
-from heads.alternate import Alternation, by_kind
+from extract.networks import weights
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetune import Finetuner, Run, step_slices
+from heads.finetuning.alternate import Alternation, by_kind
 from heads.finetuning.checks import check_same_depth
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource
+from heads.finetuning.loop import Finetuner, Run, step_slices
 from heads.finetuning.net import FinetuneNet, drop_path_factors
 from heads.finetuning.processes import Processes
-from heads.fusion_net import Layout, initial
+from heads.parts.fusion_net import Layout, initial
 from heads.scoring.explain import attention_map
 from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
 

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from extract.humansam import columns_by_vector
-from heads.fusion_net import BatchStatistics, Layout, fold, logits, logits_uncollapsed
-from heads.judging.official import merge_views
-from heads.losses import rank_weights, smoothed_losses
-from heads.metrics import measure
-from heads.schedule import cosine_schedule
-from heads.train import Batch
+from extract.released.humansam import columns_by_vector
+from heads.judging.metrics import measure
+from heads.judging.released import merge_views
+from heads.parts.fusion_net import BatchStatistics, Layout, fold, logits, logits_uncollapsed
+from heads.training.loop import Batch
+from heads.training.losses import rank_weights, smoothed_losses
+from heads.training.schedule import cosine_schedule
 from heads.zoo.fusion import FusionConfig, FusionModel, misordered
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from extract.humansam import import_checkpoint, save_imported
+from extract.released.humansam import import_checkpoint, save_imported
 from features_store import Store
 from heads.bundle import Bundle
-from heads.imported import imported_bundle
-from heads.score import find_branches
+from heads.scoring.archive import find_branches
+from heads.training.imported import imported_bundle
 from tests.test_extract.extractions import settings, write_videos
 from tests.test_extract.test_humansam import checkpoint, save
 from tests.test_features_store.test_cli import telltale
@@ -25,7 +25,7 @@ def test_a_checkpoint_scores_videos(tmp_path: Path) -> None:
     bundle = Bundle.load(tmp_path / "imported" / "bundle")
     branches = find_branches(bundle, [tmp_path / "imported"], "cpu")
     manifest = write_videos(tmp_path / "data", 8)
-    from extract.extraction import Extraction
+    from extract.running.extraction import Extraction
 
     Extraction.begin(manifest, tmp_path / "t", branches, settings()).run(workers=1, bar=False)
     table = bundle.table(Store.open(tmp_path / "t"), protocol="val")

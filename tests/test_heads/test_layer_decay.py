@@ -11,7 +11,7 @@ from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.layer_decay import parameter_groups, rule
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
-from heads.fusion_net import Layout, initial
+from heads.parts.fusion_net import Layout, initial
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optim.json").read_text())
 VARIANT_A = Architecture(

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from extract.synthetic import SyntheticOptions, write_data_set
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.errors import BadRun
-from heads.report import write_report
 from heads.reporting import gallery as report_gallery
 from heads.reporting import table as report_table
 from heads.reporting.gallery import groups
+from heads.reporting.page import write_report
 from heads.reporting.parts import percent, picture, shown, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from tests.test_features_store.test_cli import telltale

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pytest
 
-from extract.synthetic import SyntheticOptions, write_data_set
-from heads.report import write_report
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
+from heads.reporting.page import write_report
 from heads.reporting.parts import shown
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
 

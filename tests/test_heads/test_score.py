@@ -13,21 +13,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from extract import weights
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import PRESETS, InternVideo2
-from extract.extraction import Extraction
-from extract.manifest import read_manifest
+from extract.manifest.manifest import read_manifest
+from extract.networks import weights
+from extract.running.extraction import Extraction
 from features_store import Store
-from heads.arrays import save_tensors
 from heads.bundle import Bundle
+from heads.data.splits import Choice
 from heads.errors import BadSetting, WrongFeatures
 from heads.head import make_head
-from heads.score import Scorer, find_branches, score_store
+from heads.parts.arrays import save_tensors
+from heads.scoring.archive import Scorer, find_branches, score_store
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.output import Output, read_scores
-from heads.splits import Choice
-from heads.trainer import best_bundle, train_seeds
+from heads.training.seeds import best_bundle, train_seeds
 from heads.zoo.fusion import Fusion
 from tests.test_extract.extractions import extract, settings, write_videos
 from tests.test_heads.stores import write_store
@@ -151,7 +151,7 @@ def test_shares_add_up_to_the_logit_exactly() -> None:
 
 
 def _score_in_child(store: str, bundle: str, out: str) -> None:
-    import heads.score as score
+    import heads.scoring.archive as score
 
     score.ROWS_A_PART = 16
     scorer = Scorer(bundle=Bundle.load(Path(bundle)))

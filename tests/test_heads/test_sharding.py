@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from heads.arrays import load_tensors
 from heads.errors import BadSetting
 from heads.finetuning.setup import BACKBONE, HEAD
+from heads.parts.arrays import load_tensors
 from tests.test_heads import finetunes, ranks
 from tests.test_heads.finetunes import config, finetuning
 from tests.test_heads.sharded_rank import numbers

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads.alternate import Alternation
 from heads.errors import BadSetting, BadTable
-from heads.train import Batch
+from heads.finetuning.alternate import Alternation
+from heads.training.loop import Batch
 from heads.zoo.spacetime import SpaceTime, SpaceTimeConfig, SpaceTimeModel, grid
 from tests.test_heads.tables import CLASSES, WIDTH, table
 

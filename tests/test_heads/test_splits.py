@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from features_store import Store
-from heads.cli import main
+from heads.commands.main import main
+from heads.data.splits import Choice, held_out
 from heads.errors import WrongFeatures
 from heads.head import Head, make_head
-from heads.splits import Choice, held_out
 from tests.test_heads.stores import write_features, write_store
 from tests.test_heads.tables import CLASSES, KEYS, only, table
 

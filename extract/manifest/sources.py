@@ -1,0 +1,300 @@
+"""Where a manifest's rows come from: HFV folders, tables, lists, folders of videos.
+
+Every reader yields `Row`s of plain text with the place each came from ("train_4.csv:12"), and
+lists what it could not read as problems. What the texts mean is checked in `manifest.py`.
+"""
+
+import csv
+import difflib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from extract.errors import BadManifest, BadSetting
+from extract.manifest.labels import LabelScheme, label_scheme
+
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"}
+    | {".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
+)
+LIST_SUFFIXES = frozenset({"", ".txt", ".list", ".lst"})
+SIDECAR = "labels.json"
+HFV_PARTS = ("train_data", "eval_data")
+HFV_SPLITS = ("train", "val", "test")
+_COLUMNS = ("id", "path", "label", "rank", "score", "source", "split")
+_ALIASES = {"file": "path", "filename": "path", "file_name": "path", "video": "path"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One video as the manifest's text has it; empty text where nothing is given."""
+
+    where: str
+    folder: str
+    """What `file` is relative to."""
+    file: str
+    label: str = ""
+    rank: str = ""
+    score: str = ""
+    source: str = ""
+    split: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Source:
+    """What one reader found."""
+
+    root: Path
+    scheme: LabelScheme | None = None
+    """The scheme that a `labels.json` beside the videos names."""
+    scanned: bool = False
+    """Found by looking at a folder: no one vouches for a row, its file decides when opened."""
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read(
+    name: str, scheme: LabelScheme | None, root: Path | None, listing: TextIO | None
+) -> Source:
+    if name == "-":
+        if listing is None:
+            raise BadSetting("Manifest '-' means a list on standard input; none was given.")
+        return _from_list(listing, "standard input", _absolute(root or Path()))
+    place = _absolute(Path(name))
+    if place.is_dir():
+        return _from_folder(place, scheme, root)
+    if not place.is_file():
+        raise BadManifest(
+            name, ["no such file or folder; give a folder, a .csv, .parquet, .jsonl or .txt"]
+        )
+    return _from_file(place, scheme, root)
+
+
+def _from_file(place: Path, scheme: LabelScheme | None, root: Path | None) -> Source:
+    suffix = place.suffix.lower()
+    base = _absolute(root or place.parent)
+    source = Source(root=base, scheme=_sidecar(base) or _sidecar(place.parent))
+    try:
+        if suffix == ".csv":
+            _read_csv(source, place)
+        elif suffix in (".parquet", ".pq"):
+            _read_parquet(source, place)
+        elif suffix in (".jsonl", ".ndjson"):
+            _read_jsonl(source, place)
+        elif suffix in LIST_SUFFIXES:
+            with place.open(encoding="utf-8", errors="surrogateescape") as lines:
+                return _from_list(lines, place.name, base)
+        else:
+            source.problems.append(
+                f"suffix {suffix!r} is none of .csv, .parquet, .jsonl, .txt; for one video give "
+                f"its folder, or a list with its name"
+            )
+    except UnicodeDecodeError as error:
+        source.problems.append(f"byte {error.start} is not UTF-8; save the manifest as UTF-8")
+    return source
+
+
+def _from_folder(place: Path, scheme: LabelScheme | None, root: Path | None) -> Source:
+    if any((place / part).is_dir() for part in HFV_PARTS):
+        folders = [
+            folder
+            for part in HFV_PARTS
+            if (place / part).is_dir()
+            for folder in sorted((place / part).iterdir())
+            if folder.is_dir()
+        ]
+        return _from_hfv(place, folders, scheme)
+    if any(_hfv_files(place, suffix) for suffix in ("2", "4")):
+        return _from_hfv(_absolute(root or place), [place], scheme)
+    source = Source(root=_absolute(root or place), scanned=True)
+    for path in scan_videos(os.fspath(place)):
+        where = os.path.relpath(path, place)
+        source.rows.append(Row(where=where, folder=os.fspath(place), file=path))
+    return source
+
+
+def _from_hfv(root: Path, folders: Sequence[Path], scheme: LabelScheme | None) -> Source:
+    source = Source(root=root, scheme=_sidecar(root) or _sidecar(root.parent))
+    known = scheme or source.scheme
+    if known is None:
+        source.problems.append(
+            "an HFV layout needs its label scheme: --scheme hfv4 (the released order) or "
+            "hfv4-paper for the *_4.csv lists, --scheme hfv2 for the *_2.csv lists"
+        )
+        return source
+    suffix = str(len(known.classes))
+    for folder in folders:
+        lists = _hfv_files(folder, suffix)
+        if not lists:
+            source.problems.append(f"{folder.name}: no train_, val_ or test_{suffix}.csv in it")
+        for path in lists:
+            _read_hfv_list(source, path, path.stem.partition("_")[0])
+    return source
+
+
+def _hfv_files(folder: Path, suffix: str) -> list[Path]:
+    paths = [folder / f"{split}_{suffix}.csv" for split in HFV_SPLITS]
+    return [path for path in paths if path.is_file()]
+
+
+def _read_hfv_list(source: Source, path: Path, split: str) -> None:
+    """Header-less: file name with or without extension, label, optional rank."""
+    where = os.path.relpath(path, source.root)
+    text = path.read_text(encoding="utf-8-sig")
+    for line, cells in _csv_lines(text):
+        if len(cells) not in (2, 3):
+            source.problems.append(
+                f"{where}:{line}: {len(cells)} columns; an HFV list has file, label and "
+                f"optionally rank, separated by commas"
+            )
+            continue
+        source.rows.append(
+            Row(
+                where=f"{where}:{line}",
+                folder=os.fspath(path.parent),
+                file=_with_suffix(path.parent, cells[0]),
+                label=cells[1],
+                rank=cells[2] if len(cells) == 3 else "",
+                source=path.parent.name,
+                split=split,
+            )
+        )
+
+
+def _with_suffix(folder: Path, name: str) -> str:
+    """HFV lists often leave `.mp4` out, and names may hold dots of their own."""
+    if Path(name).suffix.lower() in VIDEO_SUFFIXES or not name or (folder / name).is_file():
+        return name
+    return f"{name}.mp4"
+
+
+def _read_csv(source: Source, place: Path) -> None:
+    text = place.read_text(encoding="utf-8-sig")
+    lines = list(_csv_lines(text))
+    if not lines:
+        return
+    header = [cell.strip().lower() for cell in lines[0][1]]
+    if not {_ALIASES.get(name, name) for name in header} & {"path", "id"}:
+        split = place.stem.partition("_")[0]
+        _read_hfv_list(source, place, split if split in HFV_SPLITS else "")
+        return
+    _check_names(source, header)
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            source.problems.append(
+                f"{place.name}:{line}: {len(cells)} columns, the header has {len(header)}"
+            )
+            continue
+        _add(source, f"{place.name}:{line}", zip(header, cells, strict=True))
+
+
+def _csv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and stripped cells; blank lines are skipped."""
+    reader = csv.reader(io.StringIO(text))
+    for cells in reader:
+        stripped = [cell.strip() for cell in cells]
+        if any(stripped):
+            yield reader.line_num, stripped
+
+
+def _read_parquet(source: Source, place: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(place)
+    except (pyarrow.ArrowException, OSError) as error:
+        source.problems.append(f"not a Parquet file: {str(error).splitlines()[0]}")
+        return
+    names = [name.lower() for name in table.column_names]
+    _check_names(source, names)
+    columns = [column.to_pylist() for column in table.columns]
+    for number, cells in enumerate(zip(*columns, strict=True), start=1):
+        _add(source, f"{place.name} row {number}", zip(names, map(_text, cells), strict=True))
+
+
+def _read_jsonl(source: Source, place: Path) -> None:
+    """One object per line, or VBench-2.0's `["file", label, score]`."""
+    for number, line in enumerate(place.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{place.name}:{number}"
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError as error:
+            source.problems.append(f"{where}: not JSON ({error.msg})")
+            continue
+        if isinstance(found, list) and 1 <= len(found) <= 3:
+            _add(source, where, zip(("path", "label", "score"), map(_text, found), strict=False))
+        elif isinstance(found, dict):
+            names = [str(name).lower() for name in found]
+            _check_names(source, names, where)
+            _add(source, where, zip(names, map(_text, found.values()), strict=True))
+        else:
+            source.problems.append(f'{where}: give an object or ["file", label, score]')
+
+
+def _from_list(lines: Iterable[str], name: str, base: Path) -> Source:
+    source = Source(root=base)
+    for number, line in enumerate(lines, start=1):
+        file = line.rstrip("\r\n")
+        if file.strip():
+            source.rows.append(Row(where=f"{name}:{number}", folder=os.fspath(base), file=file))
+    return source
+
+
+def _add(source: Source, where: str, pairs: Iterable[tuple[str, str]]) -> None:
+    cells = {_ALIASES.get(name, name): text for name, text in pairs}
+    file = cells.get("path") or cells.get("id", "")
+    known = {name: cells.get(name, "") for name in ("label", "rank", "score", "source", "split")}
+    source.rows.append(Row(where=where, folder=os.fspath(source.root), file=file, **known))
+
+
+def _check_names(source: Source, names: Sequence[str], where: str = "header") -> None:
+    """Columns of the user's own are left alone; a misspelt one of ours would lose numbers."""
+    canonical = [_ALIASES.get(name, name) for name in names]
+    for name in canonical:
+        near = difflib.get_close_matches(name, _COLUMNS, n=1, cutoff=0.75)
+        if name not in _COLUMNS and near and near[0] not in canonical:
+            source.problems.append(f"{where}: column {name!r} unknown; did you mean {near[0]!r}?")
+    if not {"path", "id"} & set(canonical):
+        source.problems.append(f"{where}: no column 'path' or 'id'; have: {', '.join(names)}")
+    twice = sorted({name for name in canonical if canonical.count(name) > 1})
+    if twice:
+        source.problems.append(f"{where}: column {', '.join(twice)} given twice")
+
+
+def scan_videos(folder: str) -> Iterator[str]:
+    """Everything below a folder that is named like a video, links to folders not followed."""
+    entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    for entry in entries:
+        if os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES:  # noqa: PTH122
+            yield entry.path
+        if entry.is_dir(follow_symlinks=False):
+            yield from scan_videos(entry.path)
+
+
+def _sidecar(folder: Path) -> LabelScheme | None:
+    path = folder / SIDECAR
+    if not path.is_file():
+        return None
+    try:
+        named = json.loads(path.read_text(encoding="utf-8"))["scheme"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadManifest(str(path), ['give {"scheme": "hfv4"}, or remove the file']) from error
+    return label_scheme(str(named))
+
+
+def _text(value: object) -> str:
+    """A cell of a typed table; None and NaN mean that nothing is given."""
+    if value is None or value != value:
+        return ""
+    return str(value)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100, `resolve` would follow links

@@ -1,0 +1,1 @@
+"""Checkpoints of released code, taken apart."""

@@ -1,0 +1,1 @@
+"""What is looked at in a video: protocols, transforms, augmentation, perturbation."""

@@ -1,0 +1,123 @@
+"""Damage as it happens to videos on the web: blur, JPEG, down-scaling, re-encoding.
+
+Done to whole decoded frames, before resizing, so that every branch sees the same damage (the
+paper's Table 5). `mixed` is blur 3, then resize 0.7, then JPEG 50. `h264crfN` encodes all frames
+in order with x264 (medium, one thread) and decodes them again; it needs every frame of the video.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from numpy.typing import NDArray
+
+from extract.decoding.video import OpenVideo
+from extract.errors import DamagedVideo
+from extract.views.protocol import Perturbation, View, needed_frames
+
+Image = NDArray[np.uint8]
+MIXED = (
+    Perturbation(kind="blur", amount=3),
+    Perturbation(kind="resize", amount=0.7),
+    Perturbation(kind="jpeg", amount=50),
+)
+
+
+def perturb_frame(frame_hwc: Image, perturbation: Perturbation) -> Image:
+    """One frame, RGB. `h264crf` is no matter of one frame: see `reencode`."""
+    if perturbation.kind == "mixed":
+        for step in MIXED:
+            frame_hwc = perturb_frame(frame_hwc, step)
+        return frame_hwc
+    return _BY_KIND[perturbation.kind](frame_hwc, perturbation.amount)
+
+
+def _blur(frame_hwc: Image, sigma: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(frame_hwc, (0, 0), sigma), np.uint8)
+
+
+def _jpeg(frame_hwc: Image, quality: float) -> Image:
+    """4:2:0 chroma, as cameras and web sites write it."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
+    done, data = cv2.imencode(".jpg", frame_hwc[..., ::-1], options)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if done else None
+    if decoded is None:
+        height, width = frame_hwc.shape[:2]
+        raise DamagedVideo(f"a frame of {width}x{height} cannot be written as JPEG")
+    return np.ascontiguousarray(decoded[..., ::-1]).astype(np.uint8)
+
+
+def _resize(frame_hwc: Image, factor: float) -> Image:
+    height, width = frame_hwc.shape[:2]
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(frame_hwc, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+_BY_KIND: dict[str, Callable[[Image, float], Image]] = {
+    "blur": _blur,
+    "jpeg": _jpeg,
+    "resize": _resize,
+}
+
+
+def reencode(frames: Iterable[Image], crf: int, rate: Fraction) -> Iterator[Image]:
+    """The frames after H.264 at a constant rate factor, in the same order, one for one.
+
+    4:2:0 needs even sides: an odd one is padded by its last pixels and cut again.
+    """
+    encoder: VideoCodecContext | None = None
+    decoder = av.CodecContext.create("h264", "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.thread_count = 1
+    height = width = 0
+    for number, frame_hwc in enumerate(frames):
+        if encoder is None:
+            height, width = frame_hwc.shape[:2]
+            encoder = _encoder(width + width % 2, height + height % 2, crf, rate)
+        padded = np.pad(frame_hwc, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        picture.pts = number
+        for packet in encoder.encode(picture.reformat(format="yuv420p")):
+            yield from _cut(decoder.decode(packet), height, width)
+    if encoder is None:
+        return
+    for packet in encoder.encode(None):
+        yield from _cut(decoder.decode(packet), height, width)
+    yield from _cut(decoder.decode(None), height, width)
+
+
+def _encoder(width: int, height: int, crf: int, rate: Fraction) -> VideoCodecContext:
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height = width, height
+    encoder.pix_fmt = "yuv420p"
+    encoder.framerate = rate
+    encoder.time_base = 1 / rate
+    encoder.thread_count = 1
+    encoder.options = {"crf": str(crf), "preset": "medium"}
+    return encoder
+
+
+def _cut(pictures: Iterable[av.VideoFrame], height: int, width: int) -> Iterator[Image]:
+    for picture in pictures:
+        yield np.ascontiguousarray(picture.to_ndarray(format="rgb24")[:height, :width])
+
+
+def read_frames(video: OpenVideo, views: Sequence[View]) -> dict[int, Image]:
+    """The frames that views of one protocol need, decoded in one pass, perturbed if they say so."""
+    numbers = needed_frames(views)
+    perturbation = views[0].perturbation
+    if perturbation is None:
+        return video.read(numbers)
+    if not perturbation.needs_every_frame:
+        read = video.read(numbers)
+        return {number: perturb_frame(image, perturbation) for number, image in read.items()}
+    wanted = set(numbers)
+    encoded = enumerate(reencode(video.every_frame(), int(perturbation.amount), video.rate))
+    found = {number: image for number, image in encoded if number in wanted}
+    if len(found) < len(wanted):
+        raise DamagedVideo(f"{len(wanted) - len(found)} frames were lost in re-encoding")
+    return found

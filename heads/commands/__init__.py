@@ -1,0 +1,1 @@
+"""What `telltale` does, one file a command."""

@@ -1,0 +1,233 @@
+"""`telltale evaluate`, `ablate`, `cross` and `audit`. Mounted by `heads.commands.main`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heads.commands.train import (
+    add_data_options,
+    add_head_options,
+    add_store_options,
+    choice,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from features_store import Store
+    from features_store.table import Table
+    from heads.bundle import Bundle
+    from heads.judging.evaluation import Evaluation
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_commands(commands: "Commands") -> None:
+    """Add this module's commands to the `telltale` parser."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="judge a bundle on labelled videos of a store",
+        description="Per source and on average, as the paper's tables; with a second bundle, a "
+        "paired test of the two.",
+    )
+    evaluate.add_argument("bundle", type=Path)
+    evaluate.add_argument("second", type=Path, nargs="?", help="a bundle to compare with")
+    evaluate.add_argument("--store", required=True)
+    evaluate.add_argument("--protocol", help="default: the test-SxC with the most views, else val")
+    evaluate.add_argument("--split", default="test", help="default: test; 'all' for every video")
+    evaluate.add_argument(
+        "--official-ids",
+        action="store_true",
+        help="merge videos whose names the released code cuts",
+    )
+    evaluate.add_argument("--out", type=Path, help="also write JSON here")
+    evaluate.set_defaults(run=_evaluate)
+    ablate = commands.add_parser(
+        "ablate",
+        help="what each switch of a head is worth, over several seeds",
+        description="The paper's Table 3, or every combination of --grid. Writes text, CSV, LaTeX "
+        "and a figure; run again, it does what is missing.",
+    )
+    add_data_options(ablate)
+    ablate.add_argument("--head", default="fusion")
+    add_head_options(ablate)
+    ablate.add_argument(
+        "--grid", action="append", default=[], metavar="NAME=A,B", help="repeatable"
+    )
+    ablate.add_argument("--seeds", type=int, default=5)
+    ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), help="%(default)s")
+    ablate.set_defaults(run=_ablate)
+    cross = commands.add_parser("cross", help="train on each generator, test on every other")
+    add_store_options(cross)
+    cross.add_argument("--head", default="linear", help="default: linear")
+    add_head_options(cross)
+    cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
+    cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
+    cross.set_defaults(run=_cross)
+    audit = commands.add_parser(
+        "audit", help="how well file facts alone (codec, size, …) tell labels"
+    )
+    audit.add_argument("store")
+    audit.add_argument("--out", type=Path, help="also write the text here")
+    audit.set_defaults(run=_audit)
+
+
+def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: str) -> "Table":
+    """The labelled videos of a split, with what the bundle needs."""
+    from heads.data.splits import in_split, testing_protocols, usable
+    from heads.errors import BadTable
+
+    mask = store.videos.column("label") >= 0
+    if split != "all":
+        mask &= in_split(store, split)
+    if not mask.any():
+        raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
+    names, own = store.protocols(), bundle.about
+    chosen = protocol or (names[0] if len(names) == 1 else None)
+    chosen = chosen or usable(store, testing_protocols(store), own.fingerprints, mask)
+    return bundle.table(store, protocol=chosen or own.protocol, where=mask)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from features_store import Store
+    from heads.bundle import Bundle
+    from heads.errors import BadSetting
+    from heads.judging.evaluation import evaluate, paper_numbers, predictions, text_table
+
+    store = Store.open(arguments.store)
+    found, protocols, document = [], set(), dict[str, object]()
+    for folder in filter(None, (arguments.bundle, arguments.second)):
+        bundle = Bundle.load(folder)
+        table = split_table(bundle, store, arguments.protocol, arguments.split)
+        said = predictions(bundle, table, official_ids=arguments.official_ids)
+        result = evaluate(said, bundle.about.conformal)
+        print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
+              f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
+        known = any(name.endswith("_human_dim") for name in said.sources)  # HFV's folders
+        print(text_table(result, paper_numbers(said.classes) if known else None))
+        _details(result)
+        found.append((folder, said, result))
+        document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
+        protocols.add(table.protocol)
+    if len(protocols) == 2:
+        raise BadSetting(
+            f"Views of {' and '.join(sorted(protocols))} cannot be compared; choose by --protocol."
+        )
+    if len(found) == 2:
+        document["difference"] = _compare(found[0][1], found[1][1])
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+        print(f"all numbers: {arguments.out}")
+    return 0
+
+
+def _details(result: "Evaluation") -> None:
+    from heads.judging.evaluation import ALL
+
+    whole = result.sources[ALL]
+    print(f"all videos: accuracy {whole.accuracy}, AUC {whole.auc} (95% bootstrap interval)")
+    print("  ".join(f"F1 {name} {100 * f1:.1f}" for name, f1 in whole.metrics.class_f1.items()))
+    numbers = whole.metrics.numbers()
+    accuracy, auc, f1 = (100 * numbers[f"binary_{name}"] for name in ("accuracy", "auc", "f1"))
+    print(f"real against the rest: accuracy {accuracy:.1f}, AUC {auc:.1f}, F1 {f1:.1f}")
+    print(f"calibration error {100 * result.calibration_error:.1f}%")
+    for rate, (promised, measured, size) in result.conformal.items():
+        print(f"conformal sets at {float(rate):.0%} errors: promised {promised:.0%} coverage, "
+              f"measured {measured:.1%}, {size:.2f} classes a set")  # fmt: skip
+    for name, source in result.sources.items():
+        for what, why in source.metrics.undefined.items():
+            if name != ALL or len(result.sources) == 2:
+                print(f"{name}: {what} is not defined, {why}")
+
+
+def _compare(first: object, second: object) -> dict[str, object]:
+    from heads.judging.evaluation import Predictions, compare
+
+    assert isinstance(first, Predictions)
+    assert isinstance(second, Predictions)
+    document: dict[str, object] = {}
+    for name, difference in compare(first, second).items():
+        print(f"second minus first, {name}: {difference.interval}, p = {difference.p:.3f} (paired)")
+        found = difference.interval
+        document[name] = {
+            "difference": found.value, "low": found.low, "high": found.high, "p": difference.p
+        }  # fmt: skip
+    return document
+
+
+def _ablate(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from features_store import Store
+    from heads.config import assignments
+    from heads.data.splits import held_out
+    from heads.errors import BadSetting
+    from heads.figures import charts
+    from heads.head import make_head
+    from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
+
+    store = Store.open(arguments.store)
+    rows = TABLE_3
+    if arguments.grid:
+        rows = grid({k: v.split(",") for k, v in assignments(arguments.grid).items()})
+    if arguments.seeds < 1:
+        raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
+    settings = settings_of(arguments)
+    plan = Plan(head=arguments.head, rows=rows, seeds=arguments.seeds, settings=settings)
+    for row in rows.values():  # a wrong setting is known before the first run
+        make_head(arguments.head, {**settings, **row}, store.classes)
+    head = make_head(arguments.head, settings, store.classes)
+    data = choice(arguments).load(store, head)
+    test = held_out(store, head, data.train)
+    name, test = ("validation", data.validation) if test is None else ("test", test)
+    runs = ablate(plan, data, test, arguments.out)
+    for _ in tqdm(runs, total=len(plan.runs()), unit="run", disable=None):
+        pass
+    result = collected(plan, data, test, arguments.out)
+    print(result.text())
+    (arguments.out / "ablation.txt").write_text(result.text() + "\n")
+    (arguments.out / "ablation.csv").write_text(result.csv())
+    (arguments.out / "ablation.tex").write_text(result.latex())
+    (arguments.out / "ablation.svg").write_text(charts.ablation(result))
+    print(
+        f"on {len(test)} {name} videos ({test.protocol}); text, CSV, LaTeX, figure: {arguments.out}"
+    )
+    return 0
+
+
+def _cross(arguments: argparse.Namespace) -> int:
+    from features_store import Store
+    from heads.data.splits import Choice
+    from heads.figures import charts
+    from heads.head import make_head
+    from heads.judging.cross import cross
+
+    store = Store.open(arguments.store)
+    settings = settings_of(arguments)
+    head = make_head(arguments.head, settings, store.classes)
+    choice = Choice(protocol=arguments.protocol, judging=arguments.validation_protocol)
+    whole = choice.load_twice(store, head, store.videos.column("label") >= 0)
+    print(f"views learnt from: {whole.train.protocol}, judged by: {whole.validation.protocol}")
+    found = cross(
+        whole,
+        lambda: make_head(arguments.head, settings, store.classes),
+        leave_one_out=arguments.leave_one_out,
+    )
+    print(found.text())
+    print(found.text("auc"))
+    if arguments.out is not None:
+        picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
+        arguments.out.write_text(picture)
+        print(f"heat map: {arguments.out}")
+    return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from features_store import Store
+    from heads.judging.audit import audit
+
+    text = "\n".join(audit(Store.open(arguments.store)).lines())
+    print(text)
+    if arguments.out is not None:
+        arguments.out.write_text(text + "\n")
+    return 0

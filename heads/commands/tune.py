@@ -1,0 +1,219 @@
+"""`telltale tune`. Mounted by `heads.commands.main`."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heads.commands.train import add_data_options, add_head_options, choice, settings_of
+
+if TYPE_CHECKING:
+    import optuna
+
+    from features_store import Store
+    from heads.data.splits import Data
+    from heads.tuning.search import Search
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_commands(commands: "Commands") -> None:
+    """Add the command to the `telltale` parser."""
+    tune = commands.add_parser(
+        "tune",
+        help="search a head's settings",
+        description="Trials go to a study in a database; several `telltale tune` of the same "
+        "--storage share it, and the same command resumes. The best settings are trained again "
+        "with several seeds, saved as a bundle, and judged once on the test videos.",
+    )
+    add_data_options(tune)
+    tune.add_argument(
+        "--head", default="fusion", help="one or several: fusion,gbdt (default: fusion)"
+    )
+    tune.add_argument("--trials", type=int, default=100, help="finished trials in all (100)")
+    tune.add_argument(
+        "--space", action="append", default=[], metavar="NAME=RANGE",
+        help="lr=1e-5..1e-1:log, depth=true|false; replaces the head's own",
+    )  # fmt: skip
+    add_head_options(tune)
+    tune.add_argument("--metric", action="append", help="auc (default), accuracy, f1, binary_auc, "
+                      "calibration_error; several give a Pareto front")  # fmt: skip
+    folds = tune.add_mutually_exclusive_group()
+    folds.add_argument("--folds", type=int, help="judge each trial by so many folds")
+    folds.add_argument("--leave-one-out", action="store_true", help="judge by unseen generators")
+    tune.add_argument("--storage", help="database URL (default: OUT/study.db)")
+    tune.add_argument("--seeds", type=int, default=3, help="of the final training (default: 3)")
+    tune.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    tune.add_argument("--out", type=Path, default=Path("runs/tune"), help="%(default)s")
+    tune.set_defaults(run=_tune)
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from features_store import Store
+    from heads.tuning.search import DIRECTIONS, run_trials
+    from heads.tuning.study import finished, open_study
+
+    store = Store.open(arguments.store)
+    search, data = _search(arguments, store)
+    print(data)
+    directions = [DIRECTIONS[metric] for metric in search.metrics]
+    study = open_study(arguments.storage, arguments.out, directions, _plan(arguments, search, data))
+    with tqdm(total=arguments.trials, unit="trial", disable=None) as bar:
+        bar.update(len(finished(study)))
+        for done in run_trials(study, search, arguments.trials):
+            bar.n = done
+            bar.set_postfix_str(_best(study, search))
+    _finish(arguments, store, study, search, data)
+    return 0
+
+
+def _plan(arguments: argparse.Namespace, search: "Search", data: "Data") -> dict[str, object]:
+    """All that makes two searches one."""
+    return {
+        "spaces": {
+            head: {name: repr(space) for name, space in sorted(found.items())}
+            for head, found in search.spaces.items()
+        },
+        "settings": dict(search.fixed),
+        "metrics": list(search.metrics),
+        "folds": arguments.folds or ("leave one out" if arguments.leave_one_out else 1),
+        "protocols": [data.train.protocol, data.validation.protocol],
+        "features": dict(data.train.fingerprints),
+        "videos": [len(data.train), len(data.validation)],
+    }
+
+
+def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Data]":
+    from heads.config import assignments
+    from heads.errors import BadSetting
+    from heads.head import head_class, make_head
+    from heads.parts.space import space_of
+    from heads.training.population import population_size
+    from heads.tuning.search import DIRECTIONS, Search, k_folds, leave_one_out
+
+    names = arguments.head.split(",")
+    metrics = arguments.metric or ["auc"]
+    for metric in metrics:
+        if metric not in DIRECTIONS:
+            raise BadSetting(f"Metric {metric!r} unknown; have: {', '.join(DIRECTIONS)}.")
+    if arguments.trials < 1 or arguments.seeds < 1:
+        raise BadSetting("Give 1 or more trials, and 1 or more seeds.")
+    own, fixed = assignments(arguments.space), settings_of(arguments)
+    # A wrong setting is known before the first trial.
+    heads = [make_head(name, fixed, store.classes) for name in names]
+    widest = max(heads, key=lambda head: len(head.keys))
+    if any(set(head.keys) - set(widest.keys) for head in heads):
+        raise BadSetting(f"Heads {arguments.head} need different features; tune them separately.")
+    chosen = choice(arguments)
+    data = chosen.load(store, widest)
+    folds = [data]
+    if arguments.folds or arguments.leave_one_out:
+        learning, deciding = chosen.masks(store)
+        whole = chosen.load_twice(store, widest, learning | deciding)
+        folds = k_folds(whole, arguments.folds) if arguments.folds else leave_one_out(whole)
+    spaces = {}
+    for name in names:
+        known = head_class(name).Config.__dataclass_fields__
+        mine = {n: text for n, text in own.items() if len(names) == 1 or n in known}
+        spaces[name] = {n: s for n, s in space_of(name, mine).items() if n not in fixed}
+    columns = sum(array.shape[-1] for array in data.train.arrays.values())
+    size = population_size(arguments.device, columns, 1024, 64)
+    return Search(
+        spaces=spaces, fixed=fixed, metrics=metrics, folds=folds, classes=store.classes,
+        device=arguments.device, population=size,
+    ), data  # fmt: skip
+
+
+def _best(study: "optuna.Study", search: "Search") -> str:
+    try:
+        trial = study.best_trials[0]
+    except (ValueError, IndexError):
+        return ""
+    return f"best {search.metrics[0]} {trial.values[0]:.4f}"
+
+
+def _finish(
+    arguments: argparse.Namespace,
+    store: "Store",
+    study: "optuna.Study",
+    search: "Search",
+    data: "Data",
+) -> None:
+    from features_store.commit import write_file
+    from features_store.errors import NotComputed
+    from heads.data.splits import held_out
+    from heads.head import make_head
+    from heads.training.seeds import best_bundle, train_seeds
+    from heads.tuning.search import best_settings, score
+
+    name, settings = best_settings(study, search)
+    trained = train_seeds(
+        lambda: make_head(name, settings, store.classes), data, range(arguments.seeds),
+        arguments.device,
+    )  # fmt: skip
+    bundle = best_bundle(store, trained, data)
+    first = search.metrics[0]
+    report: dict[str, object] = {"head": name, "settings": settings, "metric": first}
+    report["validation of the best trial"] = _extreme(study, search)
+    report["validation, refitted, by seed"] = [
+        score(one.head, data.validation)[first] for one in trained
+    ]
+    bundle.save(arguments.out / "best")
+    try:
+        table = held_out(store, bundle.head, data.train)
+        if table is not None:
+            report["test, refitted, by seed"] = [score(one.head, table)[first] for one in trained]
+    except NotComputed as error:
+        print(f"not judged on the test videos: {error}")
+    write_file(arguments.out / "tune.json", [f"{json.dumps(report, indent=1)}\n".encode()])
+    _figures(arguments.out, study, search)
+    _say(report, first)
+    print(f"bundle: {arguments.out / 'best'}; figures and tune.json beside it")
+
+
+def _extreme(study: "optuna.Study", search: "Search") -> float:
+    from optuna.trial import TrialState
+
+    from heads.tuning.search import DIRECTIONS
+
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    values = [float(trial.values[0]) for trial in done]
+    return max(values) if DIRECTIONS[search.metrics[0]] == "maximize" else min(values)
+
+
+def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
+    from features_store.commit import write_file
+    from heads.figures import tuning as charts
+    from heads.tuning.search import DIRECTIONS
+
+    trials = study.get_trials(deepcopy=False)
+    larger = DIRECTIONS[search.metrics[0]] == "maximize"
+    pictures = {
+        "history": charts.history(trials, search.metrics[0], larger=larger),
+        "importances": charts.importances(study)[1],
+        "parallel": charts.parallel(trials, search.metrics[0], larger=larger),
+        "front": charts.front(study, search.metrics) if len(search.metrics) > 1 else "",
+    }
+    for name, picture in pictures.items():
+        if picture:
+            write_file(out / f"{name}.svg", [picture.encode()])
+
+
+def _say(report: Mapping[str, object], metric: str) -> None:
+    from statistics import mean
+
+    settings = report["settings"]
+    assert isinstance(settings, Mapping)
+    print(f"best: {report['head']} " + " ".join(f"{k}={v}" for k, v in settings.items()))
+    best = report["validation of the best trial"]
+    print(f"validation {metric} of the best trial: {best:.4f}")
+    for what in ("validation, refitted", "test, refitted"):
+        values = report.get(f"{what}, by seed")
+        if isinstance(values, list):
+            line = f"{what}: {mean(values):.4f} ({', '.join(f'{v:.4f}' for v in values)})"
+            if what.startswith("test") and isinstance(best, float):
+                line += f"; winner's curse: {best - mean(values):+.4f}"
+            print(line)

@@ -1,0 +1,1 @@
+"""Which videos teach, decide and judge."""

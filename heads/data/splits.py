@@ -1,0 +1,183 @@
+"""Which videos are learnt from and which decide, out of a store's splits or made from ids.
+
+A made split depends on the videos' ids alone, so it is the same tomorrow and in another store.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.errors import BadProtocol
+from extract.views.protocol import Protocol
+from features_store.errors import AmbiguousKey, UnknownKey
+from features_store.schema import Status
+from features_store.store import Store
+from features_store.table import Table
+from heads.errors import BadTable, WrongFeatures
+from heads.head import Head
+
+Mask = NDArray[np.bool_]
+TRAIN, VALIDATION, TEST = "train", "val", "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What a head is trained on."""
+
+    train: Table
+    validation: Table
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.train)} videos to learn from ({self.train.protocol}), "
+            f"{len(self.validation)} to decide by ({self.validation.protocol})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which features of a store are used, and how its videos are split."""
+
+    protocol: str | None = None
+    """Of the views that are learnt from; None: the store's only one, or its train-V."""
+    judging: str | None = None
+    """Of the views that decide; None: `val` where the deciding videos have it, else as above."""
+    validation: float | None = None
+    """Share of the training videos that decide, by id; None: the videos of split `val`."""
+    sources: Sequence[str] = ()
+    """Only these; all of them when empty."""
+
+    def load(self, store: Store, head: Head) -> Data:
+        """Both tables; only labelled videos."""
+        return self._load(store, head, *self.masks(store))
+
+    def load_twice(self, store: Store, head: Head, videos: Mask) -> Data:
+        """These videos as they are learnt from, and as they decide: for folds."""
+        return self._load(store, head, videos, videos)
+
+    def _load(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
+        protocol = self.protocol or training_protocol(store)
+        train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
+        judging = self.judging or _val(store, train.fingerprints, deciding) or protocol
+        validation = store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
+        if train.fingerprints != validation.fingerprints:
+            raise WrongFeatures(
+                f"{store.place.name} has features of different networks under {protocol} and "
+                f"{judging}; name them in full, or give --validation-protocol {protocol}."
+            )
+        return Data(train=train, validation=validation)
+
+    def masks(self, store: Store) -> tuple[Mask, Mask]:
+        """Over all videos of the store: learnt from, and deciding."""
+        known = store.videos.column("label") >= 0
+        if self.sources:
+            known &= np.isin(store.videos.column("source"), np.array(self.sources, "T"))
+        train = known & in_split(store, TRAIN)
+        validation = known & in_split(store, VALIDATION)
+        if self.validation is not None:
+            if not 0 < self.validation < 1:
+                raise BadTable(f"validation {self.validation:g}: give more than 0, less than 1.")
+            train = train if train.any() else known & ~in_split(store, TEST)
+            deciding = _share_of_each_class(store, train, self.validation)
+            return train & ~deciding, deciding
+        if not train.any() or not validation.any():
+            raise BadTable(
+                f"{store.place.name} has {int(train.sum())} labelled videos of split 'train' and "
+                f"{int(validation.sum())} of 'val'; both are needed. Give --validation 0.2 to take "
+                f"a fifth of the training videos, chosen by their ids."
+            )
+        return train, validation
+
+
+def in_split(store: Store, split: str) -> Mask:
+    """Also videos that two lists name (`val+test`)."""
+    found = store.videos.column("split")
+    both = {str(name) for name in np.unique(found) if split in str(name).split("+")}
+    return np.isin(found, np.array(sorted(both) or [split], np.dtypes.StringDType()))
+
+
+def by_id(ids: NDArray[np.generic], share: float) -> Mask:
+    """About that share of the videos, by a hash of their ids."""
+    mask: Mask = _hashes(ids) < share
+    return mask
+
+
+def _hashes(ids: NDArray[np.generic]) -> NDArray[np.float64]:
+    """A number in [0, 1) per id."""
+    first = [hashlib.sha256(str(video).encode()).digest()[:8] for video in ids]
+    return np.array([int.from_bytes(part) for part in first], np.float64) / 2**64
+
+
+def _share_of_each_class(store: Store, videos: Mask, share: float) -> Mask:
+    """The videos of each class whose ids hash lowest; one at least of a class that has two."""
+    chosen = np.zeros(len(videos), bool)
+    labels = store.videos.column("label")
+    for label in np.unique(labels[videos]):
+        rows = np.flatnonzero(videos & (labels == label))
+        order = rows[np.argsort(_hashes(store.videos.column("id")[rows]))]
+        count = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        chosen[order[: max(count, 0)]] = True
+    return chosen
+
+
+def held_out(store: Store, head: Head, train: Table) -> Table | None:
+    """The test videos, for a head that learnt from such a table; None: there are none."""
+    mask = (store.videos.column("label") >= 0) & in_split(store, TEST)
+    if not mask.any():
+        return None
+    protocol = usable(store, testing_protocols(store), train.fingerprints, mask) or train.protocol
+    return store.table(head.keys, protocol=protocol, where=mask, lazy=head.lazy)
+
+
+def testing_protocols(store: Store) -> list[str]:
+    """Those of undamaged videos, the one with the most views of testing first, `val` last."""
+    tests = []
+    for name in store.protocols():
+        with contextlib.suppress(BadProtocol):  # a name of the user's own
+            tests.append(Protocol.parse(name))
+    tests = [one for one in tests if one.kind == "test" and one.perturbation is None]
+    return [one.name for one in sorted(tests, key=lambda one: -one.view_count)] + ["val"]
+
+
+def _val(store: Store, fingerprints: Mapping[str, str], mask: Mask) -> str | None:
+    """`val`, unless it lacks something or does not say which network is meant."""
+    try:
+        return usable(store, ["val"], fingerprints, mask)
+    except AmbiguousKey:
+        return None
+
+
+def usable(
+    store: Store, names: Sequence[str], fingerprints: Mapping[str, str], mask: Mask
+) -> str | None:
+    """The first of these protocols that has all these videos' features by these very networks."""
+    known, rows = store.protocols(), np.flatnonzero(mask)
+    for name in names:
+        if name in known and all(
+            _has(store, name, key, fingerprint, rows) for key, fingerprint in fingerprints.items()
+        ):
+            return name
+    return None
+
+
+def _has(store: Store, protocol: str, key: str, fingerprint: str, rows: NDArray[np.int64]) -> bool:
+    group, _, array = key.rpartition("/")
+    try:
+        found = store.open_branch(protocol, group)
+    except UnknownKey:
+        return False
+    same = array in found.spec.arrays and found.spec.fingerprint == fingerprint
+    return same and bool((found.status(rows) != Status.MISSING).all())
+
+
+def training_protocol(store: Store) -> str:
+    """The one protocol, or the one with training views."""
+    protocols = store.protocols()
+    trains = [name for name in protocols if name.startswith("train-")]
+    if len(protocols) == 1 or len(trains) == 1:
+        return trains[0] if trains else protocols[0]
+    raise AmbiguousKey(f"Which protocol? The store has {', '.join(protocols)}; name one.")

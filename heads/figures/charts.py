@@ -1,0 +1,163 @@
+"""Figures as SVG, legible and colour-blind safe, on a transparent ground for light and dark pages.
+
+Lines and text are in one grey that reads on both; colours are Okabe and Ito's.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from heads.judging.ablation import Ablation
+from heads.judging.calibration import Reliability
+from heads.judging.metrics import Floats, Labels
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+GREY = "#808890"
+_HEAT = LinearSegmentedColormap.from_list("heat", ["#e3eef6", COLOURS[0]])
+_DARK = 0.75
+"""Shares above it have white text."""
+_STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "telltale", "text.parse_math": False,
+    "font.family": "sans-serif", "font.size": 10, "text.color": GREY,
+    "axes.edgecolor": GREY, "axes.labelcolor": GREY, "xtick.color": GREY, "ytick.color": GREY,
+    "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "grid.color": GREY, "grid.alpha": 0.25,
+}  # fmt: skip
+
+
+def svg(draw: "Drawing", width: float = 4.8, height: float = 3.6) -> str:
+    """The figure as SVG text that can be put into a page."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "Telltale"})
+    text = file.getvalue()
+    return text[text.index("<svg") :]
+
+
+Drawing = Any
+"""A function that draws into a Figure."""
+
+
+def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Counts, coloured by the share of the true class."""
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        _heat(axes, shares, [[str(n) for n in row] for row in matrix])
+        axes.set(xlabel="said", ylabel="is", xticks=range(len(classes)), yticks=range(len(classes)))
+        axes.set_xticklabels(classes, rotation=30, ha="right")
+        axes.set_yticklabels(classes)
+
+    return svg(draw, 1.6 + 0.75 * len(classes), 1.2 + 0.65 * len(classes))
+
+
+def heat_map(values: Floats, rows: Sequence[str], columns: Sequence[str], label: str) -> str:
+    """Percentages; a missing one is left blank."""
+    texts = [["" if math.isnan(v) else f"{100 * v:.0f}" for v in row] for row in values]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        _heat(axes, values, texts)
+        axes.set(xlabel="tested on", ylabel="learnt from", title=label)
+        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+        axes.set_yticks(range(len(rows)), rows)
+
+    return svg(draw, 2.2 + 0.7 * len(columns), 1.5 + 0.5 * len(rows))
+
+
+def roc(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> str:
+    """One curve per class against the rest, where it is defined."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for index, name in enumerate(classes):
+            hits = labels == index
+            if not 0 < hits.sum() < len(hits):
+                continue
+            order = np.argsort(-probabilities[:, index], kind="stable")
+            true = np.concatenate([[0], hits[order].cumsum() / hits.sum()])
+            false = np.concatenate([[0], (~hits[order]).cumsum() / (~hits).sum()])
+            axes.plot(false, true, color=COLOURS[index % len(COLOURS)], label=name, lw=1.8)
+        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+        axes.set(xlabel="false alarms", ylabel="found", aspect="equal")
+        axes.legend(loc="lower right")
+
+    return svg(draw, 4.2, 4.0)
+
+
+def reliability_curve(found: Reliability) -> str:
+    """Confidence against how often it is right; dots as large as their videos are many."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+        sizes = 20 + 200 * found.counts / found.counts.max()
+        axes.plot(found.confidence, found.accuracy, color=COLOURS[0], lw=1.2)
+        axes.scatter(found.confidence, found.accuracy, s=sizes, color=COLOURS[0], alpha=0.7)
+        axes.set(xlabel="confidence", ylabel="right", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.set_title(f"calibration error {100 * found.error:.1f}%", fontsize=10)
+
+    return svg(draw, 4.0, 4.0)
+
+
+def ablation(result: Ablation, metric: str = "auc") -> str:
+    """Means with 95% intervals, and every seed as a dot."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for place, (_, cells) in enumerate(result.rows.items()):
+            cell = cells[metric]
+            width = 0.0 if math.isnan(cell.half_width) else cell.half_width
+            axes.errorbar(
+                100 * cell.mean, place, xerr=100 * width, fmt="o", color=COLOURS[0], capsize=4
+            )
+            values = 100 * np.array(cell.values)
+            axes.scatter(values, np.full(len(values), place + 0.2), s=10, color=COLOURS[1])
+        axes.set_yticks(range(len(result.rows)), list(result.rows))
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.set_xlabel(f"{metric}, percent (bars: 95% interval, small dots: seeds)")
+
+    return svg(draw, 6.0, 1.2 + 0.5 * len(result.rows))
+
+
+def lines(series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> str:
+    """Curves over steps, such as a metric by epoch."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for index, (name, values) in enumerate(series.items()):
+            axes.plot(values, color=COLOURS[index % len(COLOURS)], label=name, lw=1.5)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.grid(axis="y")
+        if len(series) > 1:
+            axes.legend()
+
+    return svg(draw, 5.0, 3.0)
+
+
+def _heat(axes: Any, shares: Floats, texts: Sequence[Sequence[str]]) -> None:  # noqa: ANN401
+    """Each cell is a shape, so that it stays sharp; a missing one is not drawn."""
+    places = np.arange(shares.shape[1]), np.arange(shares.shape[0])
+    axes.pcolormesh(*places, shares, cmap=_HEAT, vmin=0, vmax=1, shading="nearest")
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    for row, line in enumerate(texts):
+        for column, text in enumerate(line):
+            dark = shares[row, column] > _DARK
+            axes.text(
+                column, row, text, ha="center", va="center", color="white" if dark else "#203040"
+            )

@@ -1,0 +1,219 @@
+"""How good predictions are: per source and on average over sources, with intervals.
+
+Views are averaged as probabilities per video. A source that has one class only (every generator of
+HFV whose videos share a label) has an accuracy and no AUC, and the table says so.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features_store.table import Table
+from heads.bundle import Bundle
+from heads.errors import BadTable
+from heads.head import Probabilities, check_labels
+from heads.judging.calibration import conformal_sets, coverage, reliability
+from heads.judging.intervals import STATISTICS, Difference, Interval, interval, paired
+from heads.judging.metrics import Floats, Metrics, averaged, measure
+from heads.judging.released import official_id
+
+ALL, AVERAGE = "all videos", "average"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What a bundle said about labelled videos."""
+
+    ids: Sequence[str]
+    labels: NDArray[np.int64]
+    sources: Sequence[str]
+    classes: tuple[str, ...]
+    means: Floats
+    """(n, C)"""
+
+    def of_source(self, source: str) -> "Predictions":
+        mask = np.array([name == source for name in self.sources])
+        return Predictions(
+            ids=[name for name, keep in zip(self.ids, mask, strict=True) if keep],
+            labels=self.labels[mask],
+            sources=[source] * int(mask.sum()),
+            classes=self.classes,
+            means=self.means[mask],
+        )
+
+
+def predictions(bundle: Bundle, table: Table, *, official_ids: bool = False) -> Predictions:
+    """Score a table. With `official_ids` videos are merged as the released code merges them."""
+    check_labels(table, "scored", several=False)
+    if tuple(table.classes) != tuple(bundle.classes):
+        raise BadTable(
+            f"The store's classes are {', '.join(table.classes)}, the bundle's "
+            f"{', '.join(bundle.classes)}. Labels would be misread; use a store of that scheme."
+        )
+    found = Predictions(
+        ids=[str(name) for name in table.ids],
+        labels=table.labels.astype(np.int64),
+        sources=[str(name) or "none" for name in table.sources],
+        classes=bundle.classes,
+        means=averaged(bundle.predict(table)),
+    )
+    return _merged(found) if official_ids else found
+
+
+def _merged(found: Predictions) -> Predictions:
+    """The released code's cut ids: the first video of a name gives the views, later ones none."""
+    first: dict[tuple[str, str], int] = {}
+    for position, (name, source) in enumerate(zip(found.ids, found.sources, strict=True)):
+        first.setdefault((source, official_id(name)), position)
+    keep = np.array(sorted(first.values()))
+    return Predictions(
+        ids=[official_id(found.ids[i]) for i in keep],
+        labels=found.labels[keep],
+        sources=[found.sources[i] for i in keep],
+        classes=found.classes,
+        means=found.means[keep],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceResult:
+    """One column of the table."""
+
+    metrics: Metrics
+    accuracy: Interval
+    auc: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Everything about one set of predictions."""
+
+    sources: Mapping[str, SourceResult]
+    """By source, and `all videos`."""
+    average: Mapping[str, float]
+    """Mean over sources of each number, where it is defined."""
+    calibration_error: float
+    conformal: Mapping[str, tuple[float, float, float]]
+    """Error rate → promised coverage, measured coverage, mean size of a set."""
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "sources": {name: _as_json(result) for name, result in self.sources.items()},
+            "average over sources": {k: _number(v) for k, v in self.average.items()},
+            "calibration error": _number(self.calibration_error),
+            "conformal": {
+                rate: dict(zip(("promised", "measured", "size"), values, strict=True))
+                for rate, values in self.conformal.items()
+            },
+        }
+
+
+def evaluate(found: Predictions, thresholds: Mapping[str, float] | None = None) -> Evaluation:
+    """All numbers, per source, averaged over sources, and over all videos."""
+    names = sorted(set(found.sources))
+    results = {name: _result(found.of_source(name)) for name in names}
+    average = {}
+    for number in results[names[0]].metrics.numbers():
+        values = [result.metrics.numbers()[number] for result in results.values()]
+        defined = [value for value in values if not math.isnan(value)]
+        average[number] = float(np.mean(defined)) if defined else math.nan
+    results[ALL] = _result(found)
+    conformal = {
+        rate: (1 - float(rate), *coverage(found.means, found.labels, threshold))
+        for rate, threshold in (thresholds or {}).items()
+    }
+    return Evaluation(
+        sources=results,
+        average=average,
+        calibration_error=reliability(found.means, found.labels).error,
+        conformal=conformal,
+    )
+
+
+def compare(first: Predictions, second: Predictions) -> dict[str, Difference]:
+    """Paired: the videos that both scored. Cut ids are the same in several sources."""
+    places = {key: position for position, key in enumerate(_keys(second))}
+    both = [(i, places[key]) for i, key in enumerate(_keys(first)) if key in places]
+    if not both:
+        raise BadTable("The two bundles scored no video in common.")
+    a, b = map(np.array, zip(*both, strict=True))
+    return {
+        name: paired(statistic, first.means[a], second.means[b], first.labels[a])
+        for name, statistic in STATISTICS.items()
+    }
+
+
+def _keys(found: Predictions) -> list[tuple[str, str]]:
+    return list(zip(found.sources, found.ids, strict=True))
+
+
+def text_table(evaluation: Evaluation, paper: Mapping[str, Sequence[float]] | None = None) -> str:
+    """The paper's layout: sources as columns, ACC / AUC in percent."""
+    columns = [name for name in evaluation.sources if name != ALL]
+    cells = {name: _cell(evaluation.sources[name].metrics.numbers()) for name in columns}
+    cells[AVERAGE] = _cell(evaluation.average)
+    cells[ALL] = _cell(evaluation.sources[ALL].metrics.numbers())
+    rows = [("ours", cells)]
+    if paper:
+        rows.append(("paper", {name: f"{v[0]:.1f} / {v[1]:.1f}" for name, v in paper.items()}))
+    widths = {name: max(len(name), 13) for name in cells}
+    lines = ["        " + "  ".join(name.rjust(widths[name]) for name in cells)]
+    for title, row in rows:
+        line = "  ".join(row.get(name, "").rjust(widths[name]) for name in cells)
+        lines.append(f"{title:6}  {line}")
+    return "\n".join(lines)
+
+
+def paper_numbers(classes: Sequence[str]) -> dict[str, list[float]]:
+    """What is known of the paper's own numbers; shown beside HFV's sources only."""
+    document = json.loads((files("heads.judging") / "paper.json").read_text())
+    found: dict[str, list[float]] = document.get(f"HFV, {len(classes)} classes", {})
+    return found
+
+
+def _result(found: Predictions) -> SourceResult:
+    return SourceResult(
+        metrics=measure(found.means, found.labels, found.classes),
+        accuracy=interval(STATISTICS["accuracy"], found.means, found.labels),
+        auc=interval(STATISTICS["auc"], found.means, found.labels),
+    )
+
+
+def _cell(numbers: Mapping[str, float]) -> str:
+    accuracy, auc = numbers["accuracy"], numbers["auc"]
+    return f"{100 * accuracy:.1f} / {'  -' if math.isnan(auc) else f'{100 * auc:.1f}'}"
+
+
+def _as_json(result: SourceResult) -> dict[str, object]:
+    numbers = {name: _number(value) for name, value in result.metrics.numbers().items()}
+    return {
+        "videos": result.metrics.videos,
+        **numbers,
+        "accuracy interval": [_number(result.accuracy.low), _number(result.accuracy.high)],
+        "auc interval": [_number(result.auc.low), _number(result.auc.high)],
+        "class f1": dict(result.metrics.class_f1),
+        "confusion": result.metrics.confusion.tolist(),
+        "undefined": dict(result.metrics.undefined),
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN: a number that does not exist is null."""
+    return None if math.isnan(value) else value
+
+
+def unsure(found: Predictions, threshold: float) -> float:
+    """Share of videos whose conformal set is empty or has every class."""
+    sizes = conformal_sets(found.means, threshold).sum(1)
+    return float(((sizes == 0) | (sizes == len(found.classes))).mean())
+
+
+def view_spread(probabilities: Probabilities) -> Floats:
+    """How far views disagree: the largest deviation over classes, per video."""
+    spread: Floats = probabilities.std(1).max(-1)
+    return spread

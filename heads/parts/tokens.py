@@ -1,0 +1,131 @@
+"""What heads that read cached tokens have in common: tokens come from the store batch by batch.
+
+So a data set need not fit in memory. Depth vectors are small and stay on the device.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from features_store.table import Table
+from heads.errors import BadSetting, BadTable
+from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
+from heads.parts import arrays
+from heads.parts.arrays import DEPTH
+from heads.training.config import TrainConfig
+from heads.training.loop import Batch, Model, Samples, train_model
+
+if TYPE_CHECKING:
+    from features_store.lazy import LazyRows
+
+_SCORED_AT_ONCE = 16
+"""Views."""
+
+
+class TokenModel(Model):
+    """A model that makes logits of tokens and depth vectors."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        """The array of tokens."""
+        self.tables: dict[int, Table] = {}
+        """id of a Samples' x → the table it comes from; 0: the one to learn from."""
+
+    @abstractmethod
+    def token_logits(self, tokens_bnd: Tensor, depth_bd: Tensor, *, training: bool) -> Tensor:
+        """(b, classes)."""
+
+    def training_logits(self, batch: Batch) -> Tensor:
+        tokens = self._tokens(self.tables[0], batch.rows)
+        tokens_bnd = tokens[torch.arange(len(tokens)), torch.from_numpy(batch.views)]
+        return self.token_logits(tokens_bnd.to(batch.x.device), batch.x, training=True)
+
+    def view_probabilities(self, samples: Samples) -> Probabilities:
+        return self.predict(self.tables[id(samples)], samples.x)
+
+    @torch.no_grad()
+    def predict(self, table: Table, x: Tensor) -> Probabilities:
+        return np.concatenate(list(self._scored(table, x)))
+
+    def _scored(self, table: Table, x: Tensor) -> Iterator[Probabilities]:
+        step = max(1, _SCORED_AT_ONCE // x.shape[1])
+        for start in range(0, len(table), step):
+            part = np.arange(start, min(start + step, len(table)))
+            tokens = self._tokens(table, part).to(x.device)
+            flat = self.token_logits(tokens.flatten(0, 1), x[part].flatten(0, 1), training=False)
+            yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
+
+    def _tokens(self, table: Table, rows: NDArray[np.int64]) -> Tensor:
+        tokens = torch.from_numpy(np.ascontiguousarray(token_rows(table, self.key)[rows]))
+        if not bool(torch.isfinite(tokens).all()):
+            raise BadTable(f"{self.key} holds numbers that are not finite; extract again.")
+        return tokens.float()
+
+
+M = TypeVar("M", bound=TokenModel)
+
+
+class TokenHead(Head, Generic[M]):
+    """A head of such a model."""
+
+    config: TrainConfig
+
+    def __init__(self, config: TrainConfig, classes: Sequence[str]) -> None:
+        super().__init__(config, classes)
+        self.model: M | None = None
+
+    @abstractmethod
+    def new_model(self, table: Table, seed: int, device: str) -> M:
+        """Untrained, for a table's sizes."""
+
+    def fit(
+        self,
+        train: Table,
+        validation: Table,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        on_epoch: OnEpoch | None = None,
+    ) -> FitReport:
+        learn = self.samples(train, device, "training")
+        judge = self.samples(validation, device, "validation")
+        self.model = self.new_model(train, seed, device)
+        self.model.tables = {0: train, id(judge): validation}
+        report = train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
+        self.model.tables = {}
+        return report
+
+    def samples(self, table: Table, device: str, what: str) -> Samples:
+        """All but the tokens."""
+        check_table(table, self.keys, what)
+        check_labels(table, what, several=what == "training")
+        rank_loss = self.config.rank_loss and what == "training"
+        return Samples.of(self._depth(table).to(device), table, rank_loss=rank_loss)
+
+    def predict(self, table: Table) -> Probabilities:
+        check_table(table, self.keys, "scored")
+        if self.model is None:
+            raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
+        device = next(iter(self.model.state().values())).device
+        return self.model.predict(table, self._depth(table).to(device))
+
+    def save(self, folder: Path) -> None:
+        if self.model is None:
+            raise BadSetting("This head is not trained yet; there is nothing to save.")
+        arrays.save_tensors(folder / "head.safetensors", self.model.state())
+
+    def _depth(self, table: Table) -> Tensor:
+        if DEPTH in self.keys:
+            return arrays.matrix(table, (DEPTH,))
+        return torch.zeros(len(table), token_rows(table, self.keys[0]).shape[1], 0)
+
+
+def token_rows(table: Table, key: str) -> "NDArray[Any] | LazyRows":
+    """The tokens, in memory or on the disk."""
+    return table.lazy[key] if key in table.lazy else table.arrays[key]
