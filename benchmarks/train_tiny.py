@@ -53,9 +53,9 @@ class Recipe:
     """How often each clip is looked at."""
     batch: int = 8
     """Of one process."""
-    depth_batch: int = 4
+    depth_batch: int = 3
     """The first so many of a batch are shown to the depth network too."""
-    keep: int = 13
+    keep: int = 11
     """Tokens of each frame, of 64."""
     depth_keep: int = 160
     """Tokens of a picture, of 576."""

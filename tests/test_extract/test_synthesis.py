@@ -155,7 +155,7 @@ def test_flow_leads_to_the_same_thing_in_the_next_frame() -> None:
         there = later.parts_hw[places[inside, 1], places[inside, 0]]
         here = now.parts_hw[rows, columns][inside]
         assert (there == here).mean() > 0.85
-    assert not truth(clip, CALM_FRAMES - 1).flow_hw2.any()
+    assert np.abs(truth(clip, CALM_FRAMES - 1).flow_hw2).max() < 1e-9
 
 
 def test_close_ups_have_large_hands_and_faces() -> None:
