@@ -153,8 +153,7 @@ class VideoGoals(nn.Module):
         self.local = _readout(a.width, self.fields * len(PARTS) + 2)
         self.states = _readout(a.width, 2 * STATES)
         self.kinds = nn.ModuleList(
-            _readout(width, len(NAMES) + len(CLASSES))
-            for width in (a.width, a.width, a.pool_width)
+            _readout(width, len(NAMES) + len(CLASSES)) for width in (a.width, a.width, a.pool_width)
         )
 
     def vectors(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

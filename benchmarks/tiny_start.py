@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from benchmarks.tiny_clips import Sample
 from extract.branches.depthpro import DepthProEncoder
 from extract.branches.internvideo2 import InternVideo2
-from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 from extract.networks.vit import Block
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 _SCALE = 0.4
 _PATCHES = 6000

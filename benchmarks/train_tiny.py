@@ -13,11 +13,10 @@ weights in half precision, `FOLDER/curve.jsonl` a line per round.
 """
 
 import argparse
-import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -25,10 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import tiny_clips, tiny_goals, tiny_start
+from benchmarks import tiny_goals, tiny_start
 from benchmarks.tiny_clips import Sample, four
 from benchmarks.tiny_goals import DepthGoals, VideoGoals, depth_batch, video_batch
 from extract.branches import depthpro, internvideo2
+from features_store.schema import fingerprint
 from heads.finetuning.checkpoints import (
     Checkpoint,
     copy_into,
@@ -39,6 +39,8 @@ from heads.finetuning.processes import Processes, processes
 from heads.finetuning.tensor_file import write_tensors
 
 FILES = {"internvideo2": "internvideo2-tiny.safetensors", "depthpro": "depthpro-tiny.safetensors"}
+REVISION = 1
+"""Raised when clips or goals change."""
 _START, _TRAIN = range(2)
 
 
@@ -109,8 +111,13 @@ class Run:
 
     def __init__(self, recipe: Recipe, out: Path, crew: Processes) -> None:
         self.recipe, self.out, self.crew = recipe, out, crew
-        self.facts = {**{name: getattr(recipe, name) for name in Recipe.__slots__},
-                      "processes": crew.count, "code": recipe_hash()}  # fmt: skip
+        self.facts = {
+            "recipe": asdict(recipe),
+            "revision": REVISION,
+            "processes": crew.count,
+            "internvideo2": asdict(internvideo2.PRESETS["tiny"]),
+            "depthpro": asdict(depthpro.PRESETS["tiny"]),
+        }
         self.net = Trainee().to(crew.device)
         self.names = {p: name for name, p in self.net.named_parameters()}
         self.optimisers = _optimisers(self.net, recipe)
@@ -186,7 +193,11 @@ class Run:
 
     def export(self) -> None:
         """The networks without their readouts, in half precision."""
-        about = {"recipe": recipe_hash(), "made of": json.dumps(self.facts), "rounds": str(self.round)}
+        about = {
+            "recipe": fingerprint(self.facts),
+            "settings": json.dumps(self.facts),
+            "rounds": str(self.round),
+        }
         models = {"internvideo2": self.net.video.model, "depthpro": self.net.depth.model}
         for name, model in models.items():
             state = {key: value.detach().half() for key, value in model.state_dict().items()}
@@ -215,23 +226,15 @@ def _optimisers(net: Trainee, recipe: Recipe) -> list[torch.optim.Optimizer]:
     return found
 
 
-def recipe_hash() -> str:
-    """Of the files that the recipe is written in."""
-    digest = hashlib.sha256()
-    for module in (tiny_clips, tiny_goals, tiny_start):
-        assert module.__file__ is not None
-        digest.update(Path(module.__file__).read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def train(run: Run, rounds: int, decay_from: int, every: int) -> None:
     started = time.monotonic()
     while run.round < rounds:
         left = (rounds - run.round) / max(1, rounds - decay_from)
         losses = run.one_round(min(1.0, left))
         if run.crew.first:
-            line = {"round": run.round, "step": run.step, "seconds": round(time.monotonic() - started),
-                    **{name: round(loss, 4) for name, loss in losses.items()}}  # fmt: skip
+            line: dict[str, float] = {"round": run.round, "step": run.step}
+            line |= {"seconds": round(time.monotonic() - started)}
+            line |= {name: round(loss, 4) for name, loss in losses.items()}
             with (run.out / "curve.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         if run.round % every == 0 or run.round == rounds:
@@ -241,10 +244,12 @@ def train(run: Run, rounds: int, decay_from: int, every: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description="Train the tiny networks on made-up clips.")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--rounds", type=int, default=1000)
-    parser.add_argument("--decay-from", type=int, default=800, help="the round after which the rate falls")
+    parser.add_argument(
+        "--decay-from", type=int, default=800, help="the round after which the rate falls"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=5, help="rounds between checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

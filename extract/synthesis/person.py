@@ -139,9 +139,7 @@ def _limb(
     )  # fmt: skip
 
 
-def _oval(
-    name: str, part: str, depth: float, centre: Point, axes: Point, colour: Colour
-) -> Shape:
+def _oval(name: str, part: str, depth: float, centre: Point, axes: Point, colour: Colour) -> Shape:
     return Shape(
         kind="oval", name=name, part=part, depth=depth, colour=colour, points=(centre,), size=axes
     )
