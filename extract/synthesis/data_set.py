@@ -33,6 +33,8 @@ from extract.synthesis.clip import ClipPlan, Shot, render
 from extract.synthesis.pose import ACTIONS
 from extract.synthesis.shapes import Colour
 
+_SPLITS = ("train", "val", "train", "train", "test", "train", "train")
+"""In turn, of a generator's fours; no multiple of the actions, so that each split has them all."""
 _QUALITIES = 5
 """How far a clip's quality may be from its generator's."""
 CLASSES = SCHEMES["hfv4"].classes
@@ -163,13 +165,13 @@ def plan_data_set(options: SyntheticOptions) -> list[SyntheticVideo]:
 def _draw(options: SyntheticOptions, number: int) -> SyntheticVideo:
     """A clip but for its rank, which depends on the others."""
     four, place = divmod(number, len(CLASSES))
-    together = np.random.default_rng(_seed(options.seed, "four", four))
-    label = int(together.permutation(len(CLASSES))[place])
-    chance = together.random()
-    split = "train" if chance < 0.72 else "val" if chance < 0.86 else "test"
-    generator = GENERATORS[four % len(GENERATORS)]
+    turn, which = divmod(four, len(GENERATORS))
+    generator = GENERATORS[which]
+    split = _SPLITS[(turn + 3 * which + options.seed) % len(_SPLITS)]
     if generator.test_only:
         split = "test"
+    order = np.random.default_rng(_seed(options.seed, "four", four)).permutation(len(CLASSES))
+    label = int(order[place])
     seed = _seed(options.seed, "clip", number)
     rng = np.random.default_rng(seed)
     ease = 1 - 0.85 * options.difficulty
@@ -191,7 +193,7 @@ def _draw(options: SyntheticOptions, number: int) -> SyntheticVideo:
             label=CLASSES[label],
             severity=round(float(ease * rng.uniform(0.45, 1.0)), 4),
             seed=seed,
-            action=list(ACTIONS)[four // len(GENERATORS) % len(ACTIONS)],
+            action=list(ACTIONS)[turn % len(ACTIONS)],
             shot=options.shot,
         ),
     )
