@@ -110,7 +110,7 @@ def _cut(maps_btgg: np.ndarray, side: int) -> np.ndarray:
 
 def _strongest(limb: np.ndarray) -> np.ndarray:
     most, least = limb.max(-1), limb.min(-1)
-    return np.where(most > -least, most, least)
+    return np.asarray(np.where(most > -least, most, least))
 
 
 def _batch(

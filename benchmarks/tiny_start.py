@@ -51,10 +51,10 @@ def start_depth(model: DepthProEncoder, samples: Sequence[Sample], seed: int) ->
             one.pos_embed.copy_(_sincos(width, size[0] // patch)[None])
         nn.init.normal_(one.cls_token, 0, 0.5, generator=generator)
     with torch.no_grad():
-        spread = model.upsample2[1].weight  # its four matrices begin alike, so their mean is large
-        spread.copy_(spread.mean((2, 3), keepdim=True).expand_as(spread) * 2)
-        low = model.upsample_lowres.weight
-        low.copy_(low.mean((2, 3), keepdim=True).expand_as(low) * 2)
+        # The four matrices of an upsampling begin alike, so that their mean is large.
+        for name in ("upsample2.1.weight", "upsample_lowres.weight"):
+            weight = model.get_parameter(name)
+            weight.copy_(weight.mean((2, 3), keepdim=True).expand_as(weight) * 2)
 
 
 def _blocks(model: nn.Module, generator: torch.Generator) -> None:
@@ -76,7 +76,7 @@ def _near_identity(block: Block, generator: torch.Generator) -> None:
         noise = torch.empty(2 * width, width).normal_(0, 0.3 * width**-0.5, generator=generator)
         weight[: 2 * width] = torch.eye(width).repeat(2, 1) + noise
         for scale in (block.ls1, block.ls2):
-            scale.gamma.fill_(_SCALE)  # type: ignore[union-attr, operator]
+            scale.gamma.fill_(_SCALE)
 
 
 def _patches(

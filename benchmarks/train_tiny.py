@@ -119,7 +119,7 @@ class Run:
             "depthpro": asdict(depthpro.PRESETS["tiny"]),
         }
         self.net = Trainee().to(crew.device)
-        self.names = {p: name for name, p in self.net.named_parameters()}
+        self.names: dict[Tensor, str] = {p: name for name, p in self.net.named_parameters()}
         self.optimisers = _optimisers(self.net, recipe)
         self.round = 0
         self.step = 0
@@ -136,12 +136,14 @@ class Run:
         found = Checkpoint.load(self.checkpoint, self.facts)
         copy_into(dict(self.net.named_parameters()), found.tensors["live"])
         for number, optimiser in enumerate(self.optimisers):
-            own = {p: self.names[p] for group in optimiser.param_groups for p in group["params"]}
+            own: dict[Tensor, str] = {
+                p: self.names[p] for group in optimiser.param_groups for p in group["params"]
+            }
             restore_optimiser(optimiser, own, found.tensors[f"optimiser {number}"])
         self.step, self.round = found.step, round(found.history[-1])
 
     def save(self) -> None:
-        tensors = {"live": dict(self.net.named_parameters())}
+        tensors: dict[str, dict[str, Tensor]] = {"live": dict(self.net.named_parameters())}
         for number, optimiser in enumerate(self.optimisers):
             tensors[f"optimiser {number}"] = optimiser_state(optimiser, self.names)
         one = Checkpoint(step=self.step, tensors=tensors, history=[float(self.round)])
@@ -174,7 +176,7 @@ class Run:
         losses = self.net.losses(samples, self.recipe, seed, self.crew.device)
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=False)
-        tiny_goals.by_weight(losses).backward()
+        tiny_goals.by_weight(losses).backward()  # type: ignore[no-untyped-call]
         parameters = list(self.names)
         if self.crew.count > 1:
             flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])

@@ -48,7 +48,7 @@ class Prop:
         left, bottom = self.x - self.width / 2 - offset[0], self.y - offset[1]
         top = bottom - self.height
         low = bottom if self.kind == "pillar" else top + self.thickness
-        shapes = []
+        shapes: list[Shape] = []
         for start, stop, wrongly in self._runs(wrong):
             box = (left + self.width * start, top, left + self.width * stop, low)
             shapes += self._column((start, stop), box, _NEAR if self.front != wrongly else _FAR)

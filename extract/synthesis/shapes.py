@@ -81,12 +81,12 @@ def _draw(
     points = [_fixed(point, scale) for point in shape.points]
     if shape.kind == "bar":
         thick = max(1, round(shape.size[0] * scale))
-        cv2.line(image, points[0], points[1], value, thick, line, _SHIFT)  # type: ignore[call-overload]
+        cv2.line(image, points[0], points[1], value, thick, line, _SHIFT)
     elif shape.kind == "oval":
         axes = _fixed((max(shape.size[0], 0.5), max(shape.size[1], 0.5)), scale)
-        cv2.ellipse(image, points[0], axes, 0, 0, 360, value, -1, line, _SHIFT)  # type: ignore[call-overload]
+        cv2.ellipse(image, points[0], axes, 0, 0, 360, value, -1, line, _SHIFT)
     elif shape.kind == "polygon":
-        cv2.fillConvexPoly(image, np.array(points, np.int32), value, line, _SHIFT)  # type: ignore[call-overload]
+        cv2.fillConvexPoly(image, np.array(points, np.int32), value, line, _SHIFT)
     else:
         (left, top), (right, bottom) = (
             (round(x * scale), round(y * scale)) for x, y in shape.points

@@ -171,6 +171,7 @@ def test_close_ups_have_large_hands_and_faces() -> None:
 
 def test_hidden_limbs_are_not_the_ones_that_change() -> None:
     clip = next(c for c in (Clip(plan(seed)) for seed in range(50)) if c.prop.hides is not None)
+    assert clip.prop.hides is not None
     assert clip.fault.limb % 2 != clip.prop.hides
     moved: Fault = replace(clip.fault, limb=2 + clip.prop.hides).beside(clip.prop.hides)
     assert moved.limb == 3 - clip.prop.hides
