@@ -10,6 +10,7 @@ from heads.commands.train import (
     add_head_options,
     add_store_options,
     choice,
+    head_name,
     settings_of,
 )
 
@@ -49,7 +50,7 @@ def add_commands(commands: "Commands") -> None:
         "and a figure; run again, it does what is missing.",
     )
     add_data_options(ablate)
-    ablate.add_argument("--head", default="fusion")
+    ablate.add_argument("--head", default="fusion", type=head_name)
     add_head_options(ablate)
     ablate.add_argument(
         "--grid", action="append", default=[], metavar="NAME=A,B", help="repeatable"
@@ -59,7 +60,7 @@ def add_commands(commands: "Commands") -> None:
     ablate.set_defaults(run=_ablate)
     cross = commands.add_parser("cross", help="train on each generator, test on every other")
     add_store_options(cross)
-    cross.add_argument("--head", default="linear", help="default: linear")
+    cross.add_argument("--head", default="linear", type=head_name)
     add_head_options(cross)
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")

@@ -20,7 +20,9 @@ def add_commands(commands: "Commands") -> None:
         "bundle. `telltale heads` lists heads and what can be set.",
     )
     add_data_options(train)
-    train.add_argument("--head", default="fusion", help="default: fusion")
+    train.add_argument(
+        "--head", default="fusion", type=head_name, help="a name, or a file of your own: FILE.py"
+    )
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
     add_head_options(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
@@ -28,7 +30,7 @@ def add_commands(commands: "Commands") -> None:
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
     train.set_defaults(run=_train)
     heads = commands.add_parser("heads", help="list heads and their settings")
-    heads.add_argument("name", nargs="?", help="only this one")
+    heads.add_argument("name", nargs="?", type=head_name, help="only this one")
     heads.set_defaults(run=_heads)
 
 
@@ -66,6 +68,25 @@ def add_head_options(parser: argparse.ArgumentParser) -> None:
         "--arrays", metavar="NAME,NAME",
         help="arrays of the store that a linear, knn or gbdt head looks at: clip-b32/x, …",
     )  # fmt: skip
+
+
+def head_name(text: str) -> str:
+    """What `--head` means: a name, several with commas, or a file with a head of one's own."""
+    from extract.plugins import is_file
+
+    names = []
+    for each in text.split(","):
+        path, _, which = each.partition(":")
+        if is_file(path):
+            from features_store.errors import TelltaleError
+            from heads.head import use_head
+
+            try:
+                each = use_head(path, which or "HEAD").name
+            except TelltaleError as error:
+                raise argparse.ArgumentTypeError(str(error)) from error
+        names.append(each)
+    return ",".join(names)
 
 
 def settings_of(arguments: argparse.Namespace) -> "dict[str, str]":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.train import add_data_options, add_head_options, choice, settings_of
+from heads.commands.train import add_data_options, add_head_options, choice, head_name, settings_of
 
 if TYPE_CHECKING:
     import optuna
@@ -29,7 +29,7 @@ def add_commands(commands: "Commands") -> None:
     )
     add_data_options(tune)
     tune.add_argument(
-        "--head", default="fusion", help="one or several: fusion,gbdt (default: fusion)"
+        "--head", default="fusion", type=head_name, help="one or several: fusion,gbdt"
     )
     tune.add_argument("--trials", type=int, default=100, help="finished trials in all (100)")
     tune.add_argument(
