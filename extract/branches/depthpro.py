@@ -54,7 +54,7 @@ class Architecture:
 
 PRESETS = {
     "L16": Architecture(width=1024, depth=24, heads=16, hidden=4096, out=1024),
-    "tiny": Architecture(width=32, depth=2, heads=2, hidden=128, out=32),
+    "tiny": Architecture(width=64, depth=3, heads=4, hidden=192, out=64),
 }
 
 
