@@ -16,6 +16,7 @@ from av.container import InputContainer
 from extract.errors import BadSetting, DamagedVideo, NotAFile, NotAVideo, OverLimit, VideoError
 
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,ivf,h264,hevc,obu,m4v,mpegvideo,3gp"
+MAX_STREAMS = 100
 _SCRIPTS = {b"ffconcat": "an ffconcat script", b"#EXTM3U": "an HLS playlist", b"<": "XML or HTML"}
 
 
@@ -76,10 +77,20 @@ def _check_file(handle: int, limits: Limits) -> None:
 
 
 def open_container(name: str) -> InputContainer:
-    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    """A tag that is no valid text is no reason to refuse a video; thousands of streams are."""
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": CONTAINERS,
+        "max_streams": str(MAX_STREAMS),
+    }
     try:
-        return av.open(f"file:{name}", mode="r", options=options)
+        return av.open(f"file:{name}", mode="r", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
+        if error.errno == errno.ENOMEM:  # FFmpeg says so of too many streams too
+            raise OverLimit(
+                f"it needs more memory than a worker may use (--memory-limit), or has more than "
+                f"{MAX_STREAMS} streams"
+            ) from error
         raise NotAVideo(f"no video container that is known ({error.strerror})") from error
 
 
