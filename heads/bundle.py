@@ -164,8 +164,8 @@ def branch_requests(store: Store, table: Table) -> dict[str, str]:
         name = key.partition("/")[0]
         spec = store.open_branch(table.protocol, name).spec
         options = spec.provenance.get("options", {})
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        found[spec.name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
+        query = "&".join(f"{option}={value}" for option, value in options.items())
+        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
     return found
 
 
