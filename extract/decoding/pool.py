@@ -2,9 +2,10 @@
 
 One bad file costs that video and at most two workers, never the run. A worker that hangs is
 killed at the time limit, one that dies is noticed at once; either way a fresh worker takes its
-place and the video, which may not be to blame. Lost again, the video fails with the reason. Each worker has two slots of shared memory, so it
-decodes the next video while the caller looks at the last one; nothing else is buffered.
-Outcomes come in the order in which they are ready.
+place and the video, which may not be to blame. Lost again, the video fails with the reason.
+
+Each worker has two slots of shared memory, so it decodes the next video while the caller looks at
+the last one; nothing else is buffered. Outcomes come in the order in which they are ready.
 """
 
 import itertools

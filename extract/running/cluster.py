@@ -19,9 +19,10 @@ from typing import Any, Self
 from extract.decoding.job import Job, Outcome, Plan
 from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting, WorkerLost
-from extract.running.crew import AHEAD, Ready, drive
+from extract.running.crew import drive
 from extract.running.extraction import Extraction
 from extract.running.flow import Stop
+from extract.running.messages import AHEAD, Ready
 from extract.running.pipeline import Pipeline, decode_plan, open_arrays
 from extract.running.progress import Progress
 from extract.running.run import Cluster, Run

@@ -5,37 +5,17 @@ the last one, so that a slow one keeps nobody waiting, and reports twice a secon
 alone knows the whole: it writes the log, counts, and takes note of the files.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Protocol
 
-from extract.branch import Branch
 from extract.errors import TooManyFailures
 from extract.running.extraction import Extraction
 from extract.running.failures import check_failures
 from extract.running.flow import Stop
-from extract.running.pipeline import Settings, branch_specs, buffer_bytes
+from extract.running.messages import Ready
 from extract.running.progress import Progress
 from extract.running.summary import Report, Summary
 from extract.running.workload import Piece
-from features_store.schema import BranchSpec
-
-AHEAD = 2
-"""Pieces that a process has at a time: one in the works, one to go on with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """What a process says when it has its networks."""
-
-    specs: Sequence[BranchSpec]
-    buffers: int
-    """Bytes that it will take beside the networks and the shards."""
-
-    @staticmethod
-    def of(branches: Sequence[Branch], settings: Settings, workers: int) -> "Ready":
-        specs = branch_specs(branches, settings)
-        return Ready(specs=specs, buffers=buffer_bytes(branches, settings, workers))
 
 
 class Crew(Protocol):

@@ -9,30 +9,16 @@ process that started it is gone; killed, it leaves what any run leaves.
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from extract.decoding.pool import DecodePool
-from extract.running.crew import Ready
+from extract.running.messages import NEXT, STOP, Ended, Ready
 from extract.running.pipeline import Pipeline, decode_plan, open_arrays
 from extract.running.progress import Progress
 from extract.running.run import Run
 from extract.running.workload import Piece
 from features_store.errors import TelltaleError
 from features_store.store import Store
-
-STOP = "stop"
-"""Finish what is begun."""
-NEXT = "next"
-"""The answer to a piece that is begun: another one may come."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """The last message."""
-
-    error: str | None = None
-    """What ended it early."""
 
 
 class _Parent:

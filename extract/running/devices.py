@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from extract.errors import ExtractError
-from extract.running.crew import AHEAD, Ready
-from extract.running.device_process import NEXT, STOP, Ended
 from extract.running.extraction import default_workers
+from extract.running.messages import AHEAD, NEXT, STOP, Ended, Ready
 from extract.running.run import Run
 from extract.running.summary import Report
 from extract.running.workload import Piece

@@ -195,11 +195,11 @@ def _check_others(store: Store, protocol: str, targets: Targets, anew: Rows) -> 
     for group in store.branches(protocol):
         if group in targets:
             continue
-        status = store.read_branch(protocol, group).status(anew)
-        if (status == Status.OK).any():
+        old = int((store.read_branch(protocol, group).status(anew) == Status.OK).sum())
+        if old:
             raise BadSetting(
-                f"{protocol}/{group} holds {int((status == Status.OK).sum())} of the changed videos "
-                f"as they were. Name all branches of the protocol with --changed recompute, or "
-                f"remove this one with `telltale store gc --branch {protocol}/{group}`: numbers of "
-                f"two versions of a file never mix."
+                f"{protocol}/{group} holds {old} of the changed videos as they were. Name all "
+                f"branches of the protocol with --changed recompute, or remove this one with "
+                f"`telltale store gc --branch {protocol}/{group}`: numbers of two versions of a "
+                f"file never mix."
             )

@@ -283,7 +283,7 @@ class TestCommand:
         assert "11 videos, 1 failed" in done.stdout
         events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
         assert [events[0]["event"], events[-1]["event"]] == ["start", "end"]
-        assert sum(event["event"] == "commit" for event in events) == 6
+        assert sum(event["event"] == "commit" for event in events) == 9
         assert events[-1]["ok"] == 11
         rows = (tmp_path / "s.failures.csv").read_text().splitlines()
         assert len(rows) == 2
