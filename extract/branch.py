@@ -25,7 +25,7 @@ from torch import Tensor
 
 from extract import branches
 from extract.decoding.job import Output
-from extract.errors import BadSetting
+from extract.errors import BadSetting, DoesNotFit
 from extract.libraries import library_versions
 from extract.networks.exact import exact_float32
 from features_store.schema import ArraySpec, BranchSpec, fingerprint
@@ -224,7 +224,7 @@ class Branch(ABC):
             fits = stored[name] == numbers if whole else np.isfinite(stored[name])
             if not fits.all():
                 hint = "" if whole else " Store it with ?dtype=float32."
-                raise BadSetting(
+                raise DoesNotFit(
                     f"Branch {self.name}: {name} holds numbers that do not fit {array.dtype} "
                     f"(largest {np.nanmax(np.abs(numbers)):g}).{hint}"
                 )

@@ -2,7 +2,8 @@
 
 The number of videos in the group's document is the commit record: an append writes chunks, then
 the columns' documents, then that number. Killed in between, the next append writes over what was
-left. One process appends at a time (see `Place.alone`); anyone may read meanwhile.
+left. One process appends at a time (see `Place.alone`); anyone may read meanwhile. What is found
+out about a video's file later, by decoding it, is written into the columns that wait for it.
 """
 
 from collections import Counter
@@ -20,6 +21,7 @@ from features_store.schema import COLUMNS, check_id
 
 PREFIX = "videos"
 CHUNK_ROWS = 16_384
+FOUND_OUT = ("frames", "fps", "width", "height", "digest")
 _SHOWN = 3
 
 
@@ -89,6 +91,25 @@ class Videos:
             if fresh.any():
                 self._append({name: values[fresh] for name, values in new.items()})
         return rows
+
+    def note(self, rows: Array, columns: Mapping[str, Array]) -> None:
+        """Write what was found out about videos that are there: `FOUND_OUT`, a value per row."""
+        unknown = sorted(set(columns) - set(FOUND_OUT))
+        if unknown:
+            raise BadInput(f"Columns {unknown} never change; {', '.join(FOUND_OUT)} may be noted.")
+        typed = {
+            name: _typed(name, COLUMNS[name].dtype, values) for name, values in columns.items()
+        }
+        with self.place.alone(PREFIX):
+            self.refresh()
+            for chunk in np.unique(rows // CHUNK_ROWS).tolist():
+                here = rows // CHUNK_ROWS == chunk
+                for name, values in typed.items():
+                    array = column_array(self.place, name)
+                    whole = np.array(array.read(chunk))
+                    whole[rows[here] - chunk * CHUNK_ROWS] = values[here]
+                    array.write(chunk, whole)
+        self._columns.clear()
 
     def _append(self, new: Mapping[str, Array]) -> None:
         total = self.count + len(new["id"])

@@ -18,7 +18,8 @@ from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import ExtractError
 from extract.manifest.manifest import Manifest
 from extract.running.extraction import Extraction
-from extract.running.pipeline import Settings, Stop
+from extract.running.flow import Stop
+from extract.running.pipeline import Settings
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
