@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.exit_codes import SOME_FAILED
+
 if TYPE_CHECKING:
     from extract.decoding.containers import Limits
     from extract.decoding.job import Outcome
     from extract.manifest.manifest import Manifest
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-SOME_FAILED = 3
 
 
 def add_commands(commands: "Commands") -> None:

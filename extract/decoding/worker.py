@@ -75,7 +75,9 @@ def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
     protocol = Protocol.parse(plan.protocol)
     size = slot_bytes(plan.outputs, protocol.view_count)
     arrays = slot_arrays(slot[:size], plan.outputs, protocol.view_count)
-    with open_video(job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder) as video:
+    with open_video(
+        job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
+    ) as video:
         info = video.info
         views = protocol.views(job.id, info.frames, fps=info.fps, seed=plan.seed)
         frames = read_frames(video, views)

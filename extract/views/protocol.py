@@ -129,7 +129,7 @@ class Protocol:
             rate=0.0 if rate in ("", "all") else float(rate),
             perturbation=Perturbation.parse(damage) if plus else None,
             changes=parse_changes(changes),
-            **{key: int(text) for key, text in said.items()},  # type: ignore[arg-type]
+            **{key: int(text) for key, text in said.items()},
         )
 
     def describe(self) -> dict[str, Any]:

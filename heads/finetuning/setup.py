@@ -106,8 +106,10 @@ class Prepared:
         means = averaged(tempered(probabilities, temperature))
         found = measure(means, table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
-        prints = {key: tuned.fingerprint for key in (CLS, AVG, ATTN) if key in head.keys}
-        options = "&".join(f"{n}={value}" for n, value in tuned.provenance["options"].items())
+        made = {f"{tuned.name}/{name}": one for name, one in tuned.fingerprints.items()}
+        prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
+        asked = {**tuned.request.options, "precision": tuned.precision}
+        options = "&".join(f"{name}={value}" for name, value in asked.items())
         branches = {"internvideo2": f"internvideo2={tuned.preset}?{options}"}
         if DEPTH in head.keys:
             prints[DEPTH] = table.fingerprints[DEPTH]

@@ -8,7 +8,7 @@ from extract.branch import Branch, BranchRequest, load_branch
 from extract.manifest.manifest import Manifest, read_manifest
 from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
-from extract.running.progress import Summary
+from extract.running.summary import Summary
 from extract.running.workload import Part
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store

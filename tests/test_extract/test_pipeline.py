@@ -159,7 +159,7 @@ def test_a_further_branch_leaves_what_is_there_alone(
     files = sorted((tmp_path / "s" / branch.prefix).rglob("c/*"))
     before = {path: path.stat().st_mtime_ns for path in files}
     extraction = Extraction.begin(manifest, tmp_path / "s", tiny(*BOTH), settings())
-    names = list(extraction.pipeline.branches)
+    names = [branch.spec(1).group for branch in extraction.branches]
     assert len(extraction.work.needed(names[0])) == 0
     assert len(extraction.work.needed(names[1])) == 24
     extraction.run(workers=2, bar=False)
@@ -283,7 +283,7 @@ class TestCommand:
         assert "11 videos, 1 failed" in done.stdout
         events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
         assert [events[0]["event"], events[-1]["event"]] == ["start", "end"]
-        assert sum(event["event"] == "commit" for event in events) == 6
+        assert sum(event["event"] == "commit" for event in events) == 9
         assert events[-1]["ok"] == 11
         rows = (tmp_path / "s.failures.csv").read_text().splitlines()
         assert len(rows) == 2
