@@ -211,6 +211,30 @@ def test_a_store_that_cannot_be_written_ends_the_run(
         extract(manifest, tmp_path / "s")
 
 
+def test_views_with_clip_changes_are_extracted_and_resumed(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    """Their description holds tuples, which JSON gives back as lists."""
+    few = replace(manifest, videos=manifest.videos[:3])
+    for protocol in ("train-2:drop0.3", "train-1:repeat0.2", "train-2:blend0.5"):
+        assert extract(few, tmp_path / "s", settings(protocol=protocol)).ok == 3
+        assert extract(few, tmp_path / "s", settings(protocol=protocol)).done == 0
+    cls = Store.open(tmp_path / "s").table(["internvideo2/cls"], protocol="train-2:drop0.3")
+    assert cls.arrays["internvideo2/cls"].shape[:2] == (3, 2)
+
+
+def test_what_is_refused_leaves_nothing_behind(manifest: Manifest, tmp_path: Path) -> None:
+    few = replace(manifest, videos=manifest.videos[:2])
+    train = settings(protocol="train-1:drop0.3", seed=1)
+    extract(few, tmp_path / "s", train)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BadSetting, match="another seed"):
+        extract(manifest, tmp_path / "s", replace(train, seed=2), branches=BOTH)
+    with pytest.raises(BadSetting, match="given twice"):
+        extract(manifest, tmp_path / "t", branches=("internvideo2", "internvideo2"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_unlabelled_videos_get_a_store_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     write_clip(tmp_path / "data" / "a.mp4", frames=9)
