@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,3 +36,12 @@ def misbehave(frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
     if width == 80:
         return np.zeros(3, np.int64)
     return numbers(frames, views)
+
+
+def misbehave_once(frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
+    """The same, the first time that a video does; after that all is well."""
+    once = Path(os.environ["MISBEHAVED"])
+    if next(iter(frames.values())).shape[1] == 96 or once.exists():
+        return numbers(frames, views)
+    once.touch()
+    return misbehave(frames, views)
