@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.views.protocol import View
 from extract.views.transforms import Frames
+from extract.views.view import View
 
 
 def numbers(_frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
