@@ -20,8 +20,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
+from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
+from features_store.lock import alone
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -66,6 +67,17 @@ class Bundle:
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
 
+    @property
+    def content(self) -> str:
+        """The hash of all that decides its verdicts."""
+        about = self.about
+        decides = [
+            about.head, dict(about.config), list(about.classes), dict(about.fingerprints),
+            about.temperature, dict(about.conformal), dict(about.files),
+        ]  # fmt: skip
+        text = json.dumps(decides, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def save(self, folder: Path) -> "Bundle":
         """Write it; an existing bundle of that name is replaced once the new one is whole."""
         if folder.exists() and not (folder / "bundle.json").exists():
@@ -80,7 +92,7 @@ class Bundle:
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
         fsync_directory(draft)
-        with alone(folder.parent):  # processes that share a search end together
+        with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
                 shutil.rmtree(_old(folder), ignore_errors=True)
                 folder.rename(_old(folder))
@@ -164,8 +176,8 @@ def branch_requests(store: Store, table: Table) -> dict[str, str]:
         name = key.partition("/")[0]
         spec = store.open_branch(table.protocol, name).spec
         options = spec.provenance.get("options", {})
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        found[spec.name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
+        query = "&".join(f"{option}={value}" for option, value in options.items())
+        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
     return found
 
 

@@ -31,7 +31,8 @@ from extract.running.run import Run
 from extract.running.targets import all_specs, check_details, open_status
 from extract.running.workload import Rows, Target, Workload, workload
 from features_store.errors import NotAStore
-from features_store.places import LocalPlace, Location, open_place
+from features_store.place import Location, open_place
+from features_store.place.local import LocalPlace
 from features_store.schema import BranchSpec
 from features_store.store import Store
 
@@ -175,7 +176,7 @@ def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: 
         return rows[:0]
     there = rows < store.videos.count
     paths = [v.path for v, known in zip(manifest.videos, there.tolist(), strict=True) if known]
-    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths).rows
+    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths)
 
 
 def _target(
@@ -185,7 +186,7 @@ def _target(
     shard_rows = settings.shard_rows or spec.default_shard_rows()
     if store is not None and spec.group in _groups(store, settings.protocol):
         branch = store.open_branch(settings.protocol, spec.group)
-        found = open_status(branch, anew[:0] if seen.is_seen(spec.group) else anew)
+        found = open_status(branch, anew)
         status[: len(found)] = found
         shard_rows = branch.shard_rows
     return Target(

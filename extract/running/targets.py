@@ -12,7 +12,7 @@ from extract.running.workload import Rows, Target, Workload, workload
 from features_store import facts
 from features_store.branch_arrays import BranchArrays
 from features_store.errors import NotAStore
-from features_store.places import Location
+from features_store.place import Location
 from features_store.schema import BranchSpec, Status
 from features_store.store import Store
 
@@ -64,8 +64,7 @@ def missing(targets: Targets, rows: Rows, anew: Rows, *, retry_failed: bool = Fa
     found = [
         Target(
             name=name,
-            # What was seen of a changed file stays until all its numbers are new.
-            status=open_status(arrays, anew[:0] if seen.is_seen(name) else anew),
+            status=open_status(arrays, anew),
             shard_rows=arrays.shard_rows,
             follows=seen.is_seen(name),
         )

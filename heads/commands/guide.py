@@ -22,6 +22,9 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "telltale extract videos.csv --scheme hfv4 --store s3://bucket/hfv.zarr --protocol "
             "test-4x3 --branch internvideo2=L14:L14.bin --dry-run",
         ],
+        "features": [
+            "telltale features import clip.parquet --name clip-b32 --store hfv.zarr --protocol own"
+        ],
         "store": ["telltale store info hfv.zarr", "telltale store verify hfv.zarr"],
     },
     "learn: heads on the features": {

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import extract.commands.data
 import extract.commands.extract
+import extract.commands.features
 import extract.commands.label
 import features_store.cli
 from extract.exit_codes import INTERRUPTED
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         check_packages_belong_together()
+        for path in parsed.plugin:
+            _use(path)
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -57,6 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"telltale: {describe(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _use(path: str) -> None:
+    from heads.head import use_head
+
+    use_head(path)
 
 
 def describe(error: Exception) -> str:
@@ -82,18 +91,23 @@ def build_parser() -> Main:
     """Every command of the three packages."""
     parser = Main(
         prog="telltale",
-        usage="telltale [--version] [--debug] COMMAND ...",
+        usage="telltale [--version] [--debug] [--plugin FILE.py] COMMAND ...",
         description="Tells generated videos of people from real ones, and says what is wrong.",
         epilog="`telltale COMMAND --help` explains a command; `--debug` shows tracebacks.",
     )
     parser.add_argument("--version", action="version", version=f"telltale {version(DISTRIBUTION)}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py",
+        help="a head of your own that a bundle names; repeatable",
+    )  # fmt: skip
     commands = parser.add_subparsers(
         prog="telltale", metavar="COMMAND", required=True, parser_class=Parser
     )
     for module in (
-        extract.commands.data, extract.commands.extract, extract.commands.label,
-        features_store.cli, train, judge, finetune, tune, score, import_checkpoint, report,
+        extract.commands.data, extract.commands.extract, extract.commands.features,
+        extract.commands.label, features_store.cli, train, judge, finetune, tune, score,
+        import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
