@@ -5,17 +5,16 @@ checksum of every chunk. An append writes chunks, then the columns' documents, t
 Killed in between, the next append writes over what was left. Writers are kept apart as those of
 shards are (`shard_writer`): first the document names the chunks to come beside those that are
 there, last it names the new ones alone. Anyone may read meanwhile. What is found out about a
-video's file when it is decoded is noted in the columns that wait for it (`FOUND_OUT`); nothing else
-changes.
+video's file later, by decoding it, is written into the columns that wait for it (`note`).
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from features_store import documents, named_chunks, video_columns
+from features_store import documents, video_columns
 from features_store.chunks import Array, ChunkedArray, Encoded
 from features_store.documents import Json
 from features_store.errors import BadInput, Damaged, Overtaken, WriteFailed
@@ -26,8 +25,9 @@ from features_store.schema import Layout
 
 PREFIX = "videos"
 CHUNK_ROWS = 16_384
-LOCK = f"{PREFIX}/id/.lock"
 FOUND_OUT = ("frames", "fps", "width", "height", "digest")
+"""Columns that `note` may change."""
+LOCK = f"{PREFIX}/id/.lock"
 _LOOKS = 3
 _LOOK_AGAIN = 0.1
 
@@ -109,7 +109,7 @@ class Videos:
         attributes = self._attributes
         for look in range(_LOOKS):
             try:
-                return array.read(chunk, named_chunks.named(attributes, name, chunk), mapped=mapped)
+                return array.read(chunk, _named(attributes, name, chunk), mapped=mapped)
             except Damaged:
                 if look == _LOOKS - 1:
                     raise
@@ -131,12 +131,37 @@ class Videos:
                 f"{', '.join(sorted(set(columns) - set(self.layout.columns)))}. Export it and "
                 f"import the file into a new store."
             )
+        self._check_writable()
+        return exclusively(self.place, LOCK, lambda: self._add(new, keep_existing=keep_existing))
+
+    def note(self, rows: Array, columns: Mapping[str, Array]) -> None:
+        """Write what was found out about videos that are there: `FOUND_OUT`, a value per row."""
+        unknown = sorted(set(columns) - set(FOUND_OUT))
+        if unknown:
+            raise BadInput(f"Columns {unknown} never change; {', '.join(FOUND_OUT)} may be noted.")
+        typed = {name: video_columns.typed(name, values) for name, values in columns.items()}
+        self._check_writable()
+        exclusively(self.place, LOCK, lambda: self._note(rows, typed))
+
+    def _check_writable(self) -> None:
         if not (self.layout.records or self.place.locks):
             raise WriteFailed(
                 f"{self.place.name} is a store of format 1, which only a folder can keep two "
                 f"writers of apart. Copy it to a folder, or export it and import the file."
             )
-        return exclusively(self.place, LOCK, lambda: self._add(new, keep_existing=keep_existing))
+
+    def _note(self, rows: Array, columns: Mapping[str, Array]) -> None:
+        version = self._wait_for_others()
+        changes = []
+        for name, values in columns.items():
+            array = column_array(self.place, name, self.layout)
+            for chunk in np.unique(rows // CHUNK_ROWS).tolist():
+                here = rows // CHUNK_ROWS == chunk
+                before = self.place.version(array.key(chunk))
+                whole = np.array(self.read_chunk(name, chunk))
+                whole[rows[here] - chunk * CHUNK_ROWS] = values[here]
+                changes.append((array, chunk, before, array.encode(whole)))
+        self._commit(changes, _after(self._attributes, changes), version, {})
 
     def _add(self, new: Mapping[str, Array], *, keep_existing: bool) -> Array:
         version = self._wait_for_others()
@@ -169,61 +194,43 @@ class Videos:
                 return version
             time.sleep(_LOOK_AGAIN)
 
-    def note(self, rows: Array, columns: Mapping[str, Array]) -> None:
-        """Write what was found out about videos that are there: some of `FOUND_OUT`, by row."""
-        unknown = sorted(set(columns) - set(FOUND_OUT))
-        if unknown:
-            raise BadInput(f"Columns {unknown} never change; {', '.join(FOUND_OUT)} may be noted.")
-        if len(rows):
-            exclusively(self.place, LOCK, lambda: self._note(rows, columns))
-
-    def _note(self, rows: Array, columns: Mapping[str, Array]) -> None:
-        version = self._wait_for_others()
-
-        def noted(array: ChunkedArray, name: str) -> Iterator[tuple[int, Encoded]]:
-            for chunk in np.unique(rows // CHUNK_ROWS).tolist() if name in columns else ():
-                here = rows // CHUNK_ROWS == chunk
-                values = np.array(self.read_chunk(name, chunk))
-                values[rows[here] - chunk * CHUNK_ROWS] = columns[name][here]
-                yield chunk, array.encode(values)
-
-        self._replace(noted, self.count, version)
-
     def _append(self, new: Mapping[str, Array], version: Version) -> None:
         total = self.count + len(new["id"])
-
-        def appended(array: ChunkedArray, name: str) -> Sequence[tuple[int, Encoded]]:
-            return self._chunks(array, name, new[name], total)
-
-        self._replace(appended, total, version)
-
-    def _replace(
-        self,
-        chunks_of: Callable[[ChunkedArray, str], Iterable[tuple[int, Encoded]]],
-        total: int,
-        version: Version,
-    ) -> None:
-        """Write each column's new chunks, then the document that names them."""
         arrays = {name: column_array(self.place, name, self.layout) for name in self.layout.columns}
         seen = {name: self._document_version(array) for name, array in arrays.items()}
         try:
             changes = [
-                (array, chunk, self.place.version(array.key(chunk)), encoded)
-                for name, array in arrays.items()
-                for chunk, encoded in chunks_of(array, name)
+                (arrays[name], chunk, self.place.version(arrays[name].key(chunk)), encoded)
+                for name in arrays
+                for chunk, encoded in self._chunks(arrays[name], name, new[name], total)
             ]
         except Damaged as damage:
             if self.place.locks or self._document_version(None) == version:
                 raise
             raise Overtaken(f"{damage.place}: it was being replaced.") from damage
-        chunks = named_chunks.after(self._attributes, changes)
+        first = self.count // CHUNK_ROWS  # a killed append may have named chunks behind it
+        there = self._attributes.get("chunks", {})
+        kept = {**self._attributes, "chunks": {name: each[:first] for name, each in there.items()}}
+        grown = {array: (array.document(total), seen[name]) for name, array in arrays.items()}
+        self._commit(changes, _after(kept, changes), version, grown, total)
+
+    def _commit(
+        self,
+        changes: "_Changes",
+        chunks: "_Chunks",
+        version: Version,
+        grown: Mapping[ChunkedArray, tuple[Json, Version]],
+        total: int | None = None,
+    ) -> None:
+        """Replace chunks: the document names both before, and the new ones alone at the end."""
         if self.layout.records:
-            begun = {**named_chunks.begun(self._attributes, chunks), "writer": this_writer()}
+            begun = {**_begun(self._attributes, chunks), "writer": this_writer()}
             version = documents.swap(self.place, PREFIX, documents.group(begun), version)
         for array, chunk, before, encoded in changes:
             self.place.swap(array.key(chunk), encoded.buffers, before)
-        for name, array in arrays.items():
-            documents.swap(self.place, array.prefix, array.document(total), seen[name])
+        for array, (document, before) in grown.items():
+            documents.swap(self.place, array.prefix, document, before)
+        total = self.count if total is None else total
         attributes = {**self._attributes, "count": total}
         attributes.pop("writer", None)
         if self.layout.records:
@@ -268,6 +275,39 @@ def column_array(place: Place, name: str, layout: Layout) -> ChunkedArray:
         fill=column.fill,
         separator=layout.separator,
     )
+
+
+def _named(attributes: Json, name: str, chunk: int) -> frozenset[int] | None:
+    """Checksums that the document allows a chunk; None in format 1."""
+    if "chunks" not in attributes:
+        return None
+    column = attributes["chunks"][name]
+    return frozenset(int(crc, 16) for crc in column[chunk]) if chunk < len(column) else frozenset()
+
+
+_Changes = Sequence[tuple[ChunkedArray, int, Version, Encoded]]
+_Chunks = dict[str, list[list[str]]]
+
+
+def _after(attributes: Json, changes: _Changes) -> _Chunks:
+    """The document's `chunks` once the changes are made: per column, per chunk, its checksums."""
+    chunks = {name: list(column) for name, column in attributes.get("chunks", {}).items()}
+    for array, chunk, _, encoded in changes:
+        column = chunks.setdefault(array.prefix.rsplit("/", 1)[-1], [])
+        column[chunk : chunk + 1] = [[f"{encoded.crc:08x}"]]
+    return chunks
+
+
+def _begun(attributes: Json, after: _Chunks) -> Json:
+    """The document while chunks are being written: either of two may be found."""
+    chunks = {}
+    for name, column in after.items():
+        there = attributes["chunks"].get(name, [])
+        chunks[name] = [
+            sorted({*there[chunk], *crcs}) if chunk < len(there) else crcs
+            for chunk, crcs in enumerate(column)
+        ]
+    return {**attributes, "chunks": chunks}
 
 
 def _encode(array: ChunkedArray, length: int) -> bytes:

@@ -25,6 +25,7 @@ from extract.errors import (
 )
 
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,ivf,h264,hevc,obu,m4v,mpegvideo,3gp"
+MAX_STREAMS = 100
 DIGEST_BYTES = 16
 _TEMPORARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 """The disk or the network failed, which says nothing of the file. FFmpeg says EIO of damaged files
@@ -133,10 +134,20 @@ def _check_file(handle: int, limits: Limits) -> None:
 
 
 def open_container(name: str) -> InputContainer:
-    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    """A tag that is no valid text is no reason to refuse a video; thousands of streams are."""
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": CONTAINERS,
+        "max_streams": str(MAX_STREAMS),
+    }
     try:
-        return av.open(f"file:{name}", mode="r", options=options)
+        return av.open(f"file:{name}", mode="r", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
+        if error.errno == errno.ENOMEM:  # FFmpeg says so of too many streams too
+            raise OverLimit(
+                f"it needs more memory than a worker may use (--memory-limit), or has more than "
+                f"{MAX_STREAMS} streams"
+            ) from error
         raise _failed_disk(error) or NotAVideo(
             f"no video container that is known ({error.strerror})"
         ) from error

@@ -184,6 +184,9 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
     ]
     if not streams:
         raise NotAVideo("it has no video stream")
+    streams = [stream for stream in streams if stream.codec_context is not None]
+    if not streams:
+        raise NotAVideo("no decoder knows the codec of its video stream")
     stream, packets, seconds = _first_with_packets(container, streams)
     if seconds > limits.max_seconds:
         _too_long(seconds, limits)

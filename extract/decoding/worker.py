@@ -78,9 +78,9 @@ def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
     with open_video(
         job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
     ) as video:
-        views = protocol.views(job.id, video.info.frames, seed=plan.seed)
-        frames = read_frames(video, views)
         info = video.info
+        views = protocol.views(job.id, info.frames, fps=info.fps, seed=plan.seed)
+        frames = read_frames(video, views)
     for name, make in makers.items():
         made = make(frames, views)
         if made.shape != arrays[name].shape or made.dtype != arrays[name].dtype:

@@ -31,8 +31,7 @@ from extract.running.run import Run
 from extract.running.targets import all_specs, check_details, open_status
 from extract.running.workload import Rows, Target, Workload, workload
 from features_store.errors import NotAStore
-from features_store.place import Location, open_place
-from features_store.place.local import LocalPlace
+from features_store.place import LocalPlace, Location, open_place
 from features_store.schema import BranchSpec
 from features_store.store import Store
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from extract.decoding.video import OpenVideo
 from extract.errors import DamagedVideo
-from extract.views.protocol import Perturbation, View, needed_frames
+from extract.views.view import Perturbation, View, needed_frames
 
 Image = NDArray[np.uint8]
 MIXED = (

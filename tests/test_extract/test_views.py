@@ -16,15 +16,9 @@ from extract.decoding.video import open_video
 from extract.errors import BadProtocol
 from extract.views import augment
 from extract.views.perturb import MIXED, perturb_frame, read_frames, reencode
-from extract.views.protocol import (
-    Crop,
-    Perturbation,
-    Protocol,
-    View,
-    needed_frames,
-    view_seed,
-)
+from extract.views.protocol import Protocol
 from extract.views.transforms import view_clip, view_clips
+from extract.views.view import Crop, Perturbation, View, needed_frames, view_seed
 from tests.test_extract.clips import picture, write_clip
 
 PERTURBATIONS = st.one_of(
