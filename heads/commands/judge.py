@@ -86,7 +86,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.errors import BadSetting
-    from heads.judging.evaluation import evaluate, paper_numbers, predictions, text_table
+    from heads.judging import paper
+    from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
 
     store = Store.open(arguments.store)
     found, protocols, document = [], set(), dict[str, object]()
@@ -97,8 +98,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         result = evaluate(said, bundle.about.conformal)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
               f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
-        known = any(name.endswith("_human_dim") for name in said.sources)  # HFV's folders
-        print(text_table(result, paper_numbers(said.classes) if known else None))
+        printed = paper.rows(len(said.classes), said.sources, AVERAGE)
+        print(text_table(result, printed))
+        for note in paper.notes(len(said.classes)) if printed else ():
+            print(f"paper: {note}")
         _details(result)
         found.append((folder, said, result))
         document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
