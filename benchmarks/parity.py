@@ -1,8 +1,9 @@
 """Our numbers against the released code's: `python -m benchmarks.parity GOLDEN_DIR`.
 
-Reads every golden file in a folder (ours or anyone's of that format: other seeds, other sizes),
-recomputes what this version can, and prints one JSON object: per quantity the largest absolute
-and relative difference and the tolerance. Exits 1 when one is exceeded, 2 when nothing was found.
+Reads every golden file in a folder and directly below it (ours or anyone's of that format: other
+seeds, other sizes), recomputes what this version can, and prints one JSON object: per quantity the
+largest absolute and relative difference and the tolerance. Exits 1 when one is exceeded, 2 when
+nothing was found.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks import parity_heads
+from benchmarks import parity_audits, parity_heads
 from benchmarks.parity_rows import EXACT, Row, compare, exact
 from extract.branches import depthpro, internvideo2
 from extract.networks import position
@@ -134,36 +135,34 @@ def fusion_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
 Kind = Callable[[Path, dict[str, Any]], Iterator[Row]]
 
 
-def kind_of(described: dict[str, Any], name: str) -> Kind | None:
+def _kinds() -> Iterator[tuple[Callable[[dict[str, Any]], bool], Kind]]:
+    """What a description must have, and who reads such a file; the first that fits."""
+    yield lambda d: "embed_dim" in d.get("model", {}), internvideo2_rows
+    yield lambda d: "dims_encoder" in d, depthpro_rows
+    yield lambda d: "crop_size" in d, transforms_rows
+    yield lambda d: "train_rng" in d, sampling_rows
+    yield lambda d: "pos_embed" in str(d.get("tensors", "")), posembed_rows
+    yield lambda d: "lr_per_step" in d, parity_heads.head_rows
+    yield lambda d: "weight_formula" in d, parity_heads.loss_rows
+    yield lambda d: "binary_mapping" in d, parity_heads.metrics_rows
+    yield lambda d: "lr_values" in d.get("schedule", {}), parity_heads.schedule_rows
+    yield lambda d: "fused" in d.get("formula", ""), fusion_rows
+    yield lambda d: d.get("system") == "VidAudit protocol", parity_audits.vidaudit_rows
+    yield lambda d: "frame_to_video" in d, parity_audits.deepfakebench_rows
+
+
+def kind_of(described: dict[str, Any]) -> Kind | None:
     """Files are told apart by what they describe, not by their names."""
-    if "embed_dim" in described.get("model", {}):
-        return internvideo2_rows
-    if "dims_encoder" in described:
-        return depthpro_rows
-    if "crop_size" in described:
-        return transforms_rows
-    if "train_rng" in described:
-        return sampling_rows
-    if "pos_embed" in str(described.get("tensors", "")):
-        return posembed_rows
-    if "lr_per_step" in described:
-        return parity_heads.head_rows
-    if "weight_formula" in described:
-        return parity_heads.loss_rows
-    if "binary_mapping" in described:
-        return parity_heads.metrics_rows
-    if "lr_values" in described.get("schedule", {}):
-        return parity_heads.schedule_rows
-    return fusion_rows if "formula" in described and "fused" in described["formula"] else None
+    return next((kind for fits, kind in _kinds() if fits(described)), None)
 
 
 def check(folder: Path) -> tuple[list[Row], list[str]]:
     """All rows, and the files that this version has nothing to compare with."""
     rows: list[Row] = []
     unknown: list[str] = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
         described = json.loads(path.read_text())
-        kind = kind_of(described, path.name)
+        kind = kind_of(described)
         if kind is None:
             unknown.append(path.name)
         else:

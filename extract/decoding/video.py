@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 DECODERS = ("pyav", "decord")
 _COVERED = 0.9
-_FACTS = (*facts.NUMBERS, *facts.TEXTS)
+_FACTS = (*facts.NUMBERS, *facts.TEXTS, "hashes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,10 @@ class VideoInfo:
     open_gop: bool = False
     decoder: str = "pyav"
     """Which one decodes: PyAV takes over what decord may get wrong."""
+    hashes: tuple[int, ...] = ()
+    """Of a few frames, where a worker decoded any; see `extract.views.frame_hash`."""
 
-    def facts(self) -> dict[str, float | str]:
+    def facts(self) -> dict[str, facts.Fact]:
         """What gives a file away without a look at its pictures; see `features_store.facts`."""
         known = {name: value for name, value in asdict(self).items() if name in _FACTS}
         return {**known, "bit_rate": 8 * self.file_bytes / self.duration}

@@ -99,7 +99,8 @@ def estimate(
             row, count = count, count + 1
         rows[position] = row
     specs = [branch.spec(views) for branch in branches]
-    targets = [_target(store, spec, settings, count) for spec in [*specs, facts.spec()]]
+    files = facts.spec() if store is None else facts.spec_in(store, settings.protocol)
+    targets = [_target(store, spec, settings, count) for spec in [*specs, files]]
     work = workload(rows, targets, retry_failed=settings.retry_failed).part(part)
     decode = compute = 0.0
     if len(work):

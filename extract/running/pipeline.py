@@ -81,10 +81,8 @@ class Pipeline:
             raise BadSetting("A branch was given twice, with the same weights and options.")
         check_fit(branches, settings.protocol)
         specs = [branch.spec(self.views) for branch in branches]
-        self.targets = {
-            spec.group: open_target(store, spec, settings) for spec in [*specs, facts.spec()]
-        }
-        self._facts = facts.spec().group
+        files = facts.spec_in(store, settings.protocol)
+        self.targets = {spec.group: open_target(store, spec, settings) for spec in [*specs, files]}
 
     def work(self, rows: Rows) -> Workload:
         """What is missing of these videos."""
@@ -267,7 +265,8 @@ class _Run:
                 lane = self.lanes[name]
                 lane.add(row, outcome.arrays[lane.branch.prepare.name])
             else:
-                self.shards[name].put(row, facts.encode(outcome.info.facts()))
+                arrays = self.pipeline.targets[name].spec.arrays
+                self.shards[name].put(row, facts.encode(outcome.info.facts(), arrays))
 
     def _fail(self, row: int, wanting: Sequence[str], video: str, failure: VideoError) -> None:
         for name in wanting:
