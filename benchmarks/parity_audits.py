@@ -29,8 +29,9 @@ Document = Mapping[str, Any]
 def vidaudit_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     table = _columns(described)
     features = np.stack([table[f"f{number}"] for number in range(6)], 1).astype(float)
-    sources, real = table["generator"], table["is_real"].astype(bool)
-    one_real = sources != "realB"
+    sources, real = table["generator"].tolist(), table["is_real"].astype(bool)
+    kept = table["generator"] != "realB"
+    fewer = table["generator"][kept].tolist()
     for name, ours in (
         ("audit of the features f0..f5", vidaudit.audit_features(features, sources, real)),
         (
@@ -39,7 +40,7 @@ def vidaudit_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
         ),
         (
             "audit of the features without realB (one real source)",
-            vidaudit.audit_features(features[one_real], sources[one_real], real[one_real]),
+            vidaudit.audit_features(features[kept], fewer, real[kept]),
         ),
     ):
         yield from _audited(path.name, name, ours, described[name])
@@ -101,5 +102,5 @@ def _columns(described: Document) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _number(file: str, quantity: str, ours: float, theirs: float, tolerance: float) -> Row:
-    pair = (torch.tensor([value], dtype=torch.float64) for value in (ours, theirs))
-    return compare(file, quantity, *pair, tolerance)
+    one, other = (torch.tensor([value], dtype=torch.float64) for value in (ours, theirs))
+    return compare(file, quantity, one, other, tolerance)

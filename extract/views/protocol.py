@@ -18,6 +18,7 @@ import numpy as np
 
 from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
+from extract.views.damage import CANONICAL, RECIPE, Perturbation, after_the_plus
 
 CLIP_FRAMES = 8
 CLIP_SIZE = 224
@@ -25,68 +26,12 @@ DEPTH_POSITIONS = (0, 3)
 TRAIN_AUGMENTATION = "rand-m7-n4-mstd0.5-inc1"
 
 _NAME = re.compile(rf"(val|test-(\d+)x(\d+)|train-(\d+)({FORM})|pairs-(\d+))(?:\+(.+))?")
-_PERTURBATION = re.compile(r"(blur|jpeg|resize|h264crf|mixed)([0-9.]*)")
-_RANGES = {
-    "blur": (0.1, 20.0),
-    "jpeg": (1.0, 100.0),
-    "resize": (0.05, 1.0),
-    "h264crf": (0.0, 51.0),
-}
-_WHOLE = ("jpeg", "h264crf")
 
 
 class IntegerDraw(Interface):
     """What `train_frames` needs of a random generator: `numpy.random.Generator` has it."""
 
     def integers(self, low: int, high: int, size: int) -> Iterable[int]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Perturbation:
-    """Damage done to the decoded frames before anything else sees them."""
-
-    kind: str
-    """blur, jpeg, resize, h264crf or mixed."""
-    amount: float = 0.0
-    """blur: Gaussian sigma in pixels; jpeg: quality; resize: factor; h264crf: constant rate
-    factor; mixed has none."""
-
-    def __post_init__(self) -> None:
-        if self.kind == "mixed":
-            if self.amount:
-                raise BadProtocol(f"Perturbation mixed takes no number, got {self.amount:g}.")
-            return
-        if self.kind not in _RANGES:
-            raise BadProtocol(f"Perturbation {self.kind!r} unknown; have: {', '.join(_RANGES)}.")
-        low, high = _RANGES[self.kind]
-        if not low <= self.amount <= high or (self.kind in _WHOLE and self.amount % 1):
-            whole = "a whole number " if self.kind in _WHOLE else ""
-            raise BadProtocol(
-                f"Perturbation {self.kind}{self.amount:g}: give {whole}from {low:g} to {high:g}."
-            )
-
-    @property
-    def name(self) -> str:
-        return "mixed" if self.kind == "mixed" else f"{self.kind}{self.amount:g}"
-
-    @property
-    def needs_every_frame(self) -> bool:
-        """A video codec's output depends on all frames before."""
-        return self.kind == "h264crf"
-
-    @staticmethod
-    def parse(text: str) -> "Perturbation":
-        found = _PERTURBATION.fullmatch(text)
-        if found is None or (found[1] != "mixed" and not found[2]):
-            raise BadProtocol(
-                f"Perturbation {text!r} unknown; have: blurSIGMA (blur3), jpegQUALITY (jpeg50), "
-                f"resizeFACTOR (resize0.7), h264crfN (h264crf28), mixed."
-            )
-        try:
-            amount = float(found[2] or 0)
-        except ValueError as error:
-            raise BadProtocol(f"Perturbation {text!r}: {found[2]!r} is not a number.") from error
-        return Perturbation(kind=found[1], amount=amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +59,8 @@ class View:
     """RandAugment's name, for training; random resized crop and erasing come with it."""
     blended: bool = False
     """The frames are blended with a changed copy of themselves before anything else."""
+    canonical: bool = False
+    """Frames are those of the video's canonical encoding."""
     perturbation: Perturbation | None = None
     seed: int
     """Of everything random in this view."""
@@ -142,6 +89,8 @@ class Protocol:
     """train: how many augmented views."""
     pairs: int = 1
     """pairs: how many pairs of adjacent frames the one view has."""
+    canonical: bool = False
+    """Every video is encoded the same way before anything else: see `damage.RECIPE`."""
     perturbation: Perturbation | None = None
     changes: tuple[ClipChange, ...] = ()
     """train: what is done to some clips in time."""
@@ -161,6 +110,7 @@ class Protocol:
             "train": f"train-{self.samples}" + "".join(change.name for change in self.changes),
             "pairs": f"pairs-{self.pairs}",
         }[self.kind]
+        base += f"+{CANONICAL}" if self.canonical else ""
         return base if self.perturbation is None else f"{base}+{self.perturbation.name}"
 
     @property
@@ -174,15 +124,18 @@ class Protocol:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
                 f"train-V:dropSHARE:repeatSHARE:blendSHARE, pairs-N (pairs-32), each with "
-                f"+blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
+                f"+canonical and then +blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN, +rateN, "
+                f"+letterbox, +screen or +mixed."
             )
+        canonical, damage = after_the_plus(found[7])
         return Protocol(
             kind=found[1].partition("-")[0],
             segments=int(found[2] or 1),
             crops=int(found[3] or 1),
             samples=int(found[4] or 1),
             pairs=int(found[6] or 1),
-            perturbation=None if found[7] is None else Perturbation.parse(found[7]),
+            canonical=canonical,
+            perturbation=None if damage is None else Perturbation.parse(damage),
             changes=parse_changes(found[5] or ""),
         )
 
@@ -192,6 +145,10 @@ class Protocol:
         pairs = plain.pop("pairs")
         if not self.changes:
             del plain["changes"]  # stores from before there were any say nothing of them
+        if not self.canonical:
+            del plain["canonical"]
+        else:
+            plain["canonical"] = RECIPE
         if self.kind == "pairs":
             return {**plain, "name": self.name, "pairs": pairs, "frames": 2 * pairs}
         return {
@@ -232,6 +189,7 @@ class Protocol:
                 crop=crop,
                 augmentation=TRAIN_AUGMENTATION if self.kind == "train" else None,
                 blended=clip.blended,
+                canonical=self.canonical,
                 perturbation=self.perturbation,
                 seed=view_seed(seed, video_id, index),
             )

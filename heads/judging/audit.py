@@ -150,6 +150,9 @@ def audit(store: Store, seed: int = 0) -> Audit:
     known = facts.read(store)
     labels = store.videos.column("label").astype(np.int64)
     rows = np.flatnonzero((labels >= 0) & ~np.isnan(known["frames"]))
+    groups = _groups(store)
+    if groups is not None:
+        rows = rows[one_of_each(labels[rows], groups[rows])]
     if not len(rows):
         raise BadTable(
             f"{store.place.name} has no labelled video whose facts are known; give the manifest "
@@ -189,7 +192,8 @@ def _tests(
 ) -> tuple[dict[tuple[str, str], Test], list[str]]:
     """Everything that is tested, by what it is."""
     sources = store.videos.column("source")[rows]
-    groups = _groups(store, rows)
+    groups = _groups(store)
+    groups = None if groups is None else groups[rows]
     enough, left_out = common(labels, store.classes)
     tests: dict[tuple[str, str], Test] = {}
 
@@ -268,15 +272,21 @@ def _several(labels: NDArray[np.generic]) -> bool:
     return len(np.unique(labels)) > 1
 
 
-def _groups(store: Store, rows: NDArray[np.int64]) -> NDArray[np.generic] | None:
+def one_of_each(labels: NDArray[np.generic], groups: NDArray[np.generic]) -> NDArray[np.int64]:
+    """The first video of every group and label: those of one group are not independent."""
+    numbers, classes = (np.unique(of, return_inverse=True)[1] for of in (groups, labels))
+    pairs = numbers.astype(np.int64) * (int(classes.max(initial=0)) + 1) + classes
+    return np.sort(np.unique(pairs, return_index=True)[1])
+
+
+def _groups(store: Store) -> NDArray[np.generic] | None:
     """Videos that belong together, where the store knows: each without a group is its own."""
     if "group" not in COLUMNS:
         return None
-    groups = store.videos.column("group")[rows]
+    groups = store.videos.column("group")
     if not (groups != "").any():
         return None
-    ids = store.videos.column("id")[rows]
-    found: NDArray[np.generic] = np.where(groups != "", groups, ids)
+    found: NDArray[np.generic] = np.where(groups != "", groups, store.videos.column("id"))
     return found
 
 

@@ -81,10 +81,8 @@ def told(
     """Judge a readout of these columns; several are read by pairs.
 
     `labels` are 0 to C-1, each of at least `FOLDS` videos. Videos of one group are never on both
-    sides, and count once for each label.
+    sides.
     """
-    if groups is not None:
-        columns, labels, groups = _one_of_each(columns, labels, groups)
     cells = _cells([binned(column) for column in columns])
     folds = _folds(labels, groups, seed)
     share = 1 / max(len(columns) - 1, 1)  # a fact is in so many pairs; it speaks once
@@ -108,7 +106,7 @@ def told(
 def binned(column: NDArray[np.generic]) -> NDArray[np.int32]:
     """Few values as they are, many by their quantiles; what is not known has a bin of its own."""
     if column.dtype.kind not in "fiub":
-        column = np.unique(column, return_inverse=True)[1]
+        return _by_frequency(column)
     numbers = column.astype(np.float64)
     known = ~np.isnan(numbers)
     codes = np.zeros(len(numbers), np.int32)
@@ -117,6 +115,13 @@ def binned(column: NDArray[np.generic]) -> NDArray[np.int32]:
         values = np.unique(np.quantile(numbers[known], np.linspace(0, 1, BINS + 1)[:-1]))
     codes[known] = np.searchsorted(values, numbers[known], side="right")
     return codes
+
+
+def _by_frequency(column: NDArray[np.generic]) -> NDArray[np.int32]:
+    """Texts: the commonest have a bin each, all others share one."""
+    _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
+    place = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")
+    return np.minimum(place[inverse], BINS).astype(np.int32)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -189,13 +194,3 @@ def _scores(
         powers = np.exp(said - said.max(1, keepdims=True))
         every.append(powers / powers.sum(1, keepdims=True))
     return np.stack(every).astype(np.float32)
-
-
-def _one_of_each(
-    columns: Sequence[NDArray[np.generic]], labels: Labels, groups: NDArray[np.generic]
-) -> tuple[list[NDArray[np.generic]], Labels, NDArray[np.generic]]:
-    """The first video of every group and label: those of one group are not independent."""
-    numbers = np.unique(groups, return_inverse=True)[1]
-    pairs = numbers.astype(np.int64) * (int(labels.max()) + 1) + labels
-    first = np.sort(np.unique(pairs, return_index=True)[1])
-    return [column[first] for column in columns], labels[first], groups[first]

@@ -213,6 +213,7 @@ def test_facts_about_the_files_are_recorded(reference: Path, manifest: Manifest)
     assert found["bit_rate"][0] == 8 * found["file_bytes"][0] / found["duration"][0]
     assert str(found["codec"][0]) in ("h264", "mpeg4")
     assert found["has_audio"][0] == 0
+    assert (found["hashes"][0] != 0).any()
     assert np.isnan(found["frames"][5])
     assert str(found["codec"][5]) == ""
 
