@@ -19,6 +19,7 @@ from features_store import commit
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
 from features_store.errors import BadInput, NotAStore, StoreExists, WriteFailed
+from features_store.installing import how_to_install
 from features_store.places import Location
 from features_store.schema import COLUMNS, FORMAT_VERSION, BranchSpec, Status
 from features_store.shard_content import ShardContent
@@ -70,7 +71,7 @@ def import_store(path: Path, where: Location, progress: Progress | None = None) 
         if root.get("format", FORMAT_VERSION + 1) > FORMAT_VERSION:
             raise NotAStore(
                 f"{path} has format {root.get('format')}; this version reads up to "
-                f"{FORMAT_VERSION}. Update with `pip install --upgrade telltale`."
+                f"{FORMAT_VERSION}. Update Telltale: git pull, then {how_to_install()}."
             )
         store = _open_or_create(where, root)
         _import_videos(file, path, store)

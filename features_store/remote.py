@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from features_store.errors import BadInput, StoreError, WriteFailed
+from features_store.installing import how_to_install
 from features_store.places import LEASE, Buffers, Place, View
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def open_url(url: str) -> "ZarrStore":
         return FsspecStore.from_url(url)
     except ImportError as error:
         raise StoreError(
-            f"{url}: needs the package {error.name}. Install it with `pip install "
-            f"'telltale[cloud]'` (and the fsspec driver of {scheme}://, where it has its own)."
+            f"{url}: needs a package that is not installed, {error.name or 'of this scheme'}: "
+            f"{how_to_install('cloud')} (and the fsspec driver of {scheme}://, where it has one)."
         ) from error
     except ValueError as error:
         raise BadInput(f"{url}: {error}. Give a folder's path or a URL such as s3://…") from error

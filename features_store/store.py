@@ -27,6 +27,7 @@ from features_store.errors import (
     StoreExists,
     UnknownKey,
 )
+from features_store.installing import how_to_install
 from features_store.places import Location, Place, open_place
 from features_store.schema import FORMAT_VERSION, BranchSpec, Status, check_name
 from features_store.table import Table, Where
@@ -88,7 +89,7 @@ class Store:
         if version > FORMAT_VERSION:
             raise NotAStore(
                 f"{place.name} has format {version}; this version of Telltale reads up to "
-                f"{FORMAT_VERSION}. Update with `pip install --upgrade telltale`."
+                f"{FORMAT_VERSION}. Update Telltale: git pull, then {how_to_install()}."
             )
         return Store(place, attributes)
 

@@ -21,6 +21,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
+from features_store.installing import DISTRIBUTION
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -152,7 +153,7 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
         "split": split,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("telltale", *_PACKAGES)},
+        "packages": {name: version(name) for name in (DISTRIBUTION, *_PACKAGES)},
     }
 
 
@@ -163,8 +164,8 @@ def branch_requests(store: Store, table: Table) -> dict[str, str]:
         name = key.partition("/")[0]
         spec = store.open_branch(table.protocol, name).spec
         options = spec.provenance.get("options", {})
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        found[spec.name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
+        query = "&".join(f"{option}={value}" for option, value in options.items())
+        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
     return found
 
 

@@ -43,7 +43,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
     for package in PACKAGES:
         assert f"{package}/__init__.py" in names
         assert f"{package}/py.typed" in names
-    assert {name.split("/")[0].split("-")[0] for name in names} == {*PACKAGES, "telltale"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == {*PACKAGES, "telltale_video"}
 
 
 def _blocks(language: str) -> list[str]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from extract.errors import BadSetting, BadWeights
+from features_store.installing import how_to_install
 
 if TYPE_CHECKING:
     from transformers import DepthProForDepthEstimation
@@ -64,7 +65,7 @@ def read(folder: Path) -> DepthMap:
     if importlib.util.find_spec("transformers") is None:
         raise BadSetting(
             "Depth maps need Hugging Face's transformers, which is not installed: "
-            "pip install 'telltale[priors]'."
+            f"{how_to_install('priors')}."
         )
     _check(folder)
     from transformers import DepthProForDepthEstimation

@@ -24,6 +24,7 @@ from extract.running.extraction import Extraction
 from extract.running.pipeline import Pipeline, Settings, Stop, check_failures
 from extract.running.progress import Progress, Summary
 from features_store.errors import TelltaleError
+from features_store.installing import how_to_install
 from features_store.store import Store
 
 if TYPE_CHECKING:
@@ -240,6 +241,6 @@ def import_ray() -> Any:  # noqa: ANN401
         import ray
     except ImportError as error:
         raise BadSetting(
-            "--engine ray needs Ray, which is not installed: pip install 'telltale[ray]'."
+            f"--engine ray needs Ray, which is not installed: {how_to_install('ray')}."
         ) from error
     return ray

@@ -5,7 +5,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.train import add_data_options, add_set_option, add_store_options, choice
+from heads.commands.train import (
+    add_data_options,
+    add_head_options,
+    add_store_options,
+    choice,
+    head_name,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from features_store import Store
@@ -43,8 +50,8 @@ def add_commands(commands: "Commands") -> None:
         "and a figure; run again, it does what is missing.",
     )
     add_data_options(ablate)
-    ablate.add_argument("--head", default="fusion")
-    add_set_option(ablate)
+    ablate.add_argument("--head", default="fusion", type=head_name)
+    add_head_options(ablate)
     ablate.add_argument(
         "--grid", action="append", default=[], metavar="NAME=A,B", help="repeatable"
     )
@@ -53,8 +60,8 @@ def add_commands(commands: "Commands") -> None:
     ablate.set_defaults(run=_ablate)
     cross = commands.add_parser("cross", help="train on each generator, test on every other")
     add_store_options(cross)
-    cross.add_argument("--head", default="linear", help="default: linear")
-    add_set_option(cross)
+    cross.add_argument("--head", default="linear", type=head_name)
+    add_head_options(cross)
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
     cross.set_defaults(run=_cross)
@@ -169,7 +176,7 @@ def _ablate(arguments: argparse.Namespace) -> int:
         rows = grid({k: v.split(",") for k, v in assignments(arguments.grid).items()})
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     plan = Plan(head=arguments.head, rows=rows, seeds=arguments.seeds, settings=settings)
     for row in rows.values():  # a wrong setting is known before the first run
         make_head(arguments.head, {**settings, **row}, store.classes)
@@ -194,14 +201,13 @@ def _ablate(arguments: argparse.Namespace) -> int:
 
 def _cross(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.config import assignments
     from heads.data.splits import Choice
     from heads.figures import charts
     from heads.head import make_head
     from heads.judging.cross import cross
 
     store = Store.open(arguments.store)
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
     choice = Choice(protocol=arguments.protocol, judging=arguments.validation_protocol)
     whole = choice.load_twice(store, head, store.videos.column("label") >= 0)

@@ -29,6 +29,8 @@ class KnnConfig:
     """Neighbours are weighted by exp(similarity / temperature)."""
     depth: bool = True
     """Use the depth branch too."""
+    arrays: str = ""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     floor: float = 0.001
     """Probability that a class without a neighbour keeps."""
 
