@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from heads.judging import audit
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--sets", type=int, default=100)
     parser.add_argument("--videos", type=int, default=120)
     given = parser.parse_args()
-    found = {f"longer by {more:g} s": [] for more in (0, 1, 2, 4)}
+    found: dict[str, list[bool]] = {f"longer by {more:g} s": [] for more in (0, 1, 2, 4)}
     for seed in range(given.sets):
         labels = np.random.default_rng(seed).permutation(np.arange(given.videos) % 4)
         for name, alarms in found.items():
@@ -35,7 +36,7 @@ def main() -> int:
     return 0
 
 
-def alarm(known: Mapping[str, Sequence[object]], labels: np.ndarray, seed: int) -> bool:  # type: ignore[type-arg]
+def alarm(known: Mapping[str, Sequence[object]], labels: NDArray[np.int64], seed: int) -> bool:
     """Any p of the audit's that stays below the level after Holm."""
     columns = {name: np.array(column) for name, column in known.items()}
     inside = np.ones(len(labels), bool)

@@ -1,4 +1,4 @@
-"""`telltale evaluate`, `ablate`, `cross` and `audit`. Mounted by `heads.commands.main`."""
+"""`telltale evaluate`, `ablate` and `cross`. Mounted by `heads.commands.main`."""
 
 import argparse
 import json
@@ -65,12 +65,6 @@ def add_commands(commands: "Commands") -> None:
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
     cross.set_defaults(run=_cross)
-    audit = commands.add_parser(
-        "audit", help="how well file facts alone (codec, size, …) tell labels"
-    )
-    audit.add_argument("store")
-    audit.add_argument("--out", type=Path, help="also write the text here")
-    audit.set_defaults(run=_audit)
 
 
 def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: str) -> "Table":
@@ -223,15 +217,4 @@ def _cross(arguments: argparse.Namespace) -> int:
         picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
         arguments.out.write_text(picture)
         print(f"heat map: {arguments.out}")
-    return 0
-
-
-def _audit(arguments: argparse.Namespace) -> int:
-    from features_store import Store
-    from heads.judging.audit import audit
-
-    text = "\n".join(audit(Store.open(arguments.store)).lines())
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
     return 0

@@ -20,7 +20,16 @@ import extract.commands.label
 import features_store.cli
 from features_store.errors import TelltaleError
 from features_store.installing import DISTRIBUTION
-from heads.commands import finetune, import_checkpoint, judge, report, score, train, tune
+from heads.commands import (
+    audit,
+    finetune,
+    import_checkpoint,
+    judge,
+    report,
+    score,
+    train,
+    tune,
+)
 from heads.commands.doctor import check_packages_belong_together
 from heads.commands.guide import GROUPS
 from heads.commands.parser import EXAMPLES, Parser, overview
@@ -107,7 +116,7 @@ def build_parser() -> Main:
     )
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
-        extract.commands.label, features_store.cli, train, judge, finetune, tune, score,
+        extract.commands.label, features_store.cli, train, judge, audit, finetune, tune, score,
         import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)

@@ -267,7 +267,8 @@ def test_copies_of_a_video_have_nearly_the_same_hashes(tmp_path: Path) -> None:
     """Another size and coarser coding change few bits; another picture changes many."""
     random = np.random.default_rng(0)
     scenes = [
-        cv2.resize(random.integers(0, 255, (6, 8, 3), np.uint8), (320, 240)) for _ in range(3)
+        np.asarray(cv2.resize(random.integers(0, 255, (6, 8, 3), np.uint8), (320, 240)), np.uint8)
+        for _ in range(3)
     ]
     first = frame_hash(scenes[0])
     copy = perturb_frame(scenes[0], Perturbation.parse("mixed"))
