@@ -41,6 +41,10 @@ def add_commands(commands: "Commands") -> None:
         action="store_true",
         help="merge videos whose names the released code cuts",
     )
+    evaluate.add_argument(
+        "--matched", action="store_true", help="only pairs of a real and a generated video that "
+        "are alike in duration, rate and size, so that these give nothing away",
+    )  # fmt: skip
     evaluate.add_argument("--out", type=Path, help="also write JSON here")
     evaluate.set_defaults(run=_evaluate)
     ablate = commands.add_parser(
@@ -89,12 +93,18 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
     from heads.judging import paper
     from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
+    from heads.judging.floors import floors
+    from heads.judging.matched import matched
 
     store = Store.open(arguments.store)
-    found, protocols, document = [], set(), dict[str, object]()
+    found, protocols, document = [], set(), dict[str, dict[str, object]]()
     for folder in filter(None, (arguments.bundle, arguments.second)):
         bundle = Bundle.load(folder)
         table = split_table(bundle, store, arguments.protocol, arguments.split)
+        if arguments.matched:
+            pairs = matched(store, table.rows, table.labels, table.classes)
+            table = table.take(pairs.rows)
+            print(f"judged on {pairs}")
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
@@ -106,6 +116,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         _details(result)
         found.append((folder, said, result))
         document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
+        if len(said.ids) == len(table):  # with cut ids it is not known which video is which
+            floor = floors(store, table.rows, said.labels, said.means, said.classes)
+            print("\n".join(floor.lines()))
+            document[str(folder)] |= {"floors": floor.to_json()}
         protocols.add(table.protocol)
     if len(protocols) == 2:
         raise BadSetting(

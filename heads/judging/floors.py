@@ -19,11 +19,13 @@ from features_store.store import Store
 from heads.data.splits import TRAIN, in_split
 from heads.judging.audit import NAMES, SMALL_LEAK, common, judged, varying
 from heads.judging.duplicates import Copies, copies, hashes
-from heads.judging.fact_cells import LEVEL, PERMUTATIONS, Told
+from heads.judging.fact_cells import LEVEL, Told
 from heads.judging.metrics import REAL, Floats
 
 FEWEST_REALS = 10
 """Of each source, for real against real."""
+_PERMUTATIONS = 199
+"""One test, not corrected for others, needs no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ class Floors:
         return [f"floor, {line}" for line in found] + [f"floor, {why}" for why in self.missing]
 
     def to_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = {"missing": list(self.missing)}
+        document: dict[str, Any] = {"lines": self.lines()}
         if self.facts is not None:
             document["facts alone"] = {
                 "accuracy": self.facts.accuracy, "auc": self.facts.auc, "p": self.facts.p,
@@ -117,7 +119,7 @@ def floors(
     else:
         inside = np.zeros(len(looked), bool)
         inside[rows] = True
-        near = copies(looked, inside, training & ~inside)
+        near = copies(looked, inside, training)
     return Floors(facts=found, reals=reals, copies=near, missing=tuple(missing))
 
 
@@ -131,7 +133,8 @@ def reals_apart(scores: Floats, sources: NDArray[np.generic], seed: int = 0) -> 
     member = (sources[inside][:, None] == names).astype(np.float64)
     ranks = rankdata(scores[inside])
     random = np.random.default_rng(seed)
-    orders = [np.arange(len(ranks)), *(random.permutation(len(ranks)) for _ in range(PERMUTATIONS))]
+    shuffled = (random.permutation(len(ranks)) for _ in range(_PERMUTATIONS))
+    orders = [np.arange(len(ranks)), *shuffled]
     hits = member.sum(0)
     sums = ranks[np.stack(orders)] @ member
     areas = (sums - hits * (hits + 1) / 2) / (hits * (len(ranks) - hits))
@@ -157,7 +160,8 @@ def _facts(
     if not columns or len(np.unique(labels[there])) < 2:
         missing.append("facts alone: nothing to tell classes by, or too few videos")
         return None
-    return judged(columns, labels[there], np.ones(int(there.sum()), bool))
+    inside = np.ones(int(there.sum()), bool)
+    return judged(columns, labels[there], inside, permutations=_PERMUTATIONS)
 
 
 def _reals(

@@ -127,6 +127,7 @@ def _judged(found: Document, path: Path) -> str:
     body += _source_table(sources, _part(found, "average over sources", path))
     for what, why in _part(whole, "undefined", path).items():
         body += paragraph(f"{what} is not defined: {why}.", "note")
+    body += _floors(_part(found, "floors", path))
     rates = _part(found, "conformal", path)
     if rates:
         rows = [_conformal(rate, _mapping(one, path)) for rate, one in rates.items()]
@@ -135,6 +136,14 @@ def _judged(found: Document, path: Path) -> str:
     body += "<h3>What is taken for what</h3>" + _confusion(ALL, whole)
     others = [_confusion(name, one) for name, one in sources.items() if name != ALL]
     return body + folded("The same for each source", side_by_side(others))
+
+
+def _floors(found: Document) -> str:
+    """What this result has to beat, as evaluation wrote it."""
+    lines = found.get("lines", [])
+    if not isinstance(lines, Sequence) or not lines:
+        return ""
+    return "<h3>Floors</h3>" + "".join(paragraph(str(line), "note") for line in lines)
 
 
 def _source_table(sources: Mapping[str, Document], average: Document) -> str:

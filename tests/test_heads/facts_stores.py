@@ -8,13 +8,15 @@ import numpy as np
 from features_store import Store, facts
 from tests.test_heads.tables import CLASSES
 
+Facts = dict[str, Sequence[object]]
+
 
 def write_facts(store: Store, known: Mapping[str, Sequence[object]], protocol: str = "val") -> None:
     """Columns of facts, one value a video of the store; `hashes` too."""
     spec = facts.spec()
     branch = store.branch(protocol, spec)
     rows = [dict(zip(known, values, strict=True)) for values in zip(*known.values(), strict=True)]
-    encoded = [facts.encode(row, spec.arrays) for row in rows]  # type: ignore[arg-type]
+    encoded = [facts.encode(row, spec.arrays) for row in rows]
     for shard in range(branch.shards):
         there = branch.rows(shard)
         branch.write_shard(
@@ -46,7 +48,7 @@ def facts_store(
     return store
 
 
-def ordinary(count: int, seed: int = 1) -> dict[str, Sequence[object]]:
+def ordinary(count: int, seed: int = 1) -> Facts:
     """Facts that have nothing to do with anything."""
     random = np.random.default_rng(seed)
     return {

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from features_store import Store
+from heads.commands.main import main
 from heads.errors import BadTable
 from heads.judging import audit, duplicates
 from heads.judging.fact_cells import Told, holm, told
-from tests.test_features_store.test_cli import telltale
 from tests.test_heads.facts_stores import facts_store, ordinary
 from tests.test_heads.tables import CLASSES
 
@@ -160,8 +160,11 @@ def test_holm_raises_and_keeps_the_order() -> None:
     assert holm([0.9, 0.9]) == [1.0, 1.0]
 
 
-def test_the_command_writes_what_it_prints(tmp_path: Path) -> None:
+def test_the_command_writes_what_it_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     facts_store(tmp_path / "s", balanced(80).tolist(), with_leak(80, 6.0))
-    said = telltale("audit", tmp_path / "s", "--out", tmp_path / "a.txt")
+    assert main(["audit", str(tmp_path / "s"), "--out", str(tmp_path / "a.txt")]) == 0
+    said = capsys.readouterr().out
     assert said.startswith("all facts together: AUC")
     assert (tmp_path / "a.txt").read_text().strip() == said.strip()
