@@ -18,8 +18,9 @@ from heads.errors import BadTable
 from heads.judging.metrics import REAL
 
 ALIKE = ("duration", "fps", "width", "height")
-TOLERANCE = 0.1
-"""Two numbers are alike when the larger is at most so much larger."""
+TOLERANCE = 0.03
+"""Two numbers are alike when the larger is at most so much larger. What is left inside it may still
+tell: the floor of facts alone, taken on the pairs, says whether it does."""
 FEWEST = 10
 _ROWS = 512
 
