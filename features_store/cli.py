@@ -101,7 +101,7 @@ def _ls(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from features_store import check
-    from features_store.places import open_place
+    from features_store.place import open_place
 
     with _bar("verify", "shards") as progress:
         findings = check.verify(open_place(arguments.store), progress)
@@ -119,7 +119,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _repair(arguments: argparse.Namespace) -> int:
     from features_store import check
-    from features_store.places import open_place
+    from features_store.place import open_place
 
     place = open_place(arguments.store)
     with _bar("verify", "shards") as progress:

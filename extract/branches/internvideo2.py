@@ -244,11 +244,13 @@ def from_state(
     state: Mapping[str, Tensor], architecture: Architecture, model_name: str
 ) -> tuple[InternVideo2, weights.State]:
     """The network with an official checkpoint's weights, and what belongs to its head."""
-    state = {key: value.float() for key, value in weights.without_prefix(state, _PREFIXES).items()}
+    short = weights.without_prefix(state, _PREFIXES)
+    state = {key: weights.float32(value) for key, value in short.items()}
     head = {key: value for key, value in state.items() if _HEAD_KEYS.fullmatch(key)}
     body = {key: value for key, value in state.items() if key not in head}
     separate = "pos_embed_spatial" in body
-    model = InternVideo2(replace(architecture, separate_positions=separate))
+    with weights.unfilled():
+        model = InternVideo2(replace(architecture, separate_positions=separate))
     _fit_input(body, model.architecture)
     if "adapter.reduce.weight" in body:
         model.add_adapter(len(body["adapter.reduce.weight"]))

@@ -79,13 +79,14 @@ class ClipTower(nn.Module):
 
 def from_state(state: Mapping[str, Tensor]) -> ClipTower:
     """The tower with the weights of one of OpenAI's files or of Hugging Face's."""
-    named = {_named(key): value.float() for key, value in state.items()}
+    named = {_named(key): weights.float32(value) for key, value in state.items()}
     ours = weights.joined_qkv(named, _QKV)
     ours.pop("", None)
     if "visual_projection" in ours:
         ours["proj"] = ours.pop("visual_projection").T.contiguous()
     name = _size(ours)
-    model = ClipTower(PRESETS[name])
+    with weights.unfilled():
+        model = ClipTower(PRESETS[name])
     weights.fill(model, ours, model=f"the image tower of CLIP {name} for {IMAGE} pixels")
     return model
 

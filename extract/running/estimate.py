@@ -22,7 +22,7 @@ from extract.running.workload import Part, Target, Workload, workload
 from extract.views.protocol import Protocol
 from features_store import facts
 from features_store.errors import NotAStore
-from features_store.places import LocalPlace, Location, open_place
+from features_store.place import LocalPlace, Location, open_place
 from features_store.schema import BranchSpec
 from features_store.store import Store
 

@@ -20,7 +20,7 @@ from extract.running.pipeline import Pipeline, Settings, Stop, decode_plan
 from extract.running.progress import Progress, Summary
 from extract.running.workload import Part, Rows, Workload
 from features_store.errors import NotAStore, StoreExists
-from features_store.places import Location
+from features_store.place import Location
 from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))

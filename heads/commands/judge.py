@@ -137,7 +137,7 @@ def _details(result: "Evaluation") -> None:
     from heads.judging.evaluation import ALL
 
     whole = result.sources[ALL]
-    print(f"all videos: accuracy {whole.accuracy}, AUC {whole.auc} (95% bootstrap interval)")
+    print(f"all videos: accuracy {whole.accuracy}, AUC {whole.auc} (95% intervals)")
     print("  ".join(f"F1 {name} {100 * f1:.1f}" for name, f1 in whole.metrics.class_f1.items()))
     numbers = whole.metrics.numbers()
     accuracy, auc, f1 = (100 * numbers[f"binary_{name}"] for name in ("accuracy", "auc", "f1"))
@@ -159,11 +159,8 @@ def _compare(first: object, second: object) -> dict[str, object]:
     assert isinstance(second, Predictions)
     document: dict[str, object] = {}
     for name, difference in compare(first, second).items():
-        print(f"second minus first, {name}: {difference.interval}, p = {difference.p:.3f} (paired)")
-        found = difference.interval
-        document[name] = {
-            "difference": found.value, "low": found.low, "high": found.high, "p": difference.p
-        }  # fmt: skip
+        print(f"second minus first, {name}: {difference}")
+        document[name] = difference.to_json()
     return document
 
 

@@ -14,9 +14,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from heads.judging import curves
 from heads.judging.ablation import Ablation
 from heads.judging.calibration import Reliability
-from heads.judging.metrics import Floats, Labels
+from heads.judging.metrics import Floats, Labels, area
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#808890"
@@ -85,13 +86,34 @@ def roc(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> str:
             hits = labels == index
             if not 0 < hits.sum() < len(hits):
                 continue
-            order = np.argsort(-probabilities[:, index], kind="stable")
-            true = np.concatenate([[0], hits[order].cumsum() / hits.sum()])
-            false = np.concatenate([[0], (~hits[order]).cumsum() / (~hits).sum()])
-            axes.plot(false, true, color=COLOURS[index % len(COLOURS)], label=name, lw=1.8)
+            curve = curves.roc(probabilities[:, index], hits)
+            found = area(probabilities[:, index], hits)
+            label = f"{name} (AUC {100 * found:.1f}, n = {hits.sum():,})"
+            axes.plot(curve.x, curve.y, color=COLOURS[index % len(COLOURS)], label=label, lw=1.8)
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
-        axes.set(xlabel="false alarms", ylabel="found", aspect="equal")
-        axes.legend(loc="lower right")
+        axes.set(xlabel="false alarms (FPR)", ylabel="found (TPR)", aspect="equal")
+        axes.legend(loc="lower right", fontsize=8)
+
+    return svg(draw, 4.2, 4.0)
+
+
+def precision_recall(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> str:
+    """One curve per class against the rest, where the class occurs."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for index, name in enumerate(classes):
+            hits = labels == index
+            if not hits.any():
+                continue
+            curve = curves.precision_recall(probabilities[:, index], hits)
+            label = f"{name} (n = {hits.sum():,} of {len(hits):,})"
+            axes.step(
+                curve.x, curve.y, where="pre", color=COLOURS[index % len(COLOURS)], label=label,
+                lw=1.8,
+            )  # fmt: skip
+        axes.set(xlabel="found (recall)", ylabel="right (precision)", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(loc="lower left", fontsize=8)
 
     return svg(draw, 4.2, 4.0)
 

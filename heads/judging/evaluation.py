@@ -17,9 +17,10 @@ from heads.errors import BadTable
 from heads.head import Probabilities, check_labels
 from heads.judging import paper
 from heads.judging.calibration import conformal_sets, coverage, reliability
-from heads.judging.intervals import STATISTICS, Difference, Interval, interval, paired
+from heads.judging.intervals import Interval, accuracy, macro_auc_interval
 from heads.judging.metrics import Floats, Metrics, averaged, measure
 from heads.judging.released import official_id
+from heads.judging.tests import Difference, delong, mcnemar
 
 ALL, AVERAGE = "all videos", "average"
 
@@ -141,9 +142,10 @@ def compare(first: Predictions, second: Predictions) -> dict[str, Difference]:
     if not both:
         raise BadTable("The two bundles scored no video in common.")
     a, b = map(np.array, zip(*both, strict=True))
+    labels, one, other = first.labels[a], first.means[a], second.means[b]
     return {
-        name: paired(statistic, first.means[a], second.means[b], first.labels[a])
-        for name, statistic in STATISTICS.items()
+        "accuracy": mcnemar(one.argmax(1) == labels, other.argmax(1) == labels),
+        "auc": delong(one, other, labels, first.classes),
     }
 
 
@@ -172,8 +174,8 @@ def text_table(evaluation: Evaluation, printed: paper.Rows | None = None) -> str
 def _result(found: Predictions) -> SourceResult:
     return SourceResult(
         metrics=measure(found.means, found.labels, found.classes),
-        accuracy=interval(STATISTICS["accuracy"], found.means, found.labels),
-        auc=interval(STATISTICS["auc"], found.means, found.labels),
+        accuracy=accuracy(found.means, found.labels),
+        auc=macro_auc_interval(found.means, found.labels, found.classes),
     )
 
 

@@ -123,7 +123,7 @@ def _judged(found: Document, path: Path) -> str:
         Big(label="calibration error, %", value=percent(found.get("calibration error"))),
         Big(label="videos", value=number(whole["videos"])),
     ]
-    body = headline(big) + paragraph("In brackets: 95% bootstrap intervals.", "note")
+    body = headline(big) + paragraph("In brackets: 95% intervals (Wilson, DeLong).", "note")
     body += _source_table(sources, _part(found, "average over sources", path))
     for what, why in _part(whole, "undefined", path).items():
         body += paragraph(f"{what} is not defined: {why}.", "note")

@@ -43,7 +43,7 @@ def test_info_and_ls(store: Path) -> None:
 
 def test_damage_is_found_repaired_and_computed_again(store: Path) -> None:
     assert telltale("store", "verify", store) == "no damage\n"
-    chunk = store / BRANCH / "cls/c/1/0/0"
+    chunk = store / BRANCH / "cls/c.1.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     (store / BRANCH / "depth/zarr.json").write_text("{}")
     printed = telltale("store", "verify", store, expect=3)
@@ -61,15 +61,15 @@ def test_damage_is_found_repaired_and_computed_again(store: Path) -> None:
 
 def test_repair_goes_on_until_all_that_a_lost_document_hid_is_in_sight(store: Path) -> None:
     (store / BRANCH / "zarr.json").unlink()
-    (store / BRANCH / "cls/c/1/0/0").unlink()
+    (store / BRANCH / "cls/c.1.0.0").unlink()
     printed = telltale("store", "repair", store)
     assert "zarr.json: the file is missing: restored" in printed
-    assert "c/1/0/0: the file is missing (shard 1): marked missing" in printed
+    assert "c.1.0.0: the file is missing (shard 1): marked missing" in printed
     assert telltale("store", "verify", store) == "no damage\n"
 
 
 def test_what_cannot_be_repaired_is_said(store: Path) -> None:
-    (store / "videos/id/c/0").write_bytes(b"")
+    (store / "videos/id/c.0").write_bytes(b"")
     printed = telltale("store", "repair", store, expect=1)
     assert "cannot be repaired" in printed
     assert "0 repaired, 1 left" in printed

@@ -18,7 +18,7 @@ import pytest
 from features_store import ArraySpec, BranchSpec, Status, Store, WriteFailed, check
 from features_store.branch_arrays import BranchArrays
 from features_store.commit import TEMPORARY_SUFFIX
-from features_store.places import LocalPlace
+from features_store.place import LocalPlace
 from features_store.sweep import leftovers
 from tests.test_features_store import samples
 

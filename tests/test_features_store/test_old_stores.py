@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from features_store import Store, check
-from features_store.places import LocalPlace
+from features_store.place import LocalPlace
 from tests.data.make_store_v1 import STORE, TOKENS
 from tests.test_features_store import samples
 

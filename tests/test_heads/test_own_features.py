@@ -1,5 +1,8 @@
 """From a file of features to a verdict, without a video: as a user types it."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +64,25 @@ def test_a_name_that_is_not_there_is_said(
     assert "'nothing' unknown" in capsys.readouterr().err
     assert main(["train", "--store", "s.zarr", "--arrays", "mine/signal", "--out", "b"]) == 1
     assert "arrays" in capsys.readouterr().err
+
+
+def test_big_libraries_load_only_where_they_are_used(tmp_path: Path) -> None:
+    write(tmp_path)
+    commands = [
+        ["features", "import", "own.npz", "--name", "own", "--store", "s.zarr", "--videos",
+         "videos.csv", "--scheme", "hfv2"],
+        ["train", "--store", "s.zarr", "--head", "linear", "--arrays", "own/signal", "--out", "b"],
+        ["evaluate", "b", "--store", "s.zarr"],
+        ["score", "s.zarr", "--bundle", "b", "--out", "s.csv"],
+    ]  # fmt: skip
+    code = (
+        "import sys; from heads.commands.main import main\n"
+        f"for each in {commands!r}: assert main(each) == 0\n"
+        "heavy = ('decord', 'lightgbm', 'h5py', 'optuna', 'matplotlib', 'ray', 'transformers')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
