@@ -26,6 +26,7 @@ from heads.commands import (
     import_checkpoint,
     judge,
     report,
+    robustness,
     score,
     train,
     tune,
@@ -116,8 +117,8 @@ def build_parser() -> Main:
     )
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
-        extract.commands.label, features_store.cli, train, judge, audit, finetune, tune, score,
-        import_checkpoint, report,
+        extract.commands.label, features_store.cli, train, judge, robustness, audit,
+        finetune, tune, score, import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")

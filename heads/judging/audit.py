@@ -139,9 +139,9 @@ class Audit:
         best = max([whole, *(self.facts[name] for name in named)], key=lambda leak: leak.auc)
         return (
             f"The files give labels away{most}. Compare every head with accuracy "
-            f"{best.accuracy:.1%} and AUC {best.auc:.3f}; `telltale evaluate … --matched` judges "
-            f"on pairs that are alike in these facts, `telltale extract … --canonical` encodes "
-            f"all videos the same way first."
+            f"{best.accuracy:.1%} and AUC {best.auc:.3f}; `evaluate --matched` judges on pairs "
+            f"that are alike in duration, rate and size; `extract --canonical` encodes all videos "
+            f"the same way first."
         )
 
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-Floats = NDArray[np.floating]
+from heads.judging.curves import equal_error_rate
+from heads.judging.metrics import Floats
+
 Name = str | Sequence[str]
 """A frame's path, or the paths of a clip's frames."""
 
@@ -47,10 +49,11 @@ def frame_numbers(
             accuracy=accuracy, auc=nothing, eer=nothing, average_precision=nothing,
             video_auc=nothing, undefined=why,
         )  # fmt: skip
+    right = float(equal_error_rate(said[~fake], said[fake]))
     return FrameNumbers(
         accuracy=accuracy,
         auc=float(roc_auc_score(fake, said)),
-        eer=released_eer(said, fake) if released else equal_error_rate(said, fake),
+        eer=released_eer(said, fake) if released else right,
         average_precision=float(average_precision_score(fake, said)),
         video_auc=_video_auc(said, fake, names, released=released),
     )
@@ -60,17 +63,6 @@ def released_eer(scores: Floats, positive: NDArray[np.bool_]) -> float:
     """The false-alarm rate at the kept ROC point where the errors are nearest to each other."""
     false, true, _ = roc_curve(positive, scores)
     return float(false[np.abs(1 - true - false).argmin()])
-
-
-def equal_error_rate(scores: Floats, positive: NDArray[np.bool_]) -> float:
-    """Where false alarms and misses are equally frequent, on the line between ROC points."""
-    false, true, _ = roc_curve(positive, scores, drop_intermediate=False)
-    gap = false - (1 - true)  # rises from -1 to 1
-    place = int((gap >= 0).argmax())
-    if gap[place] == 0 or place == 0:
-        return float(false[place])
-    share = -gap[place - 1] / (gap[place] - gap[place - 1])
-    return float(false[place - 1] + share * (false[place] - false[place - 1]))
 
 
 def video_of(name: str, *, released: bool = False) -> str:
