@@ -1,6 +1,8 @@
 """Every error that Telltale raises on purpose.
 
     TelltaleError
+    ├── OutputExists             a result's place holds something that must not be replaced
+    ├── InUse                    another process writes the same result
     └── StoreError               anything about a feature store
         ├── NotAStore            the path holds no store, or one that this version cannot read
         ├── StoreExists          something is in the way of a new store
@@ -21,6 +23,14 @@ line; anything that is not a TelltaleError is a bug.
 
 class TelltaleError(Exception):
     """The root: a message meant for the user, no traceback needed."""
+
+
+class OutputExists(TelltaleError):
+    """A result's place holds something that must not be replaced."""
+
+
+class InUse(TelltaleError):
+    """Another process writes the same result."""
 
 
 class StoreError(TelltaleError):

@@ -67,6 +67,17 @@ class Bundle:
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
 
+    @property
+    def content(self) -> str:
+        """The hash of all that decides its verdicts."""
+        about = self.about
+        decides = [
+            about.head, dict(about.config), list(about.classes), dict(about.fingerprints),
+            about.temperature, dict(about.conformal), dict(about.files),
+        ]  # fmt: skip
+        text = json.dumps(decides, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def save(self, folder: Path) -> "Bundle":
         """Write it; an existing bundle of that name is replaced once the new one is whole."""
         if folder.exists() and not (folder / "bundle.json").exists():
