@@ -12,7 +12,8 @@ from benchmarks.gpu import DEPTH_FLOPS_A_FRAME
 from benchmarks.recorded import Result
 from extract.branch import BranchRequest
 from extract.branches import depthpro, internvideo2
-from extract.views.protocol import DEPTH_POSITIONS, Protocol
+from extract.views.protocol import Protocol
+from extract.views.view import DEPTH_POSITIONS
 from features_store.schema import ArraySpec
 from heads.judging.ablation import TABLE_3
 from heads.training.config import TrainConfig

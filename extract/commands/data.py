@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.exit_codes import SOME_FAILED
+
 if TYPE_CHECKING:
     from extract.decoding.containers import Limits
     from extract.decoding.job import Outcome
     from extract.manifest.manifest import Manifest
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-SOME_FAILED = 3
 
 
 def add_commands(commands: "Commands") -> None:
@@ -33,6 +33,10 @@ def _add_synth(commands: "Commands") -> None:
     synth.add_argument(
         "--difficulty", type=float, default=0.3, help="0: obvious anomalies … 1: hardly visible"
     )
+    synth.add_argument(
+        "--shot", choices=("full", "close"), default="full",
+        help="the whole person, or head to hips with hands and face large (default: full)",
+    )  # fmt: skip
     synth.set_defaults(run=_synth)
 
 
@@ -106,8 +110,9 @@ def _synth(arguments: argparse.Namespace) -> int:
     from extract.synthesis.data_set import SyntheticOptions, write_data_set
 
     options = SyntheticOptions(
-        videos=arguments.videos, seed=arguments.seed, difficulty=arguments.difficulty
-    )
+        videos=arguments.videos, seed=arguments.seed, difficulty=arguments.difficulty,
+        shot=arguments.shot,
+    )  # fmt: skip
     written = write_data_set(arguments.out, options)
     count = sum(1 for _ in tqdm(written, total=options.videos, unit="clip", disable=None))
     print(f"{count} clips in {arguments.out} (HFV layout, scheme hfv4 in labels.json)")

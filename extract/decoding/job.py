@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from extract.decoding.containers import Limits
 from extract.decoding.video import VideoInfo
 from extract.errors import VIDEO_ERRORS, VideoError
-from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE, DEPTH_POSITIONS
+from extract.views.sampling import CLIP_FRAMES
+from extract.views.view import CLIP_SIZE, DEPTH_POSITIONS
 
 _ALIGN = 64
 
@@ -70,6 +71,8 @@ class Plan:
     """Videos outside it, links followed, are refused."""
     seed: int = 0
     decoder: str = "pyav"
+    hashed: bool = False
+    """Whether the info of every video has its file's digest."""
     limits: Limits = field(default_factory=Limits)
 
 

@@ -77,10 +77,13 @@ def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
     protocol = Protocol.parse(plan.protocol)
     size = slot_bytes(plan.outputs, protocol.view_count)
     arrays = slot_arrays(slot[:size], plan.outputs, protocol.view_count)
-    with open_video(job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder) as video:
-        views = protocol.views(job.id, video.info.frames, seed=plan.seed)
+    with open_video(
+        job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
+    ) as video:
+        info = video.info
+        views = protocol.views(job.id, info.frames, fps=info.fps, seed=plan.seed)
         frames = read_frames(video, views)
-        info = replace(video.info, hashes=video_hashes(frames, views))
+        info = replace(info, hashes=video_hashes(frames, views))
     for name, make in makers.items():
         made = make(frames, views)
         if made.shape != arrays[name].shape or made.dtype != arrays[name].dtype:

@@ -79,7 +79,7 @@ class Perturbation:
         return Perturbation(kind=found[1], amount=amount)
 
 
-def after_the_plus(text: str | None) -> tuple[bool, str | None]:
+def after_the_plus(text: str) -> tuple[bool, str]:
     """Whether videos are encoded alike first, and what is done to them then."""
-    first, _, rest = (text or "").partition("+")
-    return (True, rest or None) if first == CANONICAL else (False, text)
+    first, plus, rest = text.partition("+")
+    return (True, rest) if first == CANONICAL and bool(plus) == bool(rest) else (False, text)

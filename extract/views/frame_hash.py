@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.views.protocol import View
-from features_store.facts import HASHES
+from extract.views.view import View
+from features_store.frame_hashes import FRAMES
 
 _WIDTH, _HEIGHT = 9, 8
 _FLAT = 2.0
@@ -23,7 +23,7 @@ def video_hashes(frames: Mapping[int, NDArray[np.uint8]], views: Sequence[View])
     """Of some frames of the first view, evenly through it. Copies of one video are looked at at the
     same places, except under training protocols, whose frames are random."""
     numbers = views[0].frames
-    places = np.linspace(0, len(numbers) - 1, HASHES).round().astype(int)
+    places = np.linspace(0, len(numbers) - 1, FRAMES).round().astype(int)
     return tuple(frame_hash(frames[numbers[place]]) for place in places)
 
 

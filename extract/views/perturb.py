@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from extract.decoding.video import OpenVideo
 from extract.errors import DamagedVideo
 from extract.views.damage import RECIPE, Perturbation
-from extract.views.protocol import View, needed_frames
+from extract.views.view import View, needed_frames
 
 Image = NDArray[np.uint8]
 X264 = {"preset": "medium"}

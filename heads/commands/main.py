@@ -18,6 +18,7 @@ import extract.commands.extract
 import extract.commands.features
 import extract.commands.label
 import features_store.cli
+from extract.exit_codes import INTERRUPTED
 from features_store.errors import TelltaleError
 from features_store.installing import DISTRIBUTION
 from heads.commands import (
@@ -34,8 +35,6 @@ from heads.commands import (
 from heads.commands.doctor import check_packages_belong_together
 from heads.commands.guide import GROUPS
 from heads.commands.parser import EXAMPLES, Parser, overview
-
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

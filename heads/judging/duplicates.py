@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features_store import facts
+from features_store import frame_hashes
 from features_store.errors import UnknownKey
 from features_store.store import Store
 
@@ -44,7 +44,7 @@ def hashes(store: Store) -> NDArray[np.int64] | None:
     names = [name for name in store.protocols() if not name.startswith("train-")]
     for name in sorted(names, key=lambda name: "+" in name):
         try:
-            found: NDArray[np.int64] = facts.read(store, name)["hashes"]
+            found: NDArray[np.int64] = frame_hashes.read(store, name)
         except UnknownKey:
             continue
         if found.any():

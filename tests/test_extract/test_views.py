@@ -18,14 +18,9 @@ from extract.views import augment
 from extract.views.damage import RECIPE, Perturbation
 from extract.views.frame_hash import frame_hash, video_hashes
 from extract.views.perturb import MIXED, X264, held_frame, perturb_frame, read_frames, reencode
-from extract.views.protocol import (
-    Crop,
-    Protocol,
-    View,
-    needed_frames,
-    view_seed,
-)
+from extract.views.protocol import Protocol
 from extract.views.transforms import view_clip, view_clips
+from extract.views.view import Crop, View, needed_frames, view_seed
 from tests.test_extract.clips import picture, write_clip
 
 PERTURBATIONS = st.one_of(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features_store import Store, facts
+from features_store import BranchSpec, Store, facts, frame_hashes
+from features_store.chunks import Array
 from tests.test_heads.tables import CLASSES
 
 Facts = dict[str, Sequence[object]]
@@ -13,15 +14,23 @@ Facts = dict[str, Sequence[object]]
 
 def write_facts(store: Store, known: Mapping[str, Sequence[object]], protocol: str = "val") -> None:
     """Columns of facts, one value a video of the store; `hashes` too."""
-    spec = facts.spec()
-    branch = store.branch(protocol, spec)
     rows = [dict(zip(known, values, strict=True)) for values in zip(*known.values(), strict=True)]
-    encoded = [facts.encode(row, spec.arrays) for row in rows]
+    looks = [row.pop("hashes", ()) for row in rows]
+    _write(store, protocol, facts.spec(), [facts.encode(row) for row in rows])
+    if any(looks):
+        hashes = [frame_hashes.encode(look) for look in looks]
+        _write(store, protocol, frame_hashes.spec(), hashes)
+
+
+def _write(
+    store: Store, protocol: str, spec: BranchSpec, encoded: Sequence[Mapping[str, Array]]
+) -> None:
+    branch = store.branch(protocol, spec)
     for shard in range(branch.shards):
         there = branch.rows(shard)
         branch.write_shard(
             shard,
-            {name: np.stack([encoded[r][name] for r in there]) for name in spec.arrays},
+            {name: np.stack([encoded[row][name] for row in there]) for name in spec.arrays},
         )
 
 

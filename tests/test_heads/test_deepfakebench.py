@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.parity_audits import deepfakebench_rows
+from benchmarks.parity.systems.audits import deepfakebench_rows
 from heads.judging import deepfakebench
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "deepfakebench" / "metrics.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.parity_audits import vidaudit_rows
+from benchmarks.parity.systems.audits import vidaudit_rows
 from heads.errors import BadTable
 from heads.judging import vidaudit
 

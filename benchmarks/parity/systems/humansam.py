@@ -1,16 +1,6 @@
-"""Our numbers against the released code's: `python -m benchmarks.parity GOLDEN_DIR`.
+"""HumanSAM: its two branches, the frames that they see, and the head behind them."""
 
-Reads every golden file in a folder and directly below it (ours or anyone's of that format: other
-seeds, other sizes), recomputes what this version can, and prints one JSON object: per quantity the
-largest absolute and relative difference and the tolerance. Exits 1 when one is exceeded, 2 when
-nothing was found.
-"""
-
-import argparse
-import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +10,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks import parity_audits, parity_heads
-from benchmarks.parity_rows import EXACT, Row, compare, exact
+from benchmarks.parity import humansam_heads
+from benchmarks.parity.rows import EXACT, Kind, Row, compare, exact
 from extract.branches import depthpro, internvideo2
 from extract.networks import position
 from extract.networks.vit import Gelu
 from extract.released.humansam import columns_by_vector
-from extract.views import protocol, transforms
+from extract.views import sampling, transforms
 from extract.views.protocol import Protocol
 
 TOKENS, VECTORS, TRAINING, GRADIENT_L2 = 3e-5, 1e-5, 1e-4, 1e-4
@@ -94,9 +84,9 @@ def depthpro_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
 
 def sampling_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     for count, case in described["cases"].items():
-        ours = protocol.validation_frames(int(count))
+        ours = sampling.validation_frames(int(count))
         yield exact(path.name, f"validation of {count}", ours, case["validation"])
-        chunks = protocol.interleaved_frames(int(count), described["test_num_segment"])
+        chunks = sampling.interleaved_frames(int(count), described["test_num_segment"])
         yield exact(path.name, f"test chunks of {count}", chunks, case["test_chunks"])
 
 
@@ -132,57 +122,28 @@ def fusion_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     yield compare(path.name, "expected.fc1_out", ours, golden["expected.fc1_out"], VECTORS)
 
 
-Kind = Callable[[Path, dict[str, Any]], Iterator[Row]]
-
-
-def _kinds() -> Iterator[tuple[Callable[[dict[str, Any]], bool], Kind]]:
-    """What a description must have, and who reads such a file; the first that fits."""
-    yield lambda d: "embed_dim" in d.get("model", {}), internvideo2_rows
-    yield lambda d: "dims_encoder" in d, depthpro_rows
-    yield lambda d: "crop_size" in d, transforms_rows
-    yield lambda d: "train_rng" in d, sampling_rows
-    yield lambda d: "pos_embed" in str(d.get("tensors", "")), posembed_rows
-    yield lambda d: "lr_per_step" in d, parity_heads.head_rows
-    yield lambda d: "weight_formula" in d, parity_heads.loss_rows
-    yield lambda d: "binary_mapping" in d, parity_heads.metrics_rows
-    yield lambda d: "lr_values" in d.get("schedule", {}), parity_heads.schedule_rows
-    yield lambda d: "fused" in d.get("formula", ""), fusion_rows
-    yield lambda d: d.get("system") == "VidAudit protocol", parity_audits.vidaudit_rows
-    yield lambda d: "frame_to_video" in d, parity_audits.deepfakebench_rows
-
-
-def kind_of(described: dict[str, Any]) -> Kind | None:
+def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
     """Files are told apart by what they describe, not by their names."""
-    return next((kind for fits, kind in _kinds() if fits(described)), None)
-
-
-def check(folder: Path) -> tuple[list[Row], list[str]]:
-    """All rows, and the files that this version has nothing to compare with."""
-    rows: list[Row] = []
-    unknown: list[str] = []
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
-        described = json.loads(path.read_text())
-        kind = kind_of(described)
-        if kind is None:
-            unknown.append(path.name)
-        else:
-            rows += kind(path, described)
-    return rows, unknown
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    rows, unknown = check(parser.parse_args().folder)
-    exceeded = [row for row in rows if not row.ok]
-    result = {
-        "checked": len(rows),
-        "exceeded": len(exceeded),
-        "not compared": unknown,
-        "rows": [asdict(row) for row in rows],
-    }
-    print(json.dumps(result, indent=1))
-    return 2 if not rows else 1 if exceeded else 0
+    del path
+    if "embed_dim" in described.get("model", {}):
+        return internvideo2_rows
+    if "dims_encoder" in described:
+        return depthpro_rows
+    if "crop_size" in described:
+        return transforms_rows
+    if "train_rng" in described:
+        return sampling_rows
+    if "pos_embed" in str(described.get("tensors", "")):
+        return posembed_rows
+    if "lr_per_step" in described:
+        return humansam_heads.head_rows
+    if "weight_formula" in described:
+        return humansam_heads.loss_rows
+    if "binary_mapping" in described:
+        return humansam_heads.metrics_rows
+    if "lr_values" in described.get("schedule", {}):
+        return humansam_heads.schedule_rows
+    return fusion_rows if "formula" in described and "fused" in described["formula"] else None
 
 
 def _architecture(model: dict[str, Any], gelu: Gelu) -> internvideo2.Architecture:
@@ -255,7 +216,3 @@ def _training(
             file=file, quantity=key, largest_absolute=largest, largest_relative=relative,
             tolerance=GRADIENT_L2, ok=relative <= GRADIENT_L2,
         )  # fmt: skip
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.parity_rows import Row, compare
+from benchmarks.parity.rows import Kind, Row, compare
 from heads.judging import deepfakebench, vidaudit
 from heads.judging.vidaudit import Audited
 
@@ -24,6 +24,13 @@ _RIGHT = {
     "eer_interpolated": "eer", "video_auc_if_video_is_the_whole_folder_path": "video_auc"
 }  # fmt: skip
 Document = Mapping[str, Any]
+
+
+def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
+    del path
+    if described.get("system") == "VidAudit protocol":
+        return vidaudit_rows
+    return deepfakebench_rows if "frame_to_video" in described else None
 
 
 def vidaudit_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:

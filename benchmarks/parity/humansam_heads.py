@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.parity_rows import Row, compare
+from benchmarks.parity.rows import Row, compare
 from extract.released.humansam import columns_by_vector
 from heads.judging.metrics import measure
 from heads.judging.released import merge_views
