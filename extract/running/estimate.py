@@ -28,7 +28,7 @@ from extract.running.pipeline import (
     open_shard_bytes,
 )
 from extract.running.run import Run
-from extract.running.targets import all_specs, check_details, open_status
+from extract.running.targets import all_specs, check_details, follows, open_status
 from extract.running.workload import Rows, Target, Workload, workload
 from features_store.errors import NotAStore
 from features_store.place import LocalPlace, Location, open_place
@@ -193,7 +193,7 @@ def _target(
         status=status,
         shard_rows=shard_rows,
         row_bytes=sum(array.row_bytes for array in spec.arrays.values()),
-        follows=seen.is_seen(spec.group),
+        follows=follows(spec.group),
     )
 
 

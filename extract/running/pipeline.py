@@ -24,7 +24,7 @@ from extract.running.progress import Progress
 from extract.running.targets import Targets, open_targets
 from extract.running.workload import Piece
 from extract.views.protocol import Protocol
-from features_store import facts
+from features_store import facts, frame_hashes
 from features_store.schema import BranchSpec
 from features_store.store import Store
 
@@ -106,6 +106,7 @@ class Pipeline:
         files = {
             seen.spec().group: seen.encode,
             facts.spec().group: lambda info: facts.encode(info.facts()),
+            frame_hashes.spec().group: lambda info: frame_hashes.encode(info.hashes),
         }
         flow = Flow(lanes, shards, files, list(devices.values()), progress)
 

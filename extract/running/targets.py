@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from extract.errors import BadSetting, is_temporary
 from extract.running import seen
 from extract.running.workload import Rows, Target, Workload, workload
-from features_store import facts
+from features_store import facts, frame_hashes
 from features_store.branch_arrays import BranchArrays
 from features_store.errors import NotAStore
 from features_store.place import Location
@@ -21,7 +21,12 @@ Targets = Mapping[str, BranchArrays]
 
 def all_specs(branches: Sequence[BranchSpec]) -> list[BranchSpec]:
     """In the order in which shards that are whole at once are committed."""
-    return [seen.spec(), *branches, facts.spec()]
+    return [seen.spec(), *branches, facts.spec(), frame_hashes.spec()]
+
+
+def follows(group: str) -> bool:
+    """Filled along with others: no reason to decode a video by itself."""
+    return seen.is_seen(group) or group == frame_hashes.spec().group
 
 
 def check_details(where: Location, protocol: str, details: Mapping[str, object]) -> None:
@@ -66,7 +71,7 @@ def missing(targets: Targets, rows: Rows, anew: Rows, *, retry_failed: bool = Fa
             name=name,
             status=open_status(arrays, anew),
             shard_rows=arrays.shard_rows,
-            follows=seen.is_seen(name),
+            follows=follows(name),
         )
         for name, arrays in targets.items()
     ]

@@ -11,7 +11,7 @@ from extract.errors import BadSetting, TooManyFailures
 from extract.manifest.manifest import Manifest, read_manifest
 from extract.running.extraction import Extraction
 from extract.running.workload import Part
-from features_store import Store, check, facts
+from features_store import Store, check, facts, frame_hashes
 from features_store.errors import WriteFailed
 from tests.test_extract.clips import write_clip
 from tests.test_extract.extractions import (
@@ -179,6 +179,9 @@ def test_facts_about_the_files_are_recorded(reference: Path, manifest: Manifest)
     assert found["bit_rate"][0] == 8 * found["file_bytes"][0] / found["duration"][0]
     assert str(found["codec"][0]) in ("h264", "mpeg4")
     assert found["has_audio"][0] == 0
+    looks = frame_hashes.read(Store.open(reference), "val")
+    assert (looks[0] != 0).any()
+    assert not looks[5].any()
     assert np.isnan(found["frames"][5])
     assert str(found["codec"][5]) == ""
 
