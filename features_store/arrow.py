@@ -13,8 +13,6 @@ from features_store.schema import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from features_store.table import Table
-
 
 def videos_table(columns: Mapping[str, Array], classes: Sequence[str]) -> pa.Table:
     """Columns of the videos table; labels become class names, what is not given null."""
@@ -31,19 +29,15 @@ def videos_table(columns: Mapping[str, Array], classes: Sequence[str]) -> pa.Tab
     return pa.table(found)
 
 
-def features_table(table: "Table") -> pa.Table:
-    """Rows of a table of features, arrays averaged over their views."""
-    found = {
-        "id": pa.array(table.ids.tolist(), pa.string()),
-        "label": _names(table.labels, table.classes),
-        "rank": pa.array(table.ranks, mask=np.isnan(table.ranks)),
-        "source": pa.array(table.sources.tolist(), pa.string()),
-        "split": pa.array(table.splits.tolist(), pa.string()),
-    }
-    for key in table.arrays:
-        pooled = table.matrix(key)
-        found[key] = pa.FixedSizeListArray.from_arrays(pa.array(pooled.ravel()), pooled.shape[1])
-    return pa.table(found)
+def features_table(
+    columns: Mapping[str, Array], pooled: Mapping[str, Array], classes: Sequence[str]
+) -> pa.Table:
+    """Columns of the videos table, and beside them features of shape (videos, numbers)."""
+    known = videos_table(columns, classes)
+    for key, array in pooled.items():
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), array.shape[1])
+        known = known.append_column(key, lists)
+    return known
 
 
 def frame(table: pa.Table) -> "pd.DataFrame":

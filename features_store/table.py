@@ -67,7 +67,11 @@ class Table:
         as a list of numbers."""
         from features_store.arrow import features_table
 
-        return features_table(self)
+        columns = {
+            "id": self.ids, "label": self.labels, "rank": self.ranks, "source": self.sources,
+            "split": self.splits,
+        }  # fmt: skip
+        return features_table(columns, {key: self.matrix(key) for key in self.arrays}, self.classes)
 
     def to_pandas(self) -> "pd.DataFrame":
         """The same as a pandas data frame (pandas must be there)."""
