@@ -12,6 +12,8 @@
         ├── SpecMismatch         the branch exists already and was made differently
         ├── NotComputed          the rows asked for were never written
         ├── WriteFailed          the disk or the object store refused (full, read-only, gone)
+        │   └── Overtaken        another writer was quicker; the store starts over by itself
+        ├── ReadFailed           the disk or the object store did not give what it has
         └── Damaged              bytes are not what was written; nothing read from them is used
 
 A message says what was found, what is allowed, and what to do next. Commands print it as one
@@ -67,6 +69,17 @@ class NotComputed(StoreError):
 
 class WriteFailed(StoreError):
     """The disk or the object store refused a write."""
+
+
+class Overtaken(WriteFailed):
+    """Another writer was quicker. Writers start over: users see it only where that never ends."""
+
+
+class ReadFailed(StoreError):
+    """The disk or the object store did not give what it has: no rights, too many files, no network.
+
+    Unlike Damaged, this says nothing about the bytes themselves.
+    """
 
 
 class Damaged(StoreError):

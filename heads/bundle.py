@@ -20,7 +20,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
+from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
+from features_store.installing import DISTRIBUTION
+from features_store.lock import alone
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -76,8 +78,9 @@ class Bundle:
         text = json.dumps(decides, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def save(self, folder: Path) -> "Bundle":
+    def save(self, folder: str | Path) -> "Bundle":
         """Write it; an existing bundle of that name is replaced once the new one is whole."""
+        folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ class Bundle:
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
         fsync_directory(draft)
-        with alone(folder.parent):  # processes that share a search end together
+        with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
                 shutil.rmtree(_old(folder), ignore_errors=True)
                 folder.rename(_old(folder))
@@ -100,8 +103,9 @@ class Bundle:
         return Bundle(self.head, about)
 
     @staticmethod
-    def load(folder: Path) -> "Bundle":
+    def load(folder: str | Path) -> "Bundle":
         """Read a bundle and check all of it."""
+        folder = Path(folder)
         if not folder.exists() and _old(folder).exists():
             _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")
@@ -163,7 +167,7 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
         "split": split,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("telltale", *_PACKAGES)},
+        "packages": {name: version(name) for name in (DISTRIBUTION, *_PACKAGES)},
     }
 
 
@@ -174,8 +178,8 @@ def branch_requests(store: Store, table: Table) -> dict[str, str]:
         name = key.partition("/")[0]
         spec = store.open_branch(table.protocol, name).spec
         options = spec.provenance.get("options", {})
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        found[spec.name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
+        query = "&".join(f"{option}={value}" for option, value in options.items())
+        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
     return found
 
 

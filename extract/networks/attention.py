@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from extract.errors import BadSetting
+from features_store.installing import how_to_install
 
 Backend = Literal["auto", "flash", "sdpa"]
 _HALF = (torch.float16, torch.bfloat16)
@@ -60,7 +61,7 @@ def _use_flash(q_bnhd: Tensor) -> bool:
         raise BadSetting(
             f"flash-attn was asked for and cannot be used: tensors are {q_bnhd.dtype} on "
             f"{q_bnhd.device}, flash-attn is {'' if flash_installed() else 'not '}installed. It "
-            f"needs half precision on CUDA and `pip install 'telltale[gpu]'`."
+            f"needs half precision on CUDA and flash-attn: {how_to_install('gpu')}."
         )
     return fits and flash_installed()
 

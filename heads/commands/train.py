@@ -20,15 +20,17 @@ def add_commands(commands: "Commands") -> None:
         "bundle. `telltale heads` lists heads and what can be set.",
     )
     add_data_options(train)
-    train.add_argument("--head", default="fusion", help="default: fusion")
+    train.add_argument(
+        "--head", default="fusion", type=head_name, help="a name, or a file of your own: FILE.py"
+    )
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
-    add_set_option(train)
+    add_head_options(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
     train.set_defaults(run=_train)
     heads = commands.add_parser("heads", help="list heads and their settings")
-    heads.add_argument("name", nargs="?", help="only this one")
+    heads.add_argument("name", nargs="?", type=head_name, help="only this one")
     heads.set_defaults(run=_heads)
 
 
@@ -52,10 +54,47 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_set_option(parser: argparse.ArgumentParser) -> None:
+def add_set_option(parser: argparse.ArgumentParser, whose: str = "the head") -> None:
+    """`--set`, for settings that `heads.config.build` checks."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the head"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a setting of {whose}"
     )
+
+
+def add_head_options(parser: argparse.ArgumentParser) -> None:
+    """A head's settings; `settings_of` gives them back."""
+    add_set_option(parser)
+    parser.add_argument(
+        "--arrays", metavar="NAME,NAME",
+        help="arrays of the store that a linear, knn or gbdt head looks at: clip-b32/x, …",
+    )  # fmt: skip
+
+
+def head_name(text: str) -> str:
+    """What `--head` means: a name, several with commas, or a file with a head of one's own."""
+    from extract.plugins import is_file
+
+    names = []
+    for each in text.split(","):
+        path, _, which = each.partition(":")
+        if is_file(path):
+            from features_store.errors import TelltaleError
+            from heads.head import use_head
+
+            try:
+                each = use_head(path, which or "HEAD").name
+            except TelltaleError as error:
+                raise argparse.ArgumentTypeError(str(error)) from error
+        names.append(each)
+    return ",".join(names)
+
+
+def settings_of(arguments: argparse.Namespace) -> "dict[str, str]":
+    """What `--set` and `--arrays` ask for."""
+    from heads.config import assignments
+
+    arrays = [] if arguments.arrays is None else [f"arrays={arguments.arrays}"]
+    return assignments([*arguments.set, *arrays])
 
 
 def choice(arguments: argparse.Namespace) -> "Choice":
@@ -74,7 +113,6 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from heads.bundle import is_tiny
-    from heads.config import assignments
     from heads.errors import BadSetting
     from heads.head import make_head
     from heads.training.seeds import best_bundle, train_seeds
@@ -82,7 +120,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
     store = Store.open(arguments.store)
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
     data = choice(arguments).load(store, head)
     print(data)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.train import add_data_options, add_set_option, choice
+from heads.commands.train import add_data_options, add_head_options, choice, head_name, settings_of
 
 if TYPE_CHECKING:
     import optuna
@@ -29,14 +29,14 @@ def add_commands(commands: "Commands") -> None:
     )
     add_data_options(tune)
     tune.add_argument(
-        "--head", default="fusion", help="one or several: fusion,gbdt (default: fusion)"
+        "--head", default="fusion", type=head_name, help="one or several: fusion,gbdt"
     )
     tune.add_argument("--trials", type=int, default=100, help="finished trials in all (100)")
     tune.add_argument(
         "--space", action="append", default=[], metavar="NAME=RANGE",
         help="lr=1e-5..1e-1:log, depth=true|false; replaces the head's own",
     )  # fmt: skip
-    add_set_option(tune)
+    add_head_options(tune)
     tune.add_argument("--metric", action="append", help="auc (default), accuracy, f1, binary_auc, "
                       "calibration_error; several give a Pareto front")  # fmt: skip
     folds = tune.add_mutually_exclusive_group()
@@ -101,7 +101,7 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
             raise BadSetting(f"Metric {metric!r} unknown; have: {', '.join(DIRECTIONS)}.")
     if arguments.trials < 1 or arguments.seeds < 1:
         raise BadSetting("Give 1 or more trials, and 1 or more seeds.")
-    own, fixed = assignments(arguments.space), assignments(arguments.set)
+    own, fixed = assignments(arguments.space), settings_of(arguments)
     # A wrong setting is known before the first trial.
     heads = [make_head(name, fixed, store.classes) for name in names]
     widest = max(heads, key=lambda head: len(head.keys))

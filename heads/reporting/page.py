@@ -19,6 +19,7 @@ from pathlib import Path
 from string import Template
 
 from features_store.commit import write_file
+from features_store.installing import DISTRIBUTION
 from heads.errors import BadRun
 from heads.reporting.files import RunFiles, find
 from heads.reporting.gallery import gallery, groups
@@ -101,7 +102,7 @@ def _page(files: RunFiles, found: Sequence[Section], problems: Sequence[str]) ->
         f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'",
         style=style,
         script=script,
-        made=text(f"Telltale {version('telltale')} · {datetime.now(UTC):%d %B %Y, %H:%M} UTC"),
+        made=text(f"Telltale {version(DISTRIBUTION)} · {datetime.now(UTC):%d %B %Y, %H:%M} UTC"),
         notices=_notices(files, problems),
         contents=contents,
         sections="".join(one.html() for one in found),

@@ -271,5 +271,5 @@ def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "transformers" else find(name)
     )
-    with pytest.raises(BadSetting, match=r"pip install 'telltale\[priors\]'"):
+    with pytest.raises(BadSetting, match=r"pip install '\.\[priors\]'"):
         depth_map.read(Path("none"))

@@ -74,7 +74,7 @@ class FakeRun:
         self.stop_after = stop_after
 
     def __call__(self, extraction: Extraction) -> bool:
-        store, retry = extraction.store, extraction.pipeline.settings.retry_failed
+        store, retry = extraction.store, extraction.settings.retry_failed
         rows = extraction.rows
         for name in ("depthpro", "internvideo2"):
             arrays = store.open_branch("val", name)
@@ -94,7 +94,8 @@ class FakeRun:
 def _write(arrays: BranchArrays, shard: int, paths: Mapping[int, str]) -> None:
     """What the files at some places of a shard hold."""
     count = len(arrays.rows(shard))
-    status, errors = np.zeros(count, np.uint8), {}
+    status = np.zeros(count, np.uint8)
+    errors: dict[int, str] = {}
     whole = {
         key: np.zeros((count, *spec.shape), spec.dtype) for key, spec in arrays.spec.arrays.items()
     }

@@ -292,7 +292,7 @@ def test_killed_while_parts_are_removed_nothing_old_is_gone_on_with(
 
     monkeypatch.setattr(archive, "VIDEOS_A_PART", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(output.shutil, "rmtree", _only_last(killed, inbox))
+        patch.setattr("shutil.rmtree", _only_last(killed, inbox))
         with pytest.raises(KeyboardInterrupt):
             score(inbox, out, FakeRun())
     run = FakeRun()
