@@ -160,12 +160,7 @@ class Store:
 
     def open_branch(self, protocol: str, name: str) -> BranchArrays:
         """A branch by its full name, without the fingerprint, or without the preset too."""
-        groups = self.branches(protocol)
-        fitting = [group for group in groups if _fits(group, name)]
-        if not fitting:
-            raise UnknownKey(
-                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
-            )
+        fitting = self.fitting(protocol, name)
         if len(fitting) > 1:
             raise AmbiguousKey(
                 f"Branch {name!r} fits {' and '.join(fitting)} under {protocol}; give one in full."
@@ -174,6 +169,24 @@ class Store:
         for damage in branch.document_damage():
             raise damage
         return branch
+
+    def fitting(self, protocol: str, name: str) -> list[str]:
+        """The groups that a branch's name may mean."""
+        groups = self.branches(protocol)
+        found = [group for group in groups if _fits(group, name)]
+        if not found:
+            raise UnknownKey(
+                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
+            )
+        return found
+
+    def find(self, protocol: str, key: str) -> tuple[BranchArrays, str]:
+        """The branch that holds an array, by `BRANCH/ARRAY`, and the array's name in it.
+
+        A branch's arrays may lie in several groups, each with a fingerprint of its own; only two
+        groups that hold the same array are ambiguous.
+        """
+        return table.resolve(self, protocol, key)
 
     def table(
         self,

@@ -97,7 +97,7 @@ def select(
     if isinstance(keys, str) or not keys or len(set(keys)) != len(keys):
         raise BadInput(f"Keys {keys!r}: give a list of different keys such as 'internvideo2/cls'.")
     protocol = protocol or _only_protocol(store)
-    branches = {key: _resolve(store, protocol, key) for key in keys}
+    branches = {key: resolve(store, protocol, key) for key in keys}
     wanted = np.flatnonzero(_mask(store.videos, where))
     ok = np.ones(len(wanted), bool)
     missing = np.zeros(len(wanted), bool)
@@ -186,15 +186,23 @@ def _only_protocol(store: "Store") -> str:
     return protocols[0]
 
 
-def _resolve(store: "Store", protocol: str, key: str) -> tuple[BranchArrays, str]:
+def resolve(store: "Store", protocol: str, key: str) -> tuple[BranchArrays, str]:
     name, slash, array = key.partition("/")
     if not slash or not name or not array:
         raise BadInput(f"Key {key!r}: give BRANCH/ARRAY, such as 'internvideo2/cls'.")
-    branch = store.open_branch(protocol, name)
-    if array not in branch.spec.arrays:
-        have = ", ".join(branch.spec.arrays)
-        raise UnknownKey(f"Array {array!r} unknown in {branch.prefix}; have: {have}.")
-    return branch, array
+    fitting = [store.open_branch(protocol, group) for group in store.fitting(protocol, name)]
+    holding = [branch for branch in fitting if array in branch.spec.arrays]
+    if not holding:
+        have = ", ".join(name for branch in fitting for name in branch.spec.arrays)
+        where = " and ".join(branch.prefix for branch in fitting)
+        raise UnknownKey(f"Array {array!r} unknown in {where}; have: {have}.")
+    if len(holding) > 1:
+        groups = " and ".join(branch.spec.group for branch in holding)
+        raise AmbiguousKey(
+            f"{key!r} fits {groups} under {protocol}; give one in full, as in "
+            f"'{holding[0].spec.group}/{array}'."
+        )
+    return holding[0], array
 
 
 def _mask(videos: "Videos", where: Where) -> Array:

@@ -106,7 +106,7 @@ class Prepared:
         means = averaged(tempered(probabilities, temperature))
         found = measure(means, table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
-        made = {f"{tuned.name}/{name}": one for name, one in tuned.fingerprints.items()}
+        made = {f"{tuned.name}/{name}": one for name, one in tuned.offer.fingerprints.items()}
         prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
         asked = {**tuned.request.options, "precision": tuned.precision}
         options = "&".join(f"{name}={value}" for name, value in asked.items())
@@ -232,7 +232,7 @@ def _source(
     if not keys:
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)
-    cached = request.store.open_branch(protocol, DEPTH.partition("/")[0])
+    cached, _ = request.store.find(protocol, DEPTH)
     details = cached.groups["protocol"]["details"]
     plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}

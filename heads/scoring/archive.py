@@ -7,7 +7,7 @@ that is killed does again at most the part it was in.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from extract.errors import ExtractError
 from extract.manifest.manifest import Manifest
 from extract.running.extraction import Extraction
 from extract.running.flow import Stop
-from extract.running.pipeline import Settings
+from extract.running.pipeline import Settings, own_targets
+from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
@@ -119,7 +120,8 @@ def score_videos(  # noqa: PLR0913
         if not run(extraction):
             return False
         order = np.argsort(extraction.rows)
-        table = scorer.from_store(extraction.store, settings.protocol, extraction.rows[order])
+        here = replace(scorer, bundle=as_extracted(scorer.bundle, extraction))
+        table = here.from_store(extraction.store, settings.protocol, extraction.rows[order])
         output.write(number, table.take(pa.array(np.argsort(order))))
         if keep is None:
             shutil.rmtree(where, ignore_errors=True)
@@ -131,8 +133,8 @@ def find_branches(bundle: Bundle, weights: Sequence[Path], device: str) -> list[
     """The bundle's branches; weights are looked for by fingerprint, in folders or files."""
     found = []
     for name, request in bundle.about.branches.items():
-        (expected, *_) = {
-            fingerprint
+        expected = {
+            key.partition("/")[2]: fingerprint
             for key, fingerprint in bundle.about.fingerprints.items()
             if key.startswith(f"{name}/")
         }
@@ -142,17 +144,41 @@ def find_branches(bundle: Bundle, weights: Sequence[Path], device: str) -> list[
 
 def check_branches(bundle: Bundle, branches: Sequence[Branch]) -> None:
     """Branches that the user named must be the bundle's."""
-    made = {branch.name: branch.fingerprint for branch in branches}
+    made = {branch.name: branch.offer for branch in branches}
     for key, expected in bundle.about.fingerprints.items():
-        name = key.partition("/")[0]
-        if made.get(name) != expected:
+        name, _, output = key.partition("/")
+        found = made[name].fingerprints.get(output) if name in made else None
+        if found is None:
             raise WrongFeatures(
-                f"Branch {name} has fingerprint {made.get(name)}, the bundle was trained on "
-                f"{expected}: other weights, preprocessing or precision."
+                f"The bundle was trained on {key}, which the branches given do not have. Give "
+                f"--branch {bundle.about.branches.get(name, name)} with its weights."
+            )
+        if expected not in made[name].known_as(output):
+            raise WrongFeatures(
+                f"{key} has fingerprint {found}, the bundle was trained on {expected}: other "
+                f"weights, preprocessing or precision."
             )
 
 
-def _branch(request: str, expected: str, weights: Sequence[Path], device: str) -> Branch:
+def as_extracted(bundle: Bundle, extraction: Extraction) -> Bundle:
+    """The bundle by the fingerprints that this store has for what its branches make.
+
+    The networks are the bundle's (`check_branches`); a store that was begun earlier may know them
+    by another fingerprint, as a bundle may.
+    """
+    made = {
+        f"{arrays.spec.name}/{name}": arrays.spec.fingerprint
+        for branch in extraction.branches
+        for arrays in own_targets(branch.offer, extraction.targets).values()
+        for name in arrays.spec.arrays
+    }
+    fingerprints = {key: made.get(key, own) for key, own in bundle.about.fingerprints.items()}
+    return replace(bundle, about=replace(bundle.about, fingerprints=fingerprints))
+
+
+def _branch(
+    request: str, expected: Mapping[str, str], weights: Sequence[Path], device: str
+) -> Branch:
     preset, question, options = request.partition("?")
     tried = []
     for path in [None, *_candidates(weights)]:
@@ -162,11 +188,12 @@ def _branch(request: str, expected: str, weights: Sequence[Path], device: str) -
             branch = load_branch(asked)
         except ExtractError:
             continue
-        if branch.fingerprint == expected:
+        if all(own in branch.offer.known_as(output) for output, own in expected.items()):
             return branch
-        tried.append(f"{path or 'no file'} ({branch.fingerprint[:8]})")
+        prints = branch.offer.fingerprints
+        tried.append(f"{path or 'no file'} ({_short(prints.get(o, 'none') for o in expected)})")
     raise WrongFeatures(
-        f"No weights for {preset} with fingerprint {expected[:8]} found; looked at "
+        f"No weights for {preset} with fingerprint {_short(expected.values())} found; looked at "
         f"{', '.join(tried) or 'no fitting file'}. Give --weights FILE_OR_FOLDER, or --branch "
         f"{preset}:FILE{question}{options}."
     )
@@ -199,10 +226,9 @@ def input_hash(ids: Sequence[str]) -> str:
 
 def _status(store: Store, protocol: str, bundle: Bundle, wanted: np.ndarray) -> np.ndarray:
     """Per video the worst of its branches: 0 missing, 2 failed, 1 ok."""
-    names = {key.partition("/")[0] for key in bundle.head.keys}
     worst = np.ones(len(wanted), np.uint8)
-    for name in sorted(names):
-        status = store.open_branch(protocol, name).status(wanted)
+    for arrays in _groups(store, protocol, bundle):
+        status = arrays.status(wanted)
         worst = np.where(status == 1, worst, status).astype(np.uint8)
     return worst
 
@@ -218,12 +244,22 @@ def _reasons(
     if (status == 1).all():
         return {}
     known: dict[int, str] = {}
-    for name in {key.partition("/")[0] for key in bundle.head.keys}:
-        known |= store.open_branch(protocol, name).errors(wanted)
+    for arrays in _groups(store, protocol, bundle):
+        known |= arrays.errors(wanted)
     return {
         position: known.get(int(wanted[position]), "its features are not in the store")
         for position in np.flatnonzero(status != 1).tolist()
     }
+
+
+def _groups(store: Store, protocol: str, bundle: Bundle) -> list[BranchArrays]:
+    """The groups that hold what the head needs, each once."""
+    found = [store.find(protocol, key)[0] for key in bundle.head.keys]
+    return list({arrays.prefix: arrays for arrays in found}.values())
+
+
+def _short(fingerprints: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(one[:8] for one in fingerprints))
 
 
 def _none(bundle: Bundle) -> np.ndarray:
