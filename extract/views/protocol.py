@@ -18,6 +18,7 @@ import numpy as np
 
 from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
+from extract.views.revisions import revisions
 
 CLIP_FRAMES = 8
 CLIP_SIZE = 224
@@ -187,11 +188,12 @@ class Protocol:
         )
 
     def describe(self) -> dict[str, Any]:
-        """In full, for a store's attributes: two protocols are the same if this is."""
+        """In full, for a store's attributes: two protocols' pixels are the same if this is."""
         plain = asdict(self)
         pairs = plain.pop("pairs")
         if not self.changes:
             del plain["changes"]  # stores from before there were any say nothing of them
+        plain["revisions"] = revisions(self)
         if self.kind == "pairs":
             return {**plain, "name": self.name, "pairs": pairs, "frames": 2 * pairs}
         return {

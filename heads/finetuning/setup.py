@@ -24,7 +24,7 @@ from heads import bundle
 from heads.bundle import About, Bundle
 from heads.data.splits import Choice, Mask, training_protocol
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.checks import check_same_depth, check_start, same_network
+from heads.finetuning.checks import check_same_depth, check_same_pixels, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, ClipSource, Source
 from heads.finetuning.loop import Finetuner, Run
@@ -234,6 +234,7 @@ def _source(
     table = request.store.table(keys, protocol=protocol, where=mask)
     cached, _ = request.store.find(protocol, DEPTH)
     details = cached.groups["protocol"]["details"]
+    check_same_pixels(details, protocol)
     plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}
     return ClipSource(
