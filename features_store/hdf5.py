@@ -20,9 +20,9 @@ from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
 from features_store.errors import BadInput, NotAStore, StoreExists, WriteFailed
 from features_store.installing import how_to_install
-from features_store.places import Location
-from features_store.schema import COLUMNS, FORMAT_VERSION, BranchSpec, Status
-from features_store.shard_content import ShardContent
+from features_store.place import Location
+from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, Status
+from features_store.shard_content import NUL, ShardContent
 from features_store.store import Store
 
 Progress = Callable[[int, int], None]
@@ -45,9 +45,9 @@ def export_store(store: Store, path: Path, progress: Progress | None = None) -> 
     try:
         with _create(temporary) as file:
             file.attrs[_ATTRIBUTE] = json.dumps(
-                {"format": FORMAT_VERSION, "scheme": store.scheme, "classes": store.classes}
+                {"format": store.layout.format, "scheme": store.scheme, "classes": store.classes}
             )
-            for name in COLUMNS:
+            for name in store.layout.columns:
                 _write_whole(file, f"videos/{name}", store.videos.column(name))
             done, total = 0, sum(branch.shards for branch in branches)
             for branch in branches:
@@ -74,7 +74,7 @@ def import_store(path: Path, where: Location, progress: Progress | None = None) 
                 f"{FORMAT_VERSION}. Update Telltale: git pull, then {how_to_install()}."
             )
         store = _open_or_create(where, root)
-        _import_videos(file, path, store)
+        _import_videos(file, path, store, Layout(format=root["format"]))
         groups = [file[f"{protocol}/{name}"] for protocol, name in _branch_names(file)]
         branches = [_import_branch(group, path, store) for group in groups]
         done, total = 0, sum(branch.shards for branch in branches)
@@ -116,9 +116,14 @@ def _open(path: Path) -> Iterator[Hdf5]:
 def _write_whole(file: Hdf5, name: str, values: Array) -> None:
     if isinstance(values.dtype, np.dtypes.StringDType):
         text = h5py.string_dtype("utf-8")
-        file.create_dataset(name, data=values.astype(object), dtype=text)
+        file.create_dataset(name, data=_texts(values), dtype=text)
     else:
         file.create_dataset(name, data=values)
+
+
+def _texts(values: Array) -> Array:
+    """HDF5 ends a text at its first NUL, which only stores of earlier versions can hold."""
+    return np.array([str(value).replace("\0", NUL) for value in values], object)
 
 
 def _create_datasets(group: Hdf5, branch: BranchArrays, count: int) -> None:
@@ -148,7 +153,7 @@ def _export_shard(group: Hdf5, branch: BranchArrays, shard: int) -> None:
     for name, values in content.parts.items():
         group[name][place] = values
     if content.errors is not None:
-        group["error"][place] = content.errors.astype(object)
+        group["error"][place] = _texts(content.errors)
 
 
 def _open_or_create(where: Location, root: dict[str, Any]) -> Store:
@@ -164,9 +169,9 @@ def _open_or_create(where: Location, root: dict[str, Any]) -> Store:
     return store
 
 
-def _import_videos(file: Hdf5, path: Path, store: Store) -> None:
+def _import_videos(file: Hdf5, path: Path, store: Store, layout: Layout) -> None:
     columns: dict[str, Array] = {}
-    for name, column in COLUMNS.items():
+    for name, column in layout.columns.items():
         dataset = _dataset(file, f"videos/{name}", path)
         columns[name] = dataset.asstr()[:] if column.dtype == "string" else dataset[:]
     rows = store.add_videos(columns, keep_existing=True)

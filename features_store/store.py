@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from features_store import documents, table
+from features_store import documents, loading, selection, stream
 from features_store.branch_arrays import BranchArrays, check_same
 from features_store.chunks import Array
+from features_store.commit import TEMPORARY_SUFFIX
 from features_store.documents import Json
 from features_store.errors import (
     AmbiguousKey,
@@ -28,8 +29,9 @@ from features_store.errors import (
     UnknownKey,
 )
 from features_store.installing import how_to_install
-from features_store.places import Location, Place, open_place
-from features_store.schema import FORMAT_VERSION, BranchSpec, Status, check_name
+from features_store.place import Location, Place, open_place
+from features_store.schema import COLUMNS, FORMAT_VERSION, BranchSpec, Layout, Status, check_name
+from features_store.selection import Selection
 from features_store.table import Table, Where
 from features_store.videos import PREFIX as VIDEOS
 from features_store.videos import Videos
@@ -42,7 +44,8 @@ class Store:
         self.place = place
         self.scheme = str(document["scheme"])
         self.classes = tuple(document["classes"])
-        self.videos = Videos(place, self.classes)
+        self.layout = Layout(format=int(document["format"]))
+        self.videos = Videos(place, self.classes, self.layout)
 
     def __repr__(self) -> str:
         return f"Store({self.place.name!r}, {self.scheme}, {self.videos.count} videos)"
@@ -55,21 +58,21 @@ class Store:
         if not classes or len(set(classes)) != len(classes) or not all(classes):
             raise BadInput(f"Classes {classes}: give one or more different, non-empty names.")
         place = open_place(where)
-        if set(place.children("")) - {VIDEOS}:  # a killed create leaves `videos` alone: go on
-            raise StoreExists(
-                f"{place.name} exists and is not empty. Open it instead, or choose another path."
-            )
+        _require_empty(place)
         attributes: Json = {
             "kind": "store",
             "format": FORMAT_VERSION,
             "scheme": scheme,
             "classes": classes,
         }
-        Videos.create(place, attributes)
+        layout = Layout(format=FORMAT_VERSION)
+        attributes = Videos.create(place, attributes, layout)  # of several the first decides
         place.put_new("zarr.json", [documents.encode(documents.group(attributes))])
-        store = Store.open(where)
+        store = Store.open(place)
         if (store.scheme, store.classes) != (scheme, tuple(classes)):
-            raise StoreExists(f"{place.name} was just made by another process, as {store!r}.")
+            raise StoreExists(
+                f"{place.name} was made by another process, as {store!r}. Choose another path."
+            )
         return store
 
     @staticmethod
@@ -160,25 +163,12 @@ class Store:
 
     def open_branch(self, protocol: str, name: str) -> BranchArrays:
         """A branch by its full name, without the fingerprint, or without the preset too."""
-        fitting = self.fitting(protocol, name)
+        fitting = self._fitting(protocol, name)
         if len(fitting) > 1:
             raise AmbiguousKey(
                 f"Branch {name!r} fits {' and '.join(fitting)} under {protocol}; give one in full."
             )
-        branch = self.read_branch(protocol, fitting[0])
-        for damage in branch.document_damage():
-            raise damage
-        return branch
-
-    def fitting(self, protocol: str, name: str) -> list[str]:
-        """The groups that a branch's name may mean."""
-        groups = self.branches(protocol)
-        found = [group for group in groups if _fits(group, name)]
-        if not found:
-            raise UnknownKey(
-                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
-            )
-        return found
+        return self._opened(protocol, fitting[0])
 
     def find(self, protocol: str, key: str) -> tuple[BranchArrays, str]:
         """The branch that holds an array, by `BRANCH/ARRAY`, and the array's name in it.
@@ -186,7 +176,55 @@ class Store:
         A branch's arrays may lie in several groups, each with a fingerprint of its own; only two
         groups that hold the same array are ambiguous.
         """
-        return table.resolve(self, protocol, key)
+        name, slash, array = key.partition("/")
+        if not slash or not name or not array:
+            raise BadInput(f"Key {key!r}: give BRANCH/ARRAY, such as 'internvideo2/cls'.")
+        fitting = [self._opened(protocol, group) for group in self._fitting(protocol, name)]
+        holding = [branch for branch in fitting if array in branch.spec.arrays]
+        if not holding:
+            have = ", ".join(name for branch in fitting for name in branch.spec.arrays)
+            where = " and ".join(branch.prefix for branch in fitting)
+            raise UnknownKey(f"Array {array!r} unknown in {where}; have: {have}.")
+        if len(holding) > 1:
+            groups = " and ".join(branch.spec.group for branch in holding)
+            raise AmbiguousKey(
+                f"{key!r} fits {groups} under {protocol}; give one in full, as in "
+                f"'{holding[0].spec.group}/{array}'."
+            )
+        return holding[0], array
+
+    def _fitting(self, protocol: str, name: str) -> list[str]:
+        """The groups that a branch's name may mean."""
+        groups = self.branches(protocol)
+        fitting = [group for group in groups if _fits(group, name)]
+        if not fitting:
+            raise UnknownKey(
+                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
+            )
+        return fitting
+
+    def _opened(self, protocol: str, group: str) -> BranchArrays:
+        branch = self.read_branch(protocol, group)
+        for damage in branch.document_damage():
+            raise damage
+        return branch
+
+    def select(
+        self,
+        keys: Sequence[str],
+        *,
+        protocol: str | None = None,
+        where: Where = None,
+        allow_missing: bool = False,
+    ) -> Selection:
+        """Resolve names and decide on rows, without reading any features."""
+        if isinstance(keys, str) or not keys or len(set(keys)) != len(keys):
+            raise BadInput(
+                f"Keys {keys!r}: give a list of different keys such as 'internvideo2/cls'."
+            )
+        protocol = protocol or self._only_protocol()
+        branches = {key: self.find(protocol, key) for key in keys}
+        return selection.select(self.videos, branches, where, allow_missing=allow_missing)
 
     def table(
         self,
@@ -198,9 +236,9 @@ class Store:
         allow_missing: bool = False,
         lazy: Sequence[str] = (),
     ) -> Table:
-        """Load arrays of many videos into memory, or on demand where `lazy`; see `table.load`."""
-        selection = table.select(self, keys, protocol, where, allow_missing=allow_missing)
-        return table.load(selection, verify=verify, lazy=lazy)
+        """Load arrays of many videos into memory, or on demand where `lazy`; see `loading`."""
+        chosen = self.select(keys, protocol=protocol, where=where, allow_missing=allow_missing)
+        return loading.load(chosen, verify=verify, lazy=lazy)
 
     def stream(  # noqa: PLR0913 (what to read, and how)
         self,
@@ -211,14 +249,22 @@ class Store:
         batch: int | None = None,
         shuffle: int | None = None,
         hold: int = 4,
+        part: tuple[int, int] = (0, 1),
         verify: bool = True,
         allow_missing: bool = False,
     ) -> Iterator[Table]:
-        """Read arrays that do not fit in memory, batch by batch; see `stream.stream`."""
-        from features_store import stream
+        """Read arrays that do not fit in memory, batch by batch; see `stream.Order`."""
+        order = stream.Order(batch=batch, shuffle=shuffle, hold=hold, part=part)
+        chosen = self.select(keys, protocol=protocol, where=where, allow_missing=allow_missing)
+        return stream.stream(chosen, order, verify=verify)
 
-        selection = table.select(self, keys, protocol, where, allow_missing=allow_missing)
-        return stream.stream(selection, batch=batch, shuffle=shuffle, hold=hold, verify=verify)
+    def _only_protocol(self) -> str:
+        protocols = self.protocols()
+        if not protocols:
+            raise UnknownKey(f"{self.place.name} holds no features yet; run `telltale extract`.")
+        if len(protocols) > 1:
+            raise AmbiguousKey(f"Which protocol? The store has {', '.join(protocols)}; name one.")
+        return protocols[0]
 
     def info(self) -> Json:
         """What the store holds, as plain data for printing or JSON."""
@@ -227,7 +273,7 @@ class Store:
         classes = {name: named.get(i, 0) for i, name in enumerate(self.classes)}
         return {
             "place": self.place.name,
-            "format": FORMAT_VERSION,
+            "format": self.layout.format,
             "scheme": self.scheme,
             "videos": self.videos.count,
             "classes": {**classes, "unlabelled": named.get(-1, 0)},
@@ -283,7 +329,7 @@ class Store:
         """Groups below a prefix: folders with something in them, stray files left out."""
         found = []
         for name in self.place.children(prefix):
-            if name == "zarr.json":  # some file systems list a file as its own child
+            if name == "zarr.json" or name.startswith("."):  # some list a file as its own child
                 continue
             below = self.place.children(f"{prefix}/{name}" if prefix else name)
             if any(child == "zarr.json" or not child.startswith(".") for child in below):
@@ -293,3 +339,22 @@ class Store:
 
 def _fits(group: str, name: str) -> bool:
     return name in (group, group.split("@", 1)[0], group.split("-", 1)[0])
+
+
+def _require_empty(place: Place) -> None:
+    """Nothing may be in a new store's way but what a killed or another `create` has left."""
+    there = {name for name in place.children("") if not name.endswith(TEMPORARY_SUFFIX)}
+    ours = all(
+        name in (*COLUMNS, "zarr.json") and _only_documents(place, f"{VIDEOS}/{name}")
+        for name in place.children(VIDEOS)
+        if not name.startswith(".")
+    )
+    if "zarr.json" in there or there - {VIDEOS} or not ours:
+        raise StoreExists(
+            f"{place.name} exists and is not empty. Open it instead, or choose another path."
+        )
+
+
+def _only_documents(place: Place, prefix: str) -> bool:
+    names = {name for name in place.children(prefix) if not name.startswith(".")}
+    return names <= {"zarr.json"}

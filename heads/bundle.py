@@ -20,8 +20,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
+from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
+from features_store.lock import alone
 from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
@@ -67,8 +68,20 @@ class Bundle:
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
 
-    def save(self, folder: Path) -> "Bundle":
+    @property
+    def content(self) -> str:
+        """The hash of all that decides its verdicts."""
+        about = self.about
+        decides = [
+            about.head, dict(about.config), list(about.classes), dict(about.fingerprints),
+            about.temperature, dict(about.conformal), dict(about.files),
+        ]  # fmt: skip
+        text = json.dumps(decides, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, folder: str | Path) -> "Bundle":
         """Write it; an existing bundle of that name is replaced once the new one is whole."""
+        folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +94,7 @@ class Bundle:
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
         fsync_directory(draft)
-        with alone(folder.parent):  # processes that share a search end together
+        with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
                 shutil.rmtree(_old(folder), ignore_errors=True)
                 folder.rename(_old(folder))
@@ -91,8 +104,9 @@ class Bundle:
         return Bundle(self.head, about)
 
     @staticmethod
-    def load(folder: Path) -> "Bundle":
+    def load(folder: str | Path) -> "Bundle":
         """Read a bundle and check all of it."""
+        folder = Path(folder)
         if not folder.exists() and _old(folder).exists():
             _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")

@@ -48,7 +48,7 @@ class Head(ABC):
     Config: ClassVar[type[Any]]
     SPACE: ClassVar[Mapping[str, Any]]
     """What `telltale tune` searches: setting → `spaces.Range` or `spaces.OneOf`."""
-    lazy: ClassVar[tuple[str, ...]] = ()
+    lazy: tuple[str, ...] = ()
     """Arrays that are read batch by batch instead of held in memory."""
 
     def __init__(self, config: Any, classes: Sequence[str]) -> None:  # noqa: ANN401

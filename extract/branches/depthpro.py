@@ -19,8 +19,8 @@ from extract.decoding.job import DEPTH, FULL_FRAME_DEPTH
 from extract.errors import BadSetting, BadWeights
 from extract.networks import weights
 from extract.networks.dinov2 import DinoV2, VitConfig, official_names
-from extract.views.protocol import DEPTH_POSITIONS
 from extract.views.transforms import DEPTH_SIZE, DEPTH_SOURCES
+from extract.views.view import DEPTH_POSITIONS
 from features_store.schema import ArraySpec
 
 REVISION = 1
@@ -54,7 +54,7 @@ class Architecture:
 
 PRESETS = {
     "L16": Architecture(width=1024, depth=24, heads=16, hidden=4096, out=1024),
-    "tiny": Architecture(width=32, depth=2, heads=2, hidden=128, out=32),
+    "tiny": Architecture(width=64, depth=3, heads=4, hidden=192, out=64),
 }
 
 

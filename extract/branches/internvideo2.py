@@ -21,8 +21,9 @@ from extract.errors import BadSetting, BadWeights
 from extract.networks import position, weights
 from extract.networks.space_time import SpaceTimeAdapter
 from extract.networks.vit import AttentionPool, Block, BlockConfig, Gelu
-from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE
+from extract.views.sampling import CLIP_FRAMES
 from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views.view import CLIP_SIZE
 from features_store.schema import ArraySpec
 
 REVISION = 1
@@ -66,7 +67,7 @@ PRESETS = {
     "1B": Architecture(width=1408, depth=40, heads=16, hidden=6144),
     "6B": Architecture(width=3200, depth=48, heads=25, hidden=12800),
     "tiny": Architecture(
-        width=64, depth=4, heads=4, hidden=128, patch=28, pool_heads=4, pool_width=48
+        width=128, depth=4, heads=4, hidden=384, patch=28, pool_heads=4, pool_width=96
     ),
 }
 _FILES = {

@@ -33,6 +33,10 @@ def _add_synth(commands: "Commands") -> None:
     synth.add_argument(
         "--difficulty", type=float, default=0.3, help="0: obvious anomalies … 1: hardly visible"
     )
+    synth.add_argument(
+        "--shot", choices=("full", "close"), default="full",
+        help="the whole person, or head to hips with hands and face large (default: full)",
+    )  # fmt: skip
     synth.set_defaults(run=_synth)
 
 
@@ -69,6 +73,10 @@ def add_manifest_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scheme", help="label scheme: hfv4, hfv4-paper or hfv2")
     parser.add_argument("--root", type=Path, help="where the manifest's paths start")
+    parser.add_argument(
+        "--layout", metavar="NAME[:VERSION]", help="another benchmark's files: "
+        "deepfakebench[:c23], genvideo, genvidbench, synthforensics[:crf23], aigvdbench",
+    )  # fmt: skip
 
 
 def _add_probe(commands: "Commands") -> None:
@@ -102,8 +110,9 @@ def _synth(arguments: argparse.Namespace) -> int:
     from extract.synthesis.data_set import SyntheticOptions, write_data_set
 
     options = SyntheticOptions(
-        videos=arguments.videos, seed=arguments.seed, difficulty=arguments.difficulty
-    )
+        videos=arguments.videos, seed=arguments.seed, difficulty=arguments.difficulty,
+        shot=arguments.shot,
+    )  # fmt: skip
     written = write_data_set(arguments.out, options)
     count = sum(1 for _ in tqdm(written, total=options.videos, unit="clip", disable=None))
     print(f"{count} clips in {arguments.out} (HFV layout, scheme hfv4 in labels.json)")
@@ -114,8 +123,9 @@ def read(arguments: argparse.Namespace, *, ranks: bool = False, files: bool = Fa
     from extract.manifest.manifest import ManifestOptions, read_manifest
 
     options = ManifestOptions(
-        scheme=arguments.scheme, root=arguments.root, require_ranks=ranks, check_files=files
-    )
+        scheme=arguments.scheme, root=arguments.root, layout=arguments.layout,
+        require_ranks=ranks, check_files=files,
+    )  # fmt: skip
     return read_manifest(arguments.manifest, options, listing=sys.stdin)
 
 
@@ -134,6 +144,8 @@ def _manifest_check(arguments: argparse.Namespace) -> int:
     ):
         listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         print(f"{title + ':':8} {listed}")
+    for note in manifest.notes:
+        print(f"not here: {note}")
     ranked = sum(video.rank == video.rank for video in manifest.videos)
     scheme = manifest.scheme.name if manifest.scheme else "none"
     print(f"{len(manifest.videos)} videos, {ranked} with a rank, scheme {scheme}: no problems")

@@ -47,6 +47,10 @@ def add_commands(commands: "Commands") -> None:
         "each branch; ?outputs=cls,avg,attn,tokens and other options may follow",
     )
     parser.add_argument("--split", help="only the videos of this split")
+    parser.add_argument(
+        "--canonical", action="store_true", help="encode every video the same way first, so that "
+        "no codec setting tells it; the same as +canonical in the protocol's name",
+    )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="try failed videos again")
     parser.add_argument(
         "--changed", choices=("say", "recompute", "ignore"), default="say",
@@ -140,9 +144,9 @@ def _announce(extraction: "Extraction", memory: int) -> None:
         f"{memory / 2**30:.2f} GiB beside the networks",
         flush=True,
     )
-    changed = [extraction.video(row).id for row in extraction.changed.rows[:SHOWN].tolist()]
+    changed = [extraction.video(row).id for row in extraction.changed[:SHOWN].tolist()]
     if changed:
-        count = len(extraction.changed.rows)
+        count = len(extraction.changed)
         more = f" and {count - SHOWN} more" if count > SHOWN else ""
         anew = extraction.settings.changed == "recompute"
         done = "extracted anew" if anew else "kept as they were; --changed recompute does them anew"
@@ -207,10 +211,16 @@ def device_names(text: str) -> list[str]:
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
-    from extract.running.pipeline import Settings
+    from dataclasses import replace
 
+    from extract.running.pipeline import Settings
+    from extract.views.protocol import Protocol
+
+    protocol = arguments.protocol
+    if arguments.canonical:
+        protocol = replace(Protocol.parse(protocol), canonical=True).name
     return Settings(
-        protocol=arguments.protocol,
+        protocol=protocol,
         seed=arguments.seed,
         decoder=arguments.decoder,
         limits=limits(arguments),

@@ -240,7 +240,7 @@ class _Worker:
             self.process.kill()
             code = self.process.wait()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        if not self.ready and (code >= 0 or self.second_try):
+        if not self.ready and code >= 0:
             self._cannot_start(cause)
         return self._lost(f"its worker died ({cause})")
 

@@ -30,10 +30,10 @@ from extract.running.pipeline import (
     open_shard_bytes,
 )
 from extract.running.run import Run
-from extract.running.targets import all_specs, check_details, open_status
+from extract.running.targets import all_specs, check_details, follows, open_status
 from extract.running.workload import Rows, Target, Workload, workload
 from features_store.errors import NotAStore
-from features_store.places import LocalPlace, Location, open_place
+from features_store.place import LocalPlace, Location, open_place
 from features_store.schema import BranchSpec
 from features_store.store import Store
 
@@ -180,7 +180,7 @@ def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: 
         return rows[:0]
     there = rows < store.videos.count
     paths = [v.path for v, known in zip(manifest.videos, there.tolist(), strict=True) if known]
-    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths).rows
+    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths)
 
 
 def _target(
@@ -190,7 +190,7 @@ def _target(
     shard_rows = settings.shard_rows or spec.default_shard_rows()
     if store is not None and spec.group in _groups(store, settings.protocol):
         branch = store.open_branch(settings.protocol, spec.group)
-        found = open_status(branch, anew[:0] if seen.is_seen(spec.group) else anew)
+        found = open_status(branch, anew)
         status[: len(found)] = found
         shard_rows = branch.shard_rows
     return Target(
@@ -198,7 +198,7 @@ def _target(
         status=status,
         shard_rows=shard_rows,
         row_bytes=sum(array.row_bytes for array in spec.arrays.values()),
-        follows=seen.is_seen(spec.group),
+        follows=follows(spec.group),
     )
 
 

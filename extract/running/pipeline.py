@@ -25,7 +25,7 @@ from extract.running.progress import Progress
 from extract.running.targets import Targets, open_targets
 from extract.running.workload import Piece
 from extract.views.protocol import Protocol
-from features_store import facts
+from features_store import facts, frame_hashes
 from features_store.branch_arrays import BranchArrays
 from features_store.schema import BranchSpec
 from features_store.store import Store
@@ -108,6 +108,7 @@ class Pipeline:
         files = {
             seen.spec().group: seen.encode,
             facts.spec().group: lambda info: facts.encode(info.facts()),
+            frame_hashes.spec().group: lambda info: frame_hashes.encode(info.hashes),
         }
         flow = Flow(lanes, shards, files, list(devices.values()), progress)
 
@@ -156,13 +157,11 @@ def decode_plan(branches: Sequence[Branch], settings: Settings, root: str) -> Pl
 def check_fit(branches: Sequence[Branch], name: str) -> None:
     """Refuse branches that cannot be run together, or that this protocol's views do not suit."""
     protocol = Protocol.parse(name)
-    has = protocol.pairs if protocol.kind == "pairs" else 0
     for output in _outputs(branches):
-        if output.pairs != has:
-            wanted = f"pairs-{output.pairs}" if output.pairs else "val, test-SxC or train-V"
+        if not output.suits(protocol):
             names = [branch.name for branch in branches if branch.prepare == output]
             raise BadSetting(
-                f"Branch {' and '.join(names)} needs protocol {wanted}, {name} was asked for."
+                f"Branch {' and '.join(names)} needs {output.wants}; {name} was asked for."
             )
 
 

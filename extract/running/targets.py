@@ -10,10 +10,10 @@ from extract.errors import BadSetting, is_temporary
 from extract.running import seen
 from extract.running.workload import Rows, Target, Workload, workload
 from extract.views.revisions import with_revisions
-from features_store import facts
+from features_store import facts, frame_hashes
 from features_store.branch_arrays import BranchArrays
 from features_store.errors import NotAStore
-from features_store.places import Location
+from features_store.place import Location
 from features_store.schema import BranchSpec, Status
 from features_store.store import Store
 
@@ -22,7 +22,12 @@ Targets = Mapping[str, BranchArrays]
 
 def all_specs(branches: Sequence[BranchSpec]) -> list[BranchSpec]:
     """In the order in which shards that are whole at once are committed."""
-    return [seen.spec(), *branches, facts.spec()]
+    return [seen.spec(), *branches, facts.spec(), frame_hashes.spec()]
+
+
+def follows(group: str) -> bool:
+    """Filled along with others: no reason to decode a video by itself."""
+    return seen.is_seen(group) or group == frame_hashes.spec().group
 
 
 def check_details(where: Location, protocol: str, details: Mapping[str, object]) -> None:
@@ -68,10 +73,9 @@ def missing(targets: Targets, rows: Rows, anew: Rows, *, retry_failed: bool = Fa
     found = [
         Target(
             name=name,
-            # What was seen of a changed file stays until all its numbers are new.
-            status=open_status(arrays, anew[:0] if seen.is_seen(name) else anew),
+            status=open_status(arrays, anew),
             shard_rows=arrays.shard_rows,
-            follows=seen.is_seen(name),
+            follows=follows(name),
         )
         for name, arrays in targets.items()
     ]

@@ -18,11 +18,18 @@ REVISIONS = {
     "views": 1,
     # RandAugment, the random crop, erasing: augment.py.
     "augmentation": 1,
-    # perturb.py.
+    # Which frames those protocols take: sampling.py, rates.py.
+    "frames": 1,
+    "windows": 1,
+    # damage.py, perturb.py.
+    "canonical": 1,
     "blur": 1,
     "jpeg": 1,
     "resize": 1,
-    "h264crf": 1,
+    "h264crf": 2,  # since 2, narrow frames go without x264's macroblock tree
+    "rate": 1,
+    "letterbox": 1,
+    "screen": 1,
     "mixed": 1,
     # clip_changes.py, blend.py.
     "drop": 1,
@@ -34,8 +41,12 @@ REVISIONS = {
 def revisions(protocol: "Protocol") -> dict[str, int]:
     """Of the parts that make a protocol's pixels."""
     parts = ["views", *(change.kind for change in protocol.changes)]
+    if protocol.kind in ("frames", "windows"):
+        parts.append(protocol.kind)
     if protocol.kind == "train":
         parts.append("augmentation")
+    if protocol.canonical:
+        parts.append("canonical")
     if protocol.perturbation is not None:
         parts.append(protocol.perturbation.kind)
     return {part: REVISIONS[part] for part in parts}

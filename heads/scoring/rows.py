@@ -17,6 +17,10 @@ from heads.judging.metrics import REAL, averaged
 UNSURE = "unsure"
 
 
+Version = tuple[int | None, str | None]
+"""A file's size, and when it was changed last; None where it cannot be looked at."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """What was to be scored, in order."""
@@ -26,6 +30,8 @@ class Inputs:
     sources: Sequence[str]
     labels: Sequence[str]
     """Class names; empty where none is known."""
+    versions: Sequence[Version] | None = None
+    """Which files they were; None where features were scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +59,8 @@ def schema(classes: Sequence[str]) -> pa.Schema:
     text, number = pa.string(), pa.float32()
     return pa.schema(
         [
-            ("id", text), ("path", text), ("source", text), ("label", text), ("verdict", text),
+            ("id", text), ("path", text), ("size", pa.int64()), ("modified", text),
+            ("source", text), ("label", text), ("verdict", text),
             ("confidence", number), ("set", text), ("forgery", number),
             *((f"p_{name}", number) for name in classes),
             ("spread", number), ("nearest_id", text), ("nearest_source", text),
@@ -79,6 +86,9 @@ def rows(
             [errors.get(i) for i in range(count)] if errors else [None] * count, pa.string()
         ),
     }
+    if inputs.versions is not None:
+        columns["size"] = pa.array([size for size, _ in inputs.versions], pa.int64())
+        columns["modified"] = pa.array([time for _, time in inputs.versions], pa.string())
     if len(scored.positions):
         columns |= _verdicts(found, means, classes, bundle.about.conformal.get(rate, 0.0))
         columns["spread"] = found.numbers(view_spread(scored.probabilities))

@@ -11,7 +11,8 @@ from extract.running.pipeline import Settings
 from extract.running.run import Cluster
 from extract.running.run import Run as ExtractRun
 from heads.bundle import Bundle
-from heads.scoring.archive import Run, check_branches, find_branches
+from heads.scoring.archive import Run
+from heads.scoring.branches import check_branches, check_weights, find_branches
 
 NOTICE = "telltale: finishing what has begun; run the same command again to go on."
 
@@ -21,11 +22,11 @@ def extract_settings(arguments: argparse.Namespace, protocol: str) -> Settings:
     return Settings(protocol=protocol, limits=limits(arguments), max_failed=1.0)
 
 
-def runner(arguments: argparse.Namespace, interrupt: Interrupt) -> Run:
+def runner(arguments: argparse.Namespace, interrupt: Interrupt, *, bar: bool = True) -> Run:
     """How a part's videos are extracted: here, or on Ray."""
 
     def local(extraction: Extraction) -> bool:
-        summary = extraction.run(workers=arguments.workers, stop=lambda: interrupt.asked)
+        summary = extraction.run(workers=arguments.workers, bar=bar, stop=lambda: interrupt.asked)
         return not summary.stopped
 
     def on_ray(extraction: Extraction) -> bool:
@@ -48,6 +49,7 @@ def runner(arguments: argparse.Namespace, interrupt: Interrupt) -> Run:
 
 def load_branches(arguments: argparse.Namespace, bundle: Bundle) -> list[Branch]:
     """The bundle's branches, named by the user or found by their fingerprints."""
+    check_weights(arguments.weights)
     if arguments.branch:
         asked = [replace(BranchRequest.parse(t), device=arguments.device) for t in arguments.branch]
         branches = [load_branch(request) for request in asked]

@@ -17,7 +17,7 @@ PROTOCOL = "test-4x3"
 def imported_bundle(imported: Imported, folder: Path, source: str, precision: str) -> Bundle:
     """`folder` holds the branch weights that `save_imported` wrote."""
     scheme = label_scheme(imported.scheme)
-    head = Fusion(FusionConfig(), scheme.classes)
+    head = Fusion(FusionConfig(alpha="free"), scheme.classes)
     tensors = {name: tensor.float().clone() for name, tensor in imported.head.items()}
     hidden, video = tensors["fc1.weight"].shape
     attn = len(tensors["fc_norm.weight"])

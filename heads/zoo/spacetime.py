@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from extract.networks import weights
 from extract.networks.space_time import SpaceTimeLayer
-from extract.views.protocol import CLIP_FRAMES
+from extract.views.sampling import CLIP_FRAMES
 from features_store.table import Table
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.finetuning.alternate import Alternation

@@ -30,7 +30,9 @@ FILE = Path(__file__).with_name("pixels.json")
 PROTOCOLS = (
     "val", "test-2x3", "train-2", "pairs-4",
     "val+blur3", "val+jpeg50", "val+resize0.7", "val+h264crf28", "val+mixed",
-    "train-2:drop1", "train-2:repeat1", "train-2:blend1",
+    "val+rate12", "val+letterbox", "val+screen", "val+canonical", "val+canonical+jpeg50",
+    "train-2:drop1", "train-2:repeat1", "train-2:blend1", "frames-4@8", "frames-4@all",
+    "windows-2x8",
 )  # fmt: skip
 FRAMES, SIZE = 21, (170, 96)
 ADVICE = (
@@ -57,10 +59,10 @@ class Pictures:
 def described(name: str) -> dict[str, Any]:
     """A protocol's revisions, and a hash of its views of a made-up video."""
     protocol = Protocol.parse(name)
-    views = protocol.views("made up.mp4", FRAMES, seed=3)
+    views = protocol.views("made up.mp4", FRAMES, fps=float(Pictures.rate), seed=3)
     frames = read_frames(cast("OpenVideo", Pictures()), views)
     found = hashlib.sha256(json.dumps([view.frames for view in views]).encode())
-    if protocol.kind == "pairs":
+    if protocol.kind in ("pairs", "frames", "windows"):  # branches crop and resize these
         for number in sorted(frames):
             found.update(frames[number].tobytes())
     else:

@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.views.protocol import View
 from extract.views.transforms import Frames
+from extract.views.view import View
 
 MEMORY = 2**30
 """Limit of a worker that misbehaves."""
@@ -58,3 +59,12 @@ def misbehave(frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
     if width in LIES:
         _answer(LIES[width])
     return numbers(frames, views)
+
+
+def misbehave_once(frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
+    """The same, the first time that a video does; after that all is well."""
+    once = Path(os.environ["MISBEHAVED"])
+    if next(iter(frames.values())).shape[1] == 96 or once.exists():
+        return numbers(frames, views)
+    once.touch()
+    return misbehave(frames, views)

@@ -39,7 +39,7 @@ class Echo(Branch):
 
     def __init__(self, forward: Forward | None = None) -> None:
         if forward is not None:
-            self.forward = forward  # type: ignore[assignment, method-assign]
+            self.forward = forward  # type: ignore[method-assign, assignment]
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
         return {"number": batch.clone()}

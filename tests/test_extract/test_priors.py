@@ -11,7 +11,8 @@ from extract.branch import BranchRequest, load_branch
 from extract.errors import BadProtocol, BadSetting, VideoError
 from extract.priors import colours, flow
 from extract.running.pipeline import check_fit
-from extract.views.protocol import Protocol, adjacent_frames
+from extract.views.protocol import Protocol
+from extract.views.sampling import adjacent_frames
 
 Image = NDArray[np.uint8]
 SEEDS = st.integers(0, 2**16)

@@ -16,7 +16,7 @@ from heads.data.splits import Data, by_id
 from heads.errors import BadTable
 from heads.figures import charts
 from heads.head import make_head
-from heads.judging import ablation, calibration, evaluation, intervals, metrics
+from heads.judging import ablation, calibration, evaluation, metrics
 from heads.judging.cross import cross
 from heads.judging.released import official_id
 from tests.test_heads.tables import CLASSES, table
@@ -52,20 +52,6 @@ def test_a_source_of_one_class_has_an_accuracy_and_no_auc() -> None:
     assert "no video is appearance, spatial, motion" in found.undefined["auc"]
     assert "all videos are real" in found.undefined["binary_auc"]
     assert 0 <= found.accuracy <= 1
-
-
-def test_bootstrap_intervals_hold_the_value_and_repeat() -> None:
-    probabilities, labels = random_case(2)
-    for statistic in intervals.STATISTICS.values():
-        found = intervals.interval(statistic, probabilities, labels)
-        assert found.low <= found.value <= found.high
-        assert found == intervals.interval(statistic, probabilities, labels)
-    better = 0.5 * probabilities + 0.5 * np.eye(4, dtype=np.float32)[labels]
-    gain = intervals.paired(intervals.accuracy, probabilities, better, labels)
-    assert gain.interval.low > 0
-    assert gain.p < 0.01
-    same = intervals.paired(intervals.accuracy, probabilities, probabilities, labels)
-    assert (same.interval.value, same.p) == (0, 1)
 
 
 def test_temperature_undoes_overconfidence() -> None:
@@ -223,6 +209,7 @@ def test_figures_are_svg_and_hostile_names_are_text() -> None:
     pictures = [
         charts.confusion(found.confusion, hostile),
         charts.roc(probabilities, labels, hostile),
+        charts.precision_recall(probabilities, labels, hostile),
         charts.reliability_curve(calibration.reliability(probabilities, labels)),
         charts.heat_map(np.array([[0.2, math.nan]]), ["a"], ["b", hostile[0]], "accuracy"),
         charts.lines({"a": [1, 2], "b": [2, 1]}, "epoch", "auc"),

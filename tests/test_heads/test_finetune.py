@@ -21,7 +21,7 @@ from heads.errors import BadCheckpoint, BadTable, WrongFeatures
 from heads.finetuning.data import CachedSource
 from heads.finetuning.loop import CHECKPOINT
 from heads.finetuning.setup import BACKBONE, HEAD
-from heads.scoring.archive import find_branches
+from heads.scoring.branches import find_branches
 from heads.training.config import epoch_order
 from heads.training.loop import Batch
 from heads.training.losses import smoothed_losses
