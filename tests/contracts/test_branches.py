@@ -69,8 +69,8 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
 
 
 def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
-    spec = branch.spec(12)
-    assert spec.group == f"{branch.name}-{branch.preset}@{branch.fingerprint[:8]}"
+    (spec,) = branch.offer.specs(12)
+    assert spec.group == f"{branch.name}-{branch.preset}@{branch.offer.fingerprint[:8]}"
     for name, array in branch.outputs.items():
         assert spec.arrays[name].shape == (12, *array.shape)
     says = "no weights" if asked(branch) in WITHOUT else "random numbers"
@@ -78,21 +78,21 @@ def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
 
 
 def test_the_spec_says_which_libraries_made_the_numbers(branch: Branch) -> None:
-    said = branch.spec(1).provenance["libraries"]
+    said = branch.offer.spec(list(branch.outputs), 1).provenance["libraries"]
     assert said["torch"] == torch.__version__
     assert said["opencv"] == cv2.__version__
     assert set(said) == {"torch", "numpy", "opencv", "pillow", "pyav", "ffmpeg"}
     assert {"libavcodec", "libavformat", "libswscale"} <= set(said["ffmpeg"])
     other = copy.copy(branch)
     other.provenance = {"source": "elsewhere"}
-    assert other.fingerprints == branch.fingerprints
+    assert other.offer.fingerprints == branch.offer.fingerprints
 
 
 def test_its_request_makes_it_again_from_another_folder(
     branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load_branch(branch.request).fingerprint == branch.fingerprint
+    assert load_branch(branch.request).offer.fingerprint == branch.offer.fingerprint
 
 
 def test_requests_name_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_flash_attention_agrees_on_cuda(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("text", [*WITHOUT, *NETWORKS])
 def test_cuda_agrees_with_the_cpu(text: str) -> None:
     cpu, cuda = load(text), load(text, "precision=float32", device="cuda")
-    assert cpu.fingerprint == cuda.fingerprint
+    assert cpu.offer.fingerprint == cuda.offer.fingerprint
     assert automatic_size(cuda) >= 8
     views = cpu.example(3)
     for output, numbers in cuda.forward(views.cuda()).items():

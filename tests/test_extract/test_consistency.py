@@ -157,9 +157,9 @@ def test_small_frames_grow_and_endless_ones_are_refused() -> None:
 def test_both_networks_and_their_files_are_in_the_fingerprint_and_the_provenance() -> None:
     texts = ("pairs=2", "pairs=2&clip=tiny", f"pairs=2&clip={CLIP}", "pairs=3")
     made = [load(text, weights) for text in texts for weights in (None, DINO)]
-    assert len({branch.fingerprint for branch in made}) == len(made)
+    assert len({branch.offer.fingerprint for branch in made}) == len(made)
     same = load(f"pairs=2&clip={PRIORS / 'clip_hf.safetensors'}", PRIORS / "dinov2_hf.safetensors")
-    assert same.fingerprint == load(f"pairs=2&clip={CLIP}", DINO).fingerprint
+    assert same.offer.fingerprint == load(f"pairs=2&clip={CLIP}", DINO).offer.fingerprint
     assert same.provenance["source"] == "dinov2_hf.safetensors and clip_hf.safetensors"
     assert "subject (dinov2-tiny) and of the background (CLIP tiny)" in same.provenance["meaning"]
 

@@ -83,6 +83,21 @@ def test_trouble_costs_one_video_each(tmp_path: Path, workers: int) -> None:
     assert "int64 (3,), int64 (1, 8) was announced" in str(reasons["lies"])
 
 
+@pytest.mark.parametrize("width", makers.LIES)
+def test_what_a_worker_says_is_data_and_never_code(tmp_path: Path, width: int) -> None:
+    """A pickle, an error that there is not, numbers that are none, an answer without an end."""
+    paths = [
+        write_clip(tmp_path / "taken over.mp4", frames=9, size=(width, 64)),
+        write_clip(tmp_path / "after.mp4", frames=9, size=(96, 64)),
+    ]
+    found = run(Plan(protocol="val", outputs=(MISBEHAVE,), limits=Limits(time_limit=30)), paths)
+    assert found["after.mp4"].ok
+    failure = found["taken over.mp4"].failure
+    assert isinstance(failure, WorkerLost)
+    expected = "does not answer as workers do" if makers.LIES[width] else "its worker died"
+    assert expected in str(failure)
+
+
 def test_workers_are_recycled_and_end_with_the_pool(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=9)
     jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(7)]
