@@ -107,7 +107,7 @@ class Store:
         return [name for name in groups if self._attributes(f"{protocol}/{name}")]
 
     def protocol_folders(self) -> list[str]:
-        """The same by their folders alone, for looking at damaged stores."""
+        """The same by their folders alone, to look at damaged stores."""
         return [name for name in self._folders("") if name != VIDEOS]
 
     def branch_folders(self, protocol: str) -> list[str]:
@@ -176,7 +176,7 @@ class Store:
     def _fitting(self, protocol: str, name: str) -> list[str]:
         """The groups that a branch's name may mean."""
         groups = self.branches(protocol)
-        fitting = [group for group in groups if _fits(group, name)]
+        fitting = [g for g in groups if name in (g, g.split("@", 1)[0], g.split("-", 1)[0])]
         if not fitting:
             raise UnknownKey(
                 f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
@@ -297,7 +297,3 @@ class Store:
             if any(child == "zarr.json" or not child.startswith(".") for child in below):
                 found.append(name)
         return found
-
-
-def _fits(group: str, name: str) -> bool:
-    return name in (group, group.split("@", 1)[0], group.split("-", 1)[0])
