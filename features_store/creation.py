@@ -7,6 +7,7 @@ from features_store import documents
 from features_store.commit import TEMPORARY_SUFFIX
 from features_store.errors import BadInput, StoreExists
 from features_store.place import Place
+from features_store.place.place import PROBE
 from features_store.schema import COLUMNS, FORMAT_VERSION, Layout, check_name
 from features_store.videos import PREFIX as VIDEOS
 from features_store.videos import Videos
@@ -37,7 +38,11 @@ def create(place: Place, scheme: str, classes: Sequence[str]) -> None:
 
 def _require_empty(place: Place) -> None:
     """Nothing may be in the way but what a killed or another `create` has left."""
-    there = {name for name in place.children("") if not name.endswith(TEMPORARY_SUFFIX)}
+    there = {
+        name
+        for name in place.children("")
+        if not name.endswith(TEMPORARY_SUFFIX) and not name.startswith(PROBE)
+    }
     ours = all(
         name in (*COLUMNS, "zarr.json") and _only_documents(place, f"{VIDEOS}/{name}")
         for name in place.children(VIDEOS)
