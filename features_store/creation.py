@@ -9,7 +9,7 @@ from features_store.errors import BadInput, StoreExists
 from features_store.place import Place
 from features_store.place.place import PROBE
 from features_store.schema import COLUMNS, FORMAT_VERSION, Layout, check_name
-from features_store.videos import PREFIX as VIDEOS
+from features_store.video_files import PREFIX as VIDEOS
 from features_store.videos import Videos
 
 if TYPE_CHECKING:

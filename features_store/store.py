@@ -33,7 +33,7 @@ from features_store.place import Location, Place, open_place
 from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, check_name
 from features_store.selection import Selection
 from features_store.table import Table, Where
-from features_store.videos import PREFIX as VIDEOS
+from features_store.video_files import PREFIX as VIDEOS
 from features_store.videos import Videos
 
 
