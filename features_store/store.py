@@ -29,6 +29,7 @@ from features_store.errors import (
     UnknownKey,
 )
 from features_store.installing import how_to_install
+from features_store.keys import fitting, holder, parted
 from features_store.place import Location, Place, open_place
 from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, check_name
 from features_store.selection import Selection
@@ -151,45 +152,19 @@ class Store:
 
     def open_branch(self, protocol: str, name: str) -> BranchArrays:
         """A branch by its full name, without the fingerprint, or without the preset too."""
-        fitting = self._fitting(protocol, name)
-        if len(fitting) > 1:
+        groups = fitting(self.branches(protocol), name, protocol)
+        if len(groups) > 1:
             raise AmbiguousKey(
-                f"Branch {name!r} fits {' and '.join(fitting)} under {protocol}; give one in full."
+                f"Branch {name!r} fits {' and '.join(groups)} under {protocol}; give one in full."
             )
-        return self._opened(protocol, fitting[0])
+        return self._opened(protocol, groups[0])
 
     def find(self, protocol: str, key: str) -> tuple[BranchArrays, str]:
-        """The branch that holds an array, by `BRANCH/ARRAY`, and the array's name in it.
-
-        A branch's arrays may lie in several groups, each with a fingerprint of its own; only two
-        groups that hold the same array are ambiguous.
-        """
-        name, slash, array = key.partition("/")
-        if not slash or not name or not array:
-            raise BadInput(f"Key {key!r}: give BRANCH/ARRAY, such as 'internvideo2/cls'.")
-        fitting = [self._opened(protocol, group) for group in self._fitting(protocol, name)]
-        holding = [branch for branch in fitting if array in branch.spec.arrays]
-        if not holding:
-            have = ", ".join(name for branch in fitting for name in branch.spec.arrays)
-            groups = " and ".join(branch.prefix for branch in fitting)
-            raise UnknownKey(f"Array {array!r} unknown in {groups}; have: {have}.")
-        if len(holding) > 1:
-            groups = " and ".join(branch.spec.group for branch in holding)
-            raise AmbiguousKey(
-                f"{key!r} fits {groups} under {protocol}; give one in full, as in "
-                f"'{holding[0].spec.group}/{array}'."
-            )
-        return holding[0], array
-
-    def _fitting(self, protocol: str, name: str) -> list[str]:
-        """The groups that a branch's name may mean."""
-        groups = self.branches(protocol)
-        fitting = [g for g in groups if name in (g, g.split("@", 1)[0], g.split("-", 1)[0])]
-        if not fitting:
-            raise UnknownKey(
-                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
-            )
-        return fitting
+        """The group that holds an array, by `BRANCH/ARRAY`, and the array's name in it."""
+        name, array = parted(key)
+        groups = fitting(self.branches(protocol), name, protocol)
+        branches = [self._opened(protocol, group) for group in groups]
+        return holder(branches, key, array), array
 
     def _opened(self, protocol: str, group: str) -> BranchArrays:
         branch = self.read_branch(protocol, group)
