@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.results import add_overwrite_option, product, write_text
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import product, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.results import add_overwrite_option
+from extract.commands.data import add_overwrite_option
 from heads.commands.train import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
 from heads.commands.results import (
-    add_overwrite_option,
     data_state,
     product,
     table_state,

@@ -10,12 +10,6 @@ if TYPE_CHECKING:
     from heads.data.splits import Data
 
 
-def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace a result that is there, whoever made it"
-    )
-
-
 def product(arguments: argparse.Namespace, command: str) -> "Product | None":
     """The file that `--out` names, refused before any work is done; None without."""
     from features_store.outputs import Product

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.results import add_overwrite_option, data_state
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import data_state
 
 if TYPE_CHECKING:
     from heads.data.splits import Choice

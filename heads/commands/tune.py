@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.results import add_overwrite_option
+from extract.commands.data import add_overwrite_option
 from heads.commands.train import add_data_options, add_head_options, choice, head_name, settings_of
 
 if TYPE_CHECKING:
