@@ -24,6 +24,7 @@ from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
 from features_store.lock import alone
 from features_store.schema import BranchSpec
+from features_store.outputs import RECORD
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -79,8 +80,11 @@ class Bundle:
         text = json.dumps(decides, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def save(self, folder: str | Path) -> "Bundle":
-        """Write it; an existing bundle of that name is replaced once the new one is whole."""
+    def save(self, folder: str | Path, record: bytes | None = None) -> "Bundle":
+        """Write it; an existing bundle of that name is replaced once the new one is whole.
+
+        `record`: what a command leaves in a folder to know it again.
+        """
         folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
@@ -93,6 +97,8 @@ class Bundle:
         text = json.dumps({"format": FORMAT, **asdict(about)}, indent=1, default=str)
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
+        if record is not None:
+            write_file(draft / RECORD, [record])
         fsync_directory(draft)
         with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
