@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 from extract import branches
 from extract.decoding.job import Output
 from extract.errors import BadSetting
+from extract.views.protocol import Protocol
 from features_store.schema import ArraySpec, BranchSpec, fingerprint
 
 PATH_OPTIONS = ("clip", "raft")
@@ -188,13 +190,24 @@ def branch_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(branches.__path__))
 
 
+def for_protocol(request: BranchRequest, protocol: Protocol) -> BranchRequest:
+    """With as many frames as the protocol's views have, where a branch takes any number of them
+    and none was asked for."""
+    if "frames" not in getattr(_module(request.name), "OPTIONS", ()):
+        return request
+    return replace(request, options={"frames": str(protocol.view_frames), **request.options})
+
+
 def load_branch(request: BranchRequest) -> Branch:
     """Find a branch by its file's name and load it."""
-    if request.name not in branch_names():
-        raise BadSetting(f"Branch {request.name!r} unknown; have: {', '.join(branch_names())}.")
-    module = importlib.import_module(f"extract.branches.{request.name}")
-    branch: Branch = module.load(request)
+    branch: Branch = _module(request.name).load(request)
     options = {**request.options, "precision": branch.precision}
     branch.provenance = {**branch.provenance, "options": options}
     branch.request = replace(request.with_whole_paths(), precision=branch.precision)
     return branch
+
+
+def _module(name: str) -> ModuleType:
+    if name not in branch_names():
+        raise BadSetting(f"Branch {name!r} unknown; have: {', '.join(branch_names())}.")
+    return importlib.import_module(f"extract.branches.{name}")

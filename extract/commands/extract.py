@@ -39,7 +39,9 @@ def add_commands(commands: "Commands") -> None:
     add_manifest_options(parser)
     parser.add_argument("--store", required=True, help="folder or URL; made where there is none")
     parser.add_argument(
-        "--protocol", default="val", help="val, test-4x3, train-8, pairs-32, … with +blur3 …"
+        "--protocol",
+        default="val",
+        help="val, test-4x3, train-8, pairs-32, frames-16@8, windows-4x32, … with +blur3 …",
     )
     parser.add_argument(
         "--branch",
@@ -221,10 +223,12 @@ def device_names(text: str) -> list[str]:
 def _branches(arguments: argparse.Namespace, device: str) -> "list[Branch]":
     from dataclasses import replace
 
-    from extract.branch import BranchRequest, load_branch
+    from extract.branch import BranchRequest, for_protocol, load_branch
+    from extract.views.protocol import Protocol
 
+    protocol = Protocol.parse(arguments.protocol)
     requests = [replace(BranchRequest.parse(text), device=device) for text in arguments.branch]
-    return [load_branch(request) for request in requests]
+    return [load_branch(for_protocol(request, protocol)) for request in requests]
 
 
 def _settings(arguments: argparse.Namespace) -> "Settings":
