@@ -3,8 +3,13 @@
 A branch is one file in `extract/branches/`; the file's name is its name, and it has a function
 `load(request) -> Branch`. Asking is `NAME=PRESET[:WEIGHTS][?option=value&…]`, for example
 `internvideo2=L14:/weights/internvideo2-L14-k400.bin?outputs=cls,avg,attn,tokens`.
+
+A branch's outputs come in families: what is computed together, kept in one group of the store and
+committed as one. A fingerprint belongs to a family, and does not depend on which other families
+were asked for: whoever asks for more outputs later computes those alone.
 """
 
+import copy
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
@@ -21,7 +26,9 @@ from torch import Tensor
 
 from extract import branches
 from extract.decoding.job import Output
-from extract.errors import BadSetting
+from extract.errors import BadSetting, DoesNotFit
+from extract.libraries import library_versions
+from extract.networks.exact import exact_float32
 from extract.views.protocol import Protocol
 from features_store.schema import ArraySpec, BranchSpec, fingerprint
 
@@ -119,28 +126,58 @@ class Branch(ABC):
     device: torch.device
     precision: Precision
     outputs: Mapping[str, ArraySpec]
-    """Per view: name → shape and dtype of what `forward` gives, as it is stored."""
+    """Per view: name → shape and dtype of what `forward` gives, as it is stored. Families are
+    whole: more than `asked` where only a part of one was asked for."""
+    families: Sequence[Sequence[str]] = ()
+    """The outputs, by what is kept together; empty: they are one family."""
+    asked: Sequence[str] = ()
+    """Outputs that somebody named; empty: all of them."""
     prepare: Output
     """What decode workers make of a video's frames for this branch, a row per view. It names its
     function, so that workers need not load torch."""
     decides: Mapping[str, Any]
-    """All that decides the numbers: architecture, weights' hash, preprocessing, precision,
-    revision. Its hash is the fingerprint."""
+    """All that decides the numbers of all outputs: architecture, weights' hash, preprocessing,
+    precision, revision. With a family's names and types it is the family's fingerprint."""
     provenance: Mapping[str, Any]
-    """For people: the weights' file, library versions."""
+    """For people: where the weights are from."""
     request: BranchRequest
     """How another process gets the very same branch; `load_branch` notes it."""
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.decides)
+        """Of all outputs, kept in one group."""
+        return self.fingerprint_of(self.outputs)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Output → the fingerprint of its family."""
+        found: dict[str, str] = {}
+        for family in self.families or [tuple(self.outputs)]:
+            own = self.fingerprint_of({name: self.outputs[name] for name in family})
+            found |= dict.fromkeys(family, own)
+        return {name: found[name] for name in self.outputs}
+
+    def fingerprint_of(self, arrays: Mapping[str, ArraySpec]) -> str:
+        """Of these arrays, made by this network and kept together."""
+        types = {name: array.dtype for name, array in arrays.items()}
+        return fingerprint({**self.decides, "outputs": types})
+
+    def only(self, outputs: Mapping[str, ArraySpec]) -> "Branch":
+        """The same network, which computes no more than these outputs."""
+        narrow = copy.copy(self)
+        narrow.outputs, narrow.families, narrow.asked = dict(outputs), (), ()
+        return narrow
 
     @torch.inference_mode()
     def forward(self, batch: Tensor) -> dict[str, Tensor]:
         """Rows of `prepare`, on the branch's device → outputs, without gradient."""
         half = self.precision != "float32"
-        with torch.autocast(self.device.type, getattr(torch, self.precision), enabled=half):
-            if self.device.type != "cpu":
+        kind = self.device.type
+        with (
+            exact_float32(wanted=not half),
+            torch.autocast(kind, getattr(torch, self.precision), enabled=half),
+        ):
+            if kind != "cpu":
                 return self.compute(batch)
             parts = [self.compute(batch[row : row + 1]) for row in range(len(batch))]
         return {name: torch.cat([part[name] for part in parts]) for name in self.outputs}
@@ -154,17 +191,27 @@ class Branch(ABC):
         """Random input of the right shape and type, for measuring memory and speed."""
 
     def spec(self, views: int) -> BranchSpec:
-        """What the store has to know, for a protocol with so many views."""
+        """What the store has to know to keep all outputs in one group."""
         arrays = {
             name: replace(array, shape=(views, *array.shape))
             for name, array in self.outputs.items()
         }
+        types = {name: array.dtype for name, array in self.outputs.items()}
+        options = {**self.request.options, "precision": self.precision}
+        if "outputs" in options:
+            options["outputs"] = ",".join(self.outputs)
         return BranchSpec(
             name=self.name,
             preset=self.preset,
             fingerprint=self.fingerprint,
             arrays=arrays,
-            provenance={**self.decides, **self.provenance},
+            provenance={
+                **self.decides,
+                "outputs": types,
+                **self.provenance,
+                "options": options,
+                "libraries": library_versions(),
+            },
         )
 
     def numpy(self, results: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
@@ -179,7 +226,7 @@ class Branch(ABC):
             fits = stored[name] == numbers if whole else np.isfinite(stored[name])
             if not fits.all():
                 hint = "" if whole else " Store it with ?dtype=float32."
-                raise BadSetting(
+                raise DoesNotFit(
                     f"Branch {self.name}: {name} holds numbers that do not fit {array.dtype} "
                     f"(largest {np.nanmax(np.abs(numbers)):g}).{hint}"
                 )
@@ -201,8 +248,6 @@ def for_protocol(request: BranchRequest, protocol: Protocol) -> BranchRequest:
 def load_branch(request: BranchRequest) -> Branch:
     """Find a branch by its file's name and load it."""
     branch: Branch = _module(request.name).load(request)
-    options = {**request.options, "precision": branch.precision}
-    branch.provenance = {**branch.provenance, "options": options}
     branch.request = replace(request.with_whole_paths(), precision=branch.precision)
     return branch
 

@@ -110,6 +110,14 @@ class Store:
         """Names of the protocols; Damaged where one of them cannot be read."""
         return [name for name in self.protocol_folders() if self._attributes(name)]
 
+    def protocol_details(self, protocol: str) -> Json | None:
+        """What a protocol was made with; None where the store has none of that name."""
+        check_name(protocol, "protocol")
+        if protocol not in self.protocol_folders():
+            return None
+        details: Json = self._attributes(protocol)["details"]
+        return details
+
     def branches(self, protocol: str) -> list[str]:
         """Names of the branch groups under a protocol; Damaged where one cannot be read."""
         check_name(protocol, "protocol")

@@ -44,7 +44,7 @@ def checked(
         values = columns.get(name, [column.fill] * len(ids))
         if len(values) != len(ids):
             raise BadInput(f"Column {name!r} has {len(values)} values for {len(ids)} videos.")
-        found[name] = _typed(name, column.dtype, values)
+        found[name] = typed(name, values)
     _check_values(found, classes)
     return found
 
@@ -86,7 +86,9 @@ def _check_values(columns: Mapping[str, Array], classes: Sequence[str]) -> None:
         )
 
 
-def _typed(name: str, dtype: str, values: Sequence[Any] | Array) -> Array:
+def typed(name: str, values: Sequence[Any] | Array) -> Array:
+    """A column's values as they are kept."""
+    dtype = COLUMNS[name].dtype
     if dtype == "string":
         texts = [str(value) for value in values]
         try:
@@ -99,12 +101,12 @@ def _typed(name: str, dtype: str, values: Sequence[Any] | Array) -> Array:
         return np.array(texts, np.dtypes.StringDType())
     try:
         array = np.asarray(values)
-        typed = array.astype(dtype)
+        found = array.astype(dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadInput(f"Column {name!r} holds something that is no {dtype}: {error}.") from error
-    if dtype.startswith("int") and not np.array_equal(typed, array):
+    if dtype.startswith("int") and not np.array_equal(found, array):
         raise BadInput(f"Column {name!r} holds values that do not fit {dtype}.")
-    return typed
+    return found
 
 
 def _shown(ids: Sequence[object]) -> str:

@@ -4,12 +4,13 @@ The group's document is the commit record: it holds the number of videos and, in
 checksum of every chunk. An append writes chunks, then the columns' documents, then that document.
 Killed in between, the next append writes over what was left. Writers are kept apart as those of
 shards are (`shard_writer`): first the document names the chunks to come beside those that are
-there, last it names the new ones alone. Anyone may read meanwhile.
+there, last it names the new ones alone. Anyone may read meanwhile. What is found out about a
+video's file later, by decoding it, is written into the columns that wait for it (`note`).
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +21,16 @@ from features_store.errors import BadInput, Damaged, Overtaken, WriteFailed
 from features_store.place import Place
 from features_store.place.place import Version, exclusively
 from features_store.record import this_writer
-from features_store.schema import Layout
+from features_store.schema import COLUMNS, Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 PREFIX = "videos"
 CHUNK_ROWS = 16_384
+FOUND_OUT = ("frames", "fps", "width", "height", "digest")
+"""Columns that `note` may change."""
 LOCK = f"{PREFIX}/id/.lock"
 _LOOKS = 3
 _LOOK_AGAIN = 0.1
@@ -86,6 +93,18 @@ class Videos:
             self._columns[name] = self._read_column(name)
         return self._columns[name]
 
+    def to_arrow(self) -> "pa.Table":
+        """All columns as an Arrow table, labels by their class names; `.to_pandas()` of it too."""
+        from features_store.arrow import videos_table
+
+        return videos_table({name: self.column(name) for name in COLUMNS}, self.classes)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The same as a pandas data frame (pandas must be there)."""
+        from features_store.arrow import frame
+
+        return frame(self.to_arrow())
+
     def _read_column(self, name: str) -> Array:
         count = self.count
         if name not in self.layout.columns:  # a store made before there was this column
@@ -128,12 +147,37 @@ class Videos:
                 f"{', '.join(sorted(set(columns) - set(self.layout.columns)))}. Export it and "
                 f"import the file into a new store."
             )
+        self._check_writable()
+        return exclusively(self.place, LOCK, lambda: self._add(new, keep_existing=keep_existing))
+
+    def note(self, rows: Array, columns: Mapping[str, Array]) -> None:
+        """Write what was found out about videos that are there: `FOUND_OUT`, a value per row."""
+        unknown = sorted(set(columns) - set(FOUND_OUT))
+        if unknown:
+            raise BadInput(f"Columns {unknown} never change; {', '.join(FOUND_OUT)} may be noted.")
+        typed = {name: video_columns.typed(name, values) for name, values in columns.items()}
+        self._check_writable()
+        exclusively(self.place, LOCK, lambda: self._note(rows, typed))
+
+    def _check_writable(self) -> None:
         if not (self.layout.records or self.place.locks):
             raise WriteFailed(
                 f"{self.place.name} is a store of format 1, which only a folder can keep two "
                 f"writers of apart. Copy it to a folder, or export it and import the file."
             )
-        return exclusively(self.place, LOCK, lambda: self._add(new, keep_existing=keep_existing))
+
+    def _note(self, rows: Array, columns: Mapping[str, Array]) -> None:
+        version = self._wait_for_others()
+        changes = []
+        for name, values in columns.items():
+            array = column_array(self.place, name, self.layout)
+            for chunk in np.unique(rows // CHUNK_ROWS).tolist():
+                here = rows // CHUNK_ROWS == chunk
+                before = self.place.version(array.key(chunk))
+                whole = np.array(self.read_chunk(name, chunk))
+                whole[rows[here] - chunk * CHUNK_ROWS] = values[here]
+                changes.append((array, chunk, before, array.encode(whole)))
+        self._commit(changes, _after(self._attributes, changes), version, {})
 
     def _add(self, new: Mapping[str, Array], *, keep_existing: bool) -> Array:
         version = self._wait_for_others()
@@ -180,14 +224,29 @@ class Videos:
             if self.place.locks or self._document_version(None) == version:
                 raise
             raise Overtaken(f"{damage.place}: it was being replaced.") from damage
-        chunks = _after(self._attributes, changes)
+        first = self.count // CHUNK_ROWS  # a killed append may have named chunks behind it
+        there = self._attributes.get("chunks", {})
+        kept = {**self._attributes, "chunks": {name: each[:first] for name, each in there.items()}}
+        grown = {array: (array.document(total), seen[name]) for name, array in arrays.items()}
+        self._commit(changes, _after(kept, changes), version, grown, total)
+
+    def _commit(
+        self,
+        changes: "_Changes",
+        chunks: "_Chunks",
+        version: Version,
+        grown: Mapping[ChunkedArray, tuple[Json, Version]],
+        total: int | None = None,
+    ) -> None:
+        """Replace chunks: the document names both before, and the new ones alone at the end."""
         if self.layout.records:
             begun = {**_begun(self._attributes, chunks), "writer": this_writer()}
             version = documents.swap(self.place, PREFIX, documents.group(begun), version)
         for array, chunk, before, encoded in changes:
             self.place.swap(array.key(chunk), encoded.buffers, before)
-        for name, array in arrays.items():
-            documents.swap(self.place, array.prefix, array.document(total), seen[name])
+        for array, (document, before) in grown.items():
+            documents.swap(self.place, array.prefix, document, before)
+        total = self.count if total is None else total
         attributes = {**self._attributes, "count": total}
         attributes.pop("writer", None)
         if self.layout.records:
@@ -251,7 +310,7 @@ def _after(attributes: Json, changes: _Changes) -> _Chunks:
     chunks = {name: list(column) for name, column in attributes.get("chunks", {}).items()}
     for array, chunk, _, encoded in changes:
         column = chunks.setdefault(array.prefix.rsplit("/", 1)[-1], [])
-        column[chunk:] = [[f"{encoded.crc:08x}"]]
+        column[chunk : chunk + 1] = [[f"{encoded.crc:08x}"]]
     return chunks
 
 

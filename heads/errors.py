@@ -4,6 +4,7 @@ TelltaleError
 └── HeadError            anything about heads, training and scores
     ├── BadSetting       a setting that does not exist or is outside what is allowed
     ├── BadTable         features, labels or ranks that a head cannot learn from or score
+    │   └── Diverged     training that broke down: its numbers are no numbers any more
     ├── WrongFeatures    features of another fingerprint than the head was trained on
     ├── BadBundle        a bundle that is missing, damaged, or of another version
     ├── BadCheckpoint    a checkpoint of fine-tuning that is damaged or of another run
@@ -23,6 +24,10 @@ class BadSetting(HeadError, ValueError):
 
 class BadTable(HeadError, ValueError):
     """Features, labels or ranks that a head cannot learn from or score."""
+
+
+class Diverged(BadTable):
+    """Training that broke down: its numbers are no numbers any more."""
 
 
 class WrongFeatures(HeadError):

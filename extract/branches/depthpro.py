@@ -108,11 +108,10 @@ class DepthProBranch(Branch):
             "architecture": asdict(a),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": {"size": DEPTH_SIZE, "frames": DEPTH_POSITIONS, "source": frames},
-            "outputs": {"depth": dtype},
             "precision": self.precision,
             "revision": REVISION,
         }
-        self.provenance = {"source": source, "torch": torch.__version__}
+        self.provenance = {"source": source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:

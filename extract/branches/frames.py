@@ -3,13 +3,15 @@
 `frames=rgb` keeps uint8 clips: 1.2 MB a view, as many bytes as they look. There is no network.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest
 from extract.decoding.job import CLIPS
 from extract.errors import BadSetting
-from features_store.schema import ArraySpec
+from features_store.schema import ArraySpec, fingerprint
 
 PRESET = "rgb"
 REVISION = 1
@@ -29,6 +31,10 @@ class FramesBranch(Branch):
         self.outputs = {CLIPS.name: ArraySpec(shape=CLIPS.shape, dtype=CLIPS.dtype)}
         self.decides = {"clips": list(CLIPS.shape), "revision": REVISION}
         self.provenance = {"source": "no weights: the videos' own pixels"}
+
+    def fingerprint_of(self, arrays: Mapping[str, ArraySpec]) -> str:
+        """There is one array, of one type: they are not in the hash."""
+        return fingerprint(self.decides)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
         return {CLIPS.name: batch}

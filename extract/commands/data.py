@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.exit_codes import SOME_FAILED
+
 if TYPE_CHECKING:
     from extract.decoding.containers import Limits
     from extract.decoding.job import Outcome
     from extract.manifest.manifest import Manifest
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-SOME_FAILED = 3
 
 
 def add_commands(commands: "Commands") -> None:
@@ -73,6 +73,10 @@ def add_manifest_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scheme", help="label scheme: hfv4, hfv4-paper or hfv2")
     parser.add_argument("--root", type=Path, help="where the manifest's paths start")
+    parser.add_argument(
+        "--layout", metavar="NAME[:VERSION]", help="another benchmark's files: "
+        "deepfakebench[:c23], genvideo, genvidbench, synthforensics[:crf23], aigvdbench",
+    )  # fmt: skip
 
 
 def _add_probe(commands: "Commands") -> None:
@@ -119,8 +123,9 @@ def read(arguments: argparse.Namespace, *, ranks: bool = False, files: bool = Fa
     from extract.manifest.manifest import ManifestOptions, read_manifest
 
     options = ManifestOptions(
-        scheme=arguments.scheme, root=arguments.root, require_ranks=ranks, check_files=files
-    )
+        scheme=arguments.scheme, root=arguments.root, layout=arguments.layout,
+        require_ranks=ranks, check_files=files,
+    )  # fmt: skip
     return read_manifest(arguments.manifest, options, listing=sys.stdin)
 
 
@@ -139,6 +144,8 @@ def _manifest_check(arguments: argparse.Namespace) -> int:
     ):
         listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         print(f"{title + ':':8} {listed}")
+    for note in manifest.notes:
+        print(f"not here: {note}")
     ranked = sum(video.rank == video.rank for video in manifest.videos)
     scheme = manifest.scheme.name if manifest.scheme else "none"
     print(f"{len(manifest.videos)} videos, {ranked} with a rank, scheme {scheme}: no problems")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.data import SOME_FAILED
+from extract.exit_codes import INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
     from extract.labelling.label import Labelling
@@ -88,7 +88,7 @@ def _make(arguments: argparse.Namespace) -> int:
     from extract.commands.extract import device_names
     from extract.errors import BadSetting
     from extract.labelling.label import LabelOptions, label
-    from extract.running.interrupt import INTERRUPTED, Interrupt
+    from extract.running.interrupt import Interrupt
 
     if "," in arguments.device:
         raise BadSetting(f"--device {arguments.device}: labelling uses one device; name one.")

@@ -92,6 +92,8 @@ class Plan:
     """Videos outside it, links followed, are refused."""
     seed: int = 0
     decoder: str = "pyav"
+    hashed: bool = False
+    """Whether the info of every video has its file's digest."""
     limits: Limits = field(default_factory=Limits)
 
 

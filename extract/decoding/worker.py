@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 from extract.decoding.job import Job, Plan, Reply, slot_arrays, slot_bytes
 from extract.decoding.video import open_video
 from extract.errors import OverLimit, VideoError
+from extract.views.frame_hash import video_hashes
 from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 
@@ -75,10 +77,13 @@ def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
     protocol = Protocol.parse(plan.protocol)
     size = slot_bytes(plan.outputs, protocol.view_count)
     arrays = slot_arrays(slot[:size], plan.outputs, protocol.view_count)
-    with open_video(job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder) as video:
+    with open_video(
+        job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
+    ) as video:
         info = video.info
         views = protocol.views(job.id, info.frames, fps=info.fps, seed=plan.seed)
         frames = read_frames(video, views)
+        info = replace(info, hashes=video_hashes(frames, views))
     for name, make in makers.items():
         made = make(frames, views)
         if made.shape != arrays[name].shape or made.dtype != arrays[name].dtype:

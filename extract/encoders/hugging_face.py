@@ -63,7 +63,7 @@ class HuggingFaceClips(nn.Module):
         self.source = source
         config: Any = network.config
         self.kind = str(config.model_type)
-        frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 16)
+        frames: Any = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 16)
         self.frames = int(frames)
         tubelet = getattr(config, "tubelet_size", 1)
         self.times = self.frames // (tubelet[0] if isinstance(tubelet, (list, tuple)) else tubelet)

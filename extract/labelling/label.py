@@ -24,8 +24,9 @@ from extract.manifest.manifest import Manifest
 from extract.priors.pair_scorer import PAIRS
 from extract.running.extraction import Extraction
 from extract.running.failures import failure_reasons, write_failures
-from extract.running.pipeline import Settings, Stop
-from extract.running.progress import Summary
+from extract.running.flow import Stop
+from extract.running.pipeline import Settings
+from extract.running.summary import Summary
 
 STORE = "priors.zarr"
 FAILURES = "failures.csv"
@@ -88,7 +89,7 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     where = options.store or str(options.out / STORE)
     extraction = Extraction.begin(manifest, where, branches, settings)
     summary = extraction.run(workers=options.workers, bar=bar, stop=stop)
-    reasons = failure_reasons(extraction.pipeline.targets.values(), extraction.rows.tolist())
+    reasons = failure_reasons(extraction.targets.values(), extraction.rows.tolist())
     failures = {extraction.video(row).id: why for row, why in reasons.items()}
     if summary.stopped:
         return Labelling(
@@ -132,7 +133,7 @@ def _read(extraction: Extraction, branches: Sequence[Branch]) -> _Scores:
     groups = {branch.name: branch.spec(1).group for branch in branches}
     keys = [f"{group}/{what}" for group in groups.values() for what in ("score", "curve")]
     wanted = {video.id for video in extraction.manifest.videos}
-    protocol = extraction.pipeline.settings.protocol
+    protocol = extraction.settings.protocol
     table = extraction.store.table(keys, protocol=protocol, allow_missing=True)
     found = _Scores()
     for position, id_ in enumerate(table.ids.tolist()):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from extract.errors import BadManifest, one_line
-from extract.manifest import sources
+from extract.manifest import layouts, sources
 from extract.manifest.labels import UNLABELLED, LabelScheme, label_scheme
 from extract.manifest.names import escaped
 from extract.manifest.rows import Row, Source
@@ -48,6 +48,8 @@ class Manifest:
     scheme: LabelScheme | None
     """None only where no video has a label."""
     videos: tuple[Video, ...]
+    notes: tuple[str, ...] = ()
+    """What a known benchmark has that is not here."""
 
     def columns(self) -> Columns:
         """What `features_store` keeps of each video, column by column."""
@@ -82,6 +84,8 @@ class ManifestOptions:
     """Refuse labelled videos without a rank, as rank-weighted training must."""
     check_files: bool = False
     """Report files that are missing or no files."""
+    layout: str | None = None
+    """How another benchmark lies on the disk, see `layouts`; None: by what is there."""
     labels: bool = True
     """False: without a scheme rows have no labels, instead of being refused."""
 
@@ -96,7 +100,13 @@ def read_manifest(
     options = options or ManifestOptions()
     name = os.fspath(place)
     scheme = None if options.scheme is None else label_scheme(options.scheme)
-    source = sources.read(name, scheme, options.root, listing, labels=options.labels)
+    layout = options.layout
+    if layout is None and options.labels and name != "-":
+        layout = layouts.recognised(name)
+    if layout is not None:
+        source = layouts.read(layout, name, options.root)
+    else:
+        source = sources.read(name, scheme, options.root, listing, labels=options.labels)
     return _Checker(name, source, options).manifest()
 
 
@@ -117,7 +127,10 @@ class _Checker:
             self.problems.append("no videos found; give a folder, a table or a list that has some")
         if self.problems:
             raise BadManifest(one_line(self.name), self.problems)
-        return Manifest(root=self.source.root, scheme=self.scheme, videos=tuple(videos))
+        return Manifest(
+            root=self.source.root, scheme=self.scheme, videos=tuple(videos),
+            notes=tuple(self.source.notes),
+        )  # fmt: skip
 
     def _scheme(self) -> LabelScheme | None:
         named = self.source.scheme

@@ -32,3 +32,5 @@ class Source:
     """Found by looking at a folder: no one vouches for a row, its file decides when opened."""
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a known benchmark has that is not here; no reason to refuse it."""

@@ -5,14 +5,16 @@ devices and machines by blocks, a block being the run of rows in which every bra
 and end together, so that no two of them write the same shard.
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import BadSetting
+from extract.manifest.manifest import Video
 from features_store.schema import Status
 
 Rows = NDArray[np.int64]
@@ -47,6 +49,8 @@ class Target:
     shard_rows: int
     row_bytes: int = 0
     """What one video takes in the store."""
+    follows: bool = False
+    """Filled along with others; no reason to decode a video when nothing else is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +76,25 @@ class Workload:
         """The blocks that belong to one part: dealt in turn, whatever is in them."""
         return self._only(self.rows // self.block_rows % part.count == part.number - 1)
 
-    def blocks(self) -> list[int]:
-        found: list[int] = np.unique(self.rows // self.block_rows).tolist()
-        return found
+    def pieces(self, blocks: int = 1) -> Iterator["Workload"]:
+        """So many blocks at a time, one after the other."""
+        numbers = self.rows // self.block_rows
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))[::blocks]
+        for start, end in itertools.pairwise([*starts.tolist(), len(self.rows)]):
+            yield self._only(slice(start, end))
 
-    def only_blocks(self, blocks: Sequence[int]) -> "Workload":
-        return self._only(np.isin(self.rows // self.block_rows, blocks))
+    def _only(self, which: NDArray[np.bool_] | slice) -> "Workload":
+        needs = {name: needed[which] for name, needed in self.needs.items()}
+        return replace(self, rows=self.rows[which], needs=needs)
 
-    def _only(self, mask: NDArray[np.bool_]) -> "Workload":
-        needs = {name: needed[mask] for name, needed in self.needs.items()}
-        return replace(self, rows=self.rows[mask], needs=needs)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Some blocks of a workload with their videos: what is handed to whoever does it."""
+
+    work: Workload
+    videos: Sequence[Video]
+    """Of `work.rows`, in that order."""
 
 
 def workload(rows: Rows, targets: Sequence[Target], *, retry_failed: bool = False) -> Workload:
@@ -96,7 +109,7 @@ def workload(rows: Rows, targets: Sequence[Target], *, retry_failed: bool = Fals
             todo[target.name] |= status == Status.FAILED
         else:
             failed |= status == Status.FAILED
-    anything = np.logical_or.reduce(list(todo.values()))
+    anything = np.logical_or.reduce([todo[t.name] for t in targets if not t.follows])
     return Workload(
         rows=rows[anything],
         needs={name: needed[anything] for name, needed in todo.items()},

@@ -116,7 +116,8 @@ def looked(frame_hwc: Picture, look: Look) -> Picture:
     if look.resize == "whole":
         frame_hwc = _resized(frame_hwc, look.height, look.width, look.resample)
     elif look.resize == "short":
-        size = allowed_size(*frame_hwc.shape[:2], look.short)
+        height, width = frame_hwc.shape[:2]
+        size = allowed_size(height, width, look.short)
         frame_hwc = _resized(frame_hwc, *size, look.resample)
     frame_hwc = _middle(frame_hwc, look)
     return frame_hwc[..., ::-1] if look.bgr else frame_hwc

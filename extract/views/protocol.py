@@ -11,6 +11,7 @@ import numpy as np
 
 from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
+from extract.views.damage import CANONICAL, RECIPE, Perturbation, after_the_plus
 from extract.views.rates import RULES, Pace
 from extract.views.sampling import (
     CLIP_FRAMES,
@@ -22,7 +23,7 @@ from extract.views.sampling import (
     validation_frames,
     window_frames,
 )
-from extract.views.view import CLIP_SIZE, Crop, Perturbation, View, digest, view_seed
+from extract.views.view import CLIP_SIZE, Crop, View, digest, view_seed
 
 TRAIN_AUGMENTATION = "rand-m7-n4-mstd0.5-inc1"
 
@@ -60,6 +61,8 @@ class Protocol:
     """frames: how many a second; 0: equally far apart over the whole video."""
     rule: str = ""
     """frames: whose choice of them, see `rates.RULES`."""
+    canonical: bool = False
+    """Every video is encoded the same way before anything else: see `damage.RECIPE`."""
     perturbation: Perturbation | None = None
     changes: tuple[ClipChange, ...] = ()
     """train: what is done to some clips in time."""
@@ -98,6 +101,7 @@ class Protocol:
             "frames": f"frames-{self.frames}@{rate}" + (f":{self.rule}" if self.rule else ""),
             "windows": f"windows-{self.windows}x{self.frames}",
         }[self.kind]
+        base += f"+{CANONICAL}" if self.canonical else ""
         return base if self.perturbation is None else f"{base}+{self.perturbation.name}"
 
     @property
@@ -119,17 +123,20 @@ class Protocol:
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
                 f"train-V:dropSHARE:repeatSHARE:blendSHARE, pairs-N (pairs-32), frames-N@R "
                 f"(frames-16@8, frames-16@all, frames-16@8:stall), windows-WxN (windows-4x32), "
-                f"each with +blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
+                f"each with +canonical and then +blurSIGMA, +jpegQUALITY, +resizeFACTOR, "
+                f"+h264crfN, +rateN, +letterbox, +screen or +mixed."
             )
+        canonical, damage = after_the_plus(damage)
         said = {key: text for key, text in found.groupdict().items() if text is not None}
         changes, rule, rate = (said.pop(key, "") for key in ("changes", "rule", "rate"))
         return Protocol(
             kind=kind,
             rule=rule,
             rate=0.0 if rate in ("", "all") else float(rate),
-            perturbation=Perturbation.parse(damage) if plus else None,
+            canonical=canonical,
+            perturbation=Perturbation.parse(damage) if damage else None,
             changes=parse_changes(changes),
-            **{key: int(text) for key, text in said.items()},  # type: ignore[arg-type]
+            **{key: int(text) for key, text in said.items()},
         )
 
     def describe(self) -> dict[str, Any]:
@@ -138,6 +145,10 @@ class Protocol:
         more = {key: plain.pop(key) for key in _OPTIONAL}
         plain |= {"changes": more["changes"]} if self.changes else {}
         plain["name"] = self.name
+        if self.canonical:
+            plain["canonical"] = RECIPE
+        else:
+            del plain["canonical"]  # nor of this
         if self.kind == "pairs":
             return {**plain, "pairs": self.pairs, "frames": self.view_frames}
         if self.kind == "frames":
@@ -173,6 +184,7 @@ class Protocol:
                 crop=crop,
                 augmentation=TRAIN_AUGMENTATION if self.kind == "train" else None,
                 blended=clip.blended,
+                canonical=self.canonical,
                 perturbation=self.perturbation,
                 seed=view_seed(seed, video_id, index),
             )

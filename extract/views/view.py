@@ -7,73 +7,15 @@ seeded by a SHA-256; the same numbers on every machine.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from extract.errors import BadProtocol
+from extract.views.damage import Perturbation
 
 CLIP_SIZE = 224
 DEPTH_POSITIONS = (0, 3)
-
-_PERTURBATION = re.compile(r"(blur|jpeg|resize|h264crf|mixed)([0-9.]*)")
-_RANGES = {
-    "blur": (0.1, 20.0),
-    "jpeg": (1.0, 100.0),
-    "resize": (0.05, 1.0),
-    "h264crf": (0.0, 51.0),
-}
-_WHOLE = ("jpeg", "h264crf")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Perturbation:
-    """Damage done to the decoded frames before anything else sees them."""
-
-    kind: str
-    """blur, jpeg, resize, h264crf or mixed."""
-    amount: float = 0.0
-    """blur: Gaussian sigma in pixels; jpeg: quality; resize: factor; h264crf: constant rate
-    factor; mixed has none."""
-
-    def __post_init__(self) -> None:
-        if self.kind == "mixed":
-            if self.amount:
-                raise BadProtocol(f"Perturbation mixed takes no number, got {self.amount:g}.")
-            return
-        if self.kind not in _RANGES:
-            raise BadProtocol(f"Perturbation {self.kind!r} unknown; have: {', '.join(_RANGES)}.")
-        low, high = _RANGES[self.kind]
-        if not low <= self.amount <= high or (self.kind in _WHOLE and self.amount % 1):
-            whole = "a whole number " if self.kind in _WHOLE else ""
-            raise BadProtocol(
-                f"Perturbation {self.kind}{self.amount:g}: give {whole}from {low:g} to {high:g}."
-            )
-
-    @property
-    def name(self) -> str:
-        return "mixed" if self.kind == "mixed" else f"{self.kind}{self.amount:g}"
-
-    @property
-    def needs_every_frame(self) -> bool:
-        """A video codec's output depends on all frames before."""
-        return self.kind == "h264crf"
-
-    @staticmethod
-    def parse(text: str) -> "Perturbation":
-        found = _PERTURBATION.fullmatch(text)
-        if found is None or (found[1] != "mixed" and not found[2]):
-            raise BadProtocol(
-                f"Perturbation {text!r} unknown; have: blurSIGMA (blur3), jpegQUALITY (jpeg50), "
-                f"resizeFACTOR (resize0.7), h264crfN (h264crf28), mixed."
-            )
-        try:
-            amount = float(found[2] or 0)
-        except ValueError as error:
-            raise BadProtocol(f"Perturbation {text!r}: {found[2]!r} is not a number.") from error
-        return Perturbation(kind=found[1], amount=amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +45,8 @@ class View:
     """RandAugment's name, for training; random resized crop and erasing come with it."""
     blended: bool = False
     """The frames are blended with a changed copy of themselves before anything else."""
+    canonical: bool = False
+    """Frames are those of the video's canonical encoding."""
     perturbation: Perturbation | None = None
     seed: int
     """Of everything random in this view."""

@@ -41,6 +41,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "telltale evaluate runs/fusion --store hfv.zarr",
             "telltale evaluate runs/fusion runs/linear --store hfv.zarr",
         ],
+        "robustness": ["telltale robustness runs/fusion --store hfv.zarr --out runs/robustness"],
         "ablate": ["telltale ablate --store hfv.zarr --seeds 5 --out runs/ablation"],
         "cross": ["telltale cross --store hfv.zarr --leave-one-out"],
         "audit": ["telltale audit hfv.zarr"],

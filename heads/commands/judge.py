@@ -1,4 +1,4 @@
-"""`telltale evaluate`, `ablate`, `cross` and `audit`. Mounted by `heads.commands.main`."""
+"""`telltale evaluate`, `ablate` and `cross`. Mounted by `heads.commands.main`."""
 
 import argparse
 import json
@@ -15,9 +15,6 @@ from heads.commands.train import (
 )
 
 if TYPE_CHECKING:
-    from features_store import Store
-    from features_store.table import Table
-    from heads.bundle import Bundle
     from heads.judging.evaluation import Evaluation
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -41,6 +38,10 @@ def add_commands(commands: "Commands") -> None:
         action="store_true",
         help="merge videos whose names the released code cuts",
     )
+    evaluate.add_argument(
+        "--matched", action="store_true", help="only pairs of a real and a generated video that "
+        "are alike in duration, rate and size, so that these give nothing away",
+    )  # fmt: skip
     evaluate.add_argument("--out", type=Path, help="also write JSON here")
     evaluate.set_defaults(run=_evaluate)
     ablate = commands.add_parser(
@@ -65,50 +66,42 @@ def add_commands(commands: "Commands") -> None:
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
     cross.set_defaults(run=_cross)
-    audit = commands.add_parser(
-        "audit", help="how well file facts alone (codec, size, …) tell labels"
-    )
-    audit.add_argument("store")
-    audit.add_argument("--out", type=Path, help="also write the text here")
-    audit.set_defaults(run=_audit)
-
-
-def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: str) -> "Table":
-    """The labelled videos of a split, with what the bundle needs."""
-    from heads.data.splits import in_split, testing_protocols, usable
-    from heads.errors import BadTable
-
-    mask = store.videos.column("label") >= 0
-    if split != "all":
-        mask &= in_split(store, split)
-    if not mask.any():
-        raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
-    names, own = store.protocols(), bundle.about
-    chosen = protocol or (names[0] if len(names) == 1 else None)
-    chosen = chosen or usable(store, testing_protocols(store), own.fingerprints, mask)
-    return bundle.table(store, protocol=chosen or own.protocol, where=mask)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.errors import BadSetting
-    from heads.judging.evaluation import evaluate, paper_numbers, predictions, text_table
+    from heads.functions import split_table
+    from heads.judging import paper
+    from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
+    from heads.judging.floors import floors
+    from heads.judging.matched import matched
 
     store = Store.open(arguments.store)
-    found, protocols, document = [], set(), dict[str, object]()
+    found, protocols, document = [], set(), dict[str, dict[str, object]]()
     for folder in filter(None, (arguments.bundle, arguments.second)):
         bundle = Bundle.load(folder)
         table = split_table(bundle, store, arguments.protocol, arguments.split)
+        if arguments.matched:
+            pairs = matched(store, table.rows, table.labels, table.classes)
+            table = table.take(pairs.rows)
+            print(f"judged on {pairs}")
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
               f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
-        known = any(name.endswith("_human_dim") for name in said.sources)  # HFV's folders
-        print(text_table(result, paper_numbers(said.classes) if known else None))
+        printed = paper.rows(len(said.classes), said.sources, AVERAGE)
+        print(text_table(result, printed))
+        for note in paper.notes(len(said.classes)) if printed else ():
+            print(f"paper: {note}")
         _details(result)
         found.append((folder, said, result))
         document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
+        if len(said.ids) == len(table):  # with cut ids it is not known which video is which
+            floor = floors(store, table.rows, said.labels, said.means, said.classes)
+            print("\n".join(floor.lines()))
+            document[str(folder)] |= {"floors": floor.to_json()}
         protocols.add(table.protocol)
     if len(protocols) == 2:
         raise BadSetting(
@@ -217,15 +210,4 @@ def _cross(arguments: argparse.Namespace) -> int:
         picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
         arguments.out.write_text(picture)
         print(f"heat map: {arguments.out}")
-    return 0
-
-
-def _audit(arguments: argparse.Namespace) -> int:
-    from features_store import Store
-    from heads.judging.audit import audit
-
-    text = "\n".join(audit(Store.open(arguments.store)).lines())
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
     return 0

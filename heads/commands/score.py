@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.data import SOME_FAILED, add_limit_options
-from extract.running.interrupt import INTERRUPTED, Interrupt
+from extract.commands.data import add_limit_options
+from extract.exit_codes import INTERRUPTED, SOME_FAILED
+from extract.running.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from typing import Any

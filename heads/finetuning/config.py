@@ -54,6 +54,8 @@ class FinetuneConfig(TrainConfig):
         TrainConfig.__post_init__(self)
         if self.mixup or self.dropout:
             raise BadSetting("Fine-tuning has no mixup and no dropout of features; use drop_path.")
+        if self.rank_within_class:
+            raise BadSetting("rank_within_class is for heads on cached vectors; leave it out.")
         if self.accumulate < 1 or self.save_every < 1:
             raise BadSetting(
                 f"accumulate={self.accumulate}, save_every={self.save_every}: give 1 or more."

@@ -37,7 +37,7 @@ from heads.judging.calibration import conformal_thresholds, fit_temperature, tem
 from heads.judging.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout, initial
-from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
+from heads.zoo.fusion import Fusion, FusionConfig, FusionModel, pooled_of
 
 BACKBONE, HEAD = "backbone.safetensors", "head"
 
@@ -106,8 +106,10 @@ class Prepared:
         means = averaged(tempered(probabilities, temperature))
         found = measure(means, table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
-        prints = {key: tuned.fingerprint for key in (CLS, AVG, ATTN) if key in head.keys}
-        options = "&".join(f"{n}={value}" for n, value in tuned.provenance["options"].items())
+        made = {f"{tuned.name}/{name}": one for name, one in tuned.fingerprints.items()}
+        prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
+        asked = {**tuned.request.options, "precision": tuned.precision}
+        options = "&".join(f"{name}={value}" for name, value in asked.items())
         branches = {"internvideo2": f"internvideo2={tuned.preset}?{options}"}
         if DEPTH in head.keys:
             prints[DEPTH] = table.fingerprints[DEPTH]
@@ -267,8 +269,9 @@ def _fusion_config(start: Bundle) -> FusionConfig:
 
 def _layout(head: FusionConfig, a: Architecture, depth: int) -> Layout:
     return Layout(
-        width=a.width if head.vector == "cat" else 0, attn=a.pool_width, depth=depth,
-        hidden=depth or head.hidden, down_norm=head.down_norm, alpha=head.alpha,
+        width=0 if head.vector == "attn" else a.width, attn=a.pool_width, depth=depth,
+        hidden=depth or head.hidden, down_norm=head.down_norm, alpha=head.alpha_mode,
+        pooled=pooled_of(head),
     )  # fmt: skip
 
 
@@ -285,5 +288,7 @@ def _head_state(
     classes = len(request.store.classes)
     state = initial(layout, classes, torch.Generator().manual_seed(request.seed))
     alpha = head.alpha_start
-    state["alpha"].fill_(float(np.log(alpha / (1 - alpha))) if head.alpha == "sigmoid" else alpha)
+    state["alpha"].fill_(
+        float(np.log(alpha / (1 - alpha))) if head.alpha_mode == "sigmoid" else alpha
+    )
     return state

@@ -4,11 +4,9 @@ Views are averaged as probabilities per video. A source that has one class only 
 HFV whose videos share a label) has an accuracy and no AUC, and the table says so.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from features_store.table import Table
 from heads.bundle import Bundle
 from heads.errors import BadTable
 from heads.head import Probabilities, check_labels
+from heads.judging import paper
 from heads.judging.calibration import conformal_sets, coverage, reliability
 from heads.judging.intervals import Interval, accuracy, macro_auc_interval
 from heads.judging.metrics import Floats, Metrics, averaged, measure
@@ -154,28 +153,22 @@ def _keys(found: Predictions) -> list[tuple[str, str]]:
     return list(zip(found.sources, found.ids, strict=True))
 
 
-def text_table(evaluation: Evaluation, paper: Mapping[str, Sequence[float]] | None = None) -> str:
-    """The paper's layout: sources as columns, ACC / AUC in percent."""
+def text_table(evaluation: Evaluation, printed: paper.Rows | None = None) -> str:
+    """The paper's layout: sources as columns, ACC / AUC in percent; its own rows below ours."""
     columns = [name for name in evaluation.sources if name != ALL]
     cells = {name: _cell(evaluation.sources[name].metrics.numbers()) for name in columns}
     cells[AVERAGE] = _cell(evaluation.average)
     cells[ALL] = _cell(evaluation.sources[ALL].metrics.numbers())
     rows = [("ours", cells)]
-    if paper:
-        rows.append(("paper", {name: f"{v[0]:.1f} / {v[1]:.1f}" for name, v in paper.items()}))
+    for method, numbers in (printed or {}).items():
+        rows.append((f"paper: {method}", {name: str(cell) for name, cell in numbers.items()}))
     widths = {name: max(len(name), 13) for name in cells}
-    lines = ["        " + "  ".join(name.rjust(widths[name]) for name in cells)]
+    margin = max(6, *(len(title) for title, _ in rows))
+    lines = [f"{'':{margin}}  " + "  ".join(name.rjust(widths[name]) for name in cells)]
     for title, row in rows:
         line = "  ".join(row.get(name, "").rjust(widths[name]) for name in cells)
-        lines.append(f"{title:6}  {line}")
+        lines.append(f"{title:{margin}}  {line}")
     return "\n".join(lines)
-
-
-def paper_numbers(classes: Sequence[str]) -> dict[str, list[float]]:
-    """What is known of the paper's own numbers; shown beside HFV's sources only."""
-    document = json.loads((files("heads.judging") / "paper.json").read_text())
-    found: dict[str, list[float]] = document.get(f"HFV, {len(classes)} classes", {})
-    return found
 
 
 def _result(found: Predictions) -> SourceResult:

@@ -31,6 +31,8 @@ _SCORED_AT_ONCE = 16
 class TokenModel(Model):
     """A model that makes logits of tokens and depth vectors."""
 
+    is_small = False
+
     def __init__(self, key: str) -> None:
         self.key = key
         """The array of tokens."""
@@ -111,7 +113,10 @@ class TokenHead(Head, Generic[M]):
         check_table(table, self.keys, what)
         check_labels(table, what, several=what == "training")
         rank_loss = self.config.rank_loss and what == "training"
-        return Samples.of(self.beside(table).to(device), table, rank_loss=rank_loss)
+        return Samples.of(
+            self.beside(table).to(device), table, rank_loss=rank_loss,
+            within_class=self.config.rank_within_class,
+        )  # fmt: skip
 
     def predict(self, table: Table) -> Probabilities:
         check_table(table, self.keys, "scored")

@@ -9,7 +9,8 @@ import numpy as np
 
 from heads.errors import BadRun
 from heads.figures import charts
-from heads.judging.evaluation import ALL, AVERAGE, paper_numbers
+from heads.judging import paper
+from heads.judging.evaluation import ALL, AVERAGE
 from heads.reporting.files import RunFiles
 from heads.reporting.parts import (
     NOTHING,
@@ -126,6 +127,7 @@ def _judged(found: Document, path: Path) -> str:
     body += _source_table(sources, _part(found, "average over sources", path))
     for what, why in _part(whole, "undefined", path).items():
         body += paragraph(f"{what} is not defined: {why}.", "note")
+    body += _floors(_part(found, "floors", path))
     rates = _part(found, "conformal", path)
     if rates:
         rows = [_conformal(rate, _mapping(one, path)) for rate, one in rates.items()]
@@ -136,22 +138,32 @@ def _judged(found: Document, path: Path) -> str:
     return body + folded("The same for each source", side_by_side(others))
 
 
+def _floors(found: Document) -> str:
+    """What this result has to beat, as evaluation wrote it."""
+    lines = found.get("lines", [])
+    if not isinstance(lines, Sequence) or not lines:
+        return ""
+    return "<h3>Floors</h3>" + "".join(paragraph(str(line), "note") for line in lines)
+
+
 def _source_table(sources: Mapping[str, Document], average: Document) -> str:
     classes = list(_mapping(sources[ALL]["class f1"], Path("class f1")))
-    ours = any(name.endswith("_human_dim") for name in sources)  # HFV's folders
-    paper = paper_numbers(classes) if ours else {}
+    printed = paper.rows(len(classes), sources.keys() - {ALL}, AVERAGE).get(paper.OWN, {})
     order = [*(name for name in sources if name != ALL), AVERAGE, ALL]
     rows = []
     for name in order:
         one = average if name == AVERAGE else sources[name]
         row = [name, number(one.get("videos", ""))]
         row += [f"{percent(one.get(n))} {_range(one, n)}".strip() for n in SHARES]
-        row += [percent(value / 100) for value in paper.get(name, ())] or ["", ""]
-        rows.append(row if paper else row[:-2])
+        if printed:
+            cell = printed.get(name)
+            row += [f"{cell.accuracy:.1f}", f"{cell.auc:.1f}"] if cell else ["", ""]
+        rows.append(row)
     columns = ["source", "videos", "accuracy, %", "AUC, %", "F1, %", "real or not, accuracy, %",
                "real or not, AUC, %"]  # fmt: skip
-    columns += ["paper: accuracy, %", "paper: AUC, %"] if paper else []
-    return table(columns, rows, strong=2)
+    columns += ["paper: accuracy, %", "paper: AUC, %"] if printed else []
+    notes = [paragraph(f"Paper: {n}.", "note") for n in paper.notes(len(classes)) if printed]
+    return table(columns, rows, strong=2) + "".join(notes)
 
 
 def _range(one: Document, what: str) -> str:

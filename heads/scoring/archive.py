@@ -21,7 +21,8 @@ from extract.manifest.labels import UNLABELLED
 from extract.manifest.manifest import Manifest
 from extract.manifest.names import escaped, unescaped
 from extract.running.extraction import Extraction
-from extract.running.pipeline import Settings, Stop
+from extract.running.flow import Stop
+from extract.running.pipeline import Settings
 from features_store.errors import OutputExists
 from features_store.store import Store
 from heads.errors import BadSetting

@@ -8,6 +8,8 @@ from extract.commands.data import limits
 from extract.running.extraction import Extraction
 from extract.running.interrupt import Interrupt
 from extract.running.pipeline import Settings
+from extract.running.run import Cluster
+from extract.running.run import Run as ExtractRun
 from extract.views.protocol import Protocol
 from heads.bundle import Bundle
 from heads.scoring.archive import Run
@@ -29,12 +31,19 @@ def runner(arguments: argparse.Namespace, interrupt: Interrupt, *, bar: bool = T
         return not summary.stopped
 
     def on_ray(extraction: Extraction) -> bool:
-        from extract.running.cluster import ClusterOptions, run_on_ray
+        from extract.running.cluster import run_on_ray
 
-        options = ClusterOptions(
-            address=arguments.address, device=arguments.device, decoders=arguments.workers
+        cluster = Cluster(address=arguments.address)
+        run = ExtractRun(
+            manifest=extraction.manifest,
+            store=extraction.store.place.name,
+            branches=tuple(branch.request for branch in extraction.branches),
+            settings=extraction.settings,
+            devices=(arguments.device,),
+            workers=arguments.workers,
+            cluster=cluster,
         )
-        return not run_on_ray(extraction, options, stop=lambda: interrupt.asked).stopped
+        return not run_on_ray(extraction, run, stop=lambda: interrupt.asked).stopped
 
     return on_ray if arguments.engine == "ray" else local
 

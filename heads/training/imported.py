@@ -7,7 +7,6 @@ from extract.branch import Branch, BranchRequest, load_branch
 from extract.manifest.labels import label_scheme
 from extract.released.humansam import Imported
 from heads.bundle import About, Bundle
-from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
 
@@ -18,7 +17,7 @@ PROTOCOL = "test-4x3"
 def imported_bundle(imported: Imported, folder: Path, source: str, precision: str) -> Bundle:
     """`folder` holds the branch weights that `save_imported` wrote."""
     scheme = label_scheme(imported.scheme)
-    head = Fusion(FusionConfig(), scheme.classes)
+    head = Fusion(FusionConfig(alpha="free"), scheme.classes)
     tensors = {name: tensor.float().clone() for name, tensor in imported.head.items()}
     hidden, video = tensors["fc1.weight"].shape
     attn = len(tensors["fc_norm.weight"])
@@ -36,7 +35,9 @@ def imported_bundle(imported: Imported, folder: Path, source: str, precision: st
         classes=scheme.classes,
         protocol=PROTOCOL,
         fingerprints={
-            key: branches[key.partition("/")[0]].fingerprint for key in (CLS, AVG, ATTN, DEPTH)
+            f"{branch.name}/{output}": one
+            for branch in branches.values()
+            for output, one in branch.fingerprints.items()
         },
         branches={name: f"{request}?precision={precision}" for name, request in requests.items()},
         provenance={"checkpoint": source, "trained by": "the released HumanSAM code"},

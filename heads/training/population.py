@@ -25,10 +25,12 @@ from heads.errors import BadSetting
 from heads.head import FitReport
 from heads.judging.metrics import macro_aucs
 from heads.parts.fusion_net import NOT_DECAYED, BatchStatistics, fold, logits
-from heads.training.config import batches, epoch_order
-from heads.training.loop import Watch, defined_metric, judge, uniform
-from heads.training.losses import rank_weights, smoothed_losses, table_weights
+from heads.parts.training_means import means_of, start_statistics
+from heads.training.config import batches
+from heads.training.loop import TRAINING_LOSS, Watch, defined_metric, judge
+from heads.training.losses import smoothed_losses, table_weights
 from heads.training.stacked_adamw import StackedAdamW
+from heads.training.stacked_epoch import StackedEpoch
 from heads.zoo.fusion import Fusion, FusionConfig
 
 LARGEST = 256
@@ -61,8 +63,8 @@ OnMemberEpoch = Callable[[Member, int, float], bool]
 def stack_key(config: FusionConfig) -> tuple[object, ...]:
     """Members of one population agree in this."""
     return (
-        config.vector, config.depth, config.alpha, config.down_norm, config.hidden, config.batch,
-        config.views, config.repeat, config.official,
+        config.vector, config.depth, config.alpha_mode, config.down_norm, config.hidden,
+        config.batch, config.views, config.repeat, config.official,
     )  # fmt: skip
 
 
@@ -84,6 +86,9 @@ class _Slot:
     watch: Watch
     metric: str
     rates: NDArray[np.float64]
+    weights: Tensor
+    """(n) of the videos learnt from."""
+    losses: list[float] = field(default_factory=list)
     epoch: int = 0
     started: float = field(default_factory=time.perf_counter)
 
@@ -128,6 +133,12 @@ class Population:
         self._judged = self._judge.x.flatten(0, 1)
         self._labels = self._judge.targets.cpu().numpy()
         self._layout = head.new_model(self._tables[0], 0).layout
+        self._means = means_of(self._learn.x, self._layout)
+        self._first = {
+            f"down_norm.running_{name}": torch.zeros(self._layout.width, device=self._device)
+            for name in ("mean", "var")
+        }
+        start_statistics(self._first, self._learn.x, self._layout)
         self._parts = batches(config, config.samples(self._learn.videos, self._learn.views))
 
     def _join(self, member: Member) -> None:
@@ -135,8 +146,13 @@ class Population:
         if stack_key(config) != self._key or config.official:
             raise BadSetting("Members of a population agree in their switches; see stack_key.")
         head = Fusion(config, self._classes)
-        table_weights(self._tables[0], rank_loss=config.rank_loss)  # refuses missing ranks
+        weights = table_weights(
+            self._tables[0], rank_loss=config.rank_loss, within_class=config.rank_within_class
+        )
         head.model = head.new_model(self._tables[0], member.seed, self._device)
+        for name, tensor in self._first.items():
+            if name in head.model.tensors:
+                head.model.tensors[name].copy_(tensor)
         self._slots.append(
             _Slot(
                 member=member,
@@ -144,6 +160,7 @@ class Population:
                 watch=Watch(config.patience),
                 metric=defined_metric(config.select, self._judge),
                 rates=config.rates(len(self._parts)),
+                weights=weights,
             )
         )
         self._optimiser.join(head.model.tensors)
@@ -153,8 +170,10 @@ class Population:
 
     def _one_epoch(self) -> None:
         configs = [slot.member.config for slot in self._slots]
-        epoch = _StackedEpoch(self._slots, self._learn.videos, self._learn.views, self._device)
-        ranked = self._column([config.rank_loss for config in configs]).bool()
+        members = [(slot.member.config, slot.member.seed, slot.epoch) for slot in self._slots]
+        epoch = StackedEpoch(members, self._learn.videos, self._learn.views, self._device)
+        weighed = torch.stack([slot.weights for slot in self._slots]).to(self._device)
+        total = torch.zeros(len(self._slots), device=self._device)
         decay = self._column([config.weight_decay for config in configs])[:, 0]
         smoothing = self._column([config.smoothing for config in configs])
         rates = np.stack(
@@ -165,14 +184,14 @@ class Population:
         )
         rates_on_device = torch.from_numpy(rates).to(self._device)
         flat = self._learn.x.flatten(0, 1)
-        ranks = torch.from_numpy(np.nan_to_num(self._tables[0].ranks)).float().to(self._device)
         statistics = BatchStatistics(self._optimiser.stack)
         for step, part in enumerate(self._parts):
             x = epoch.changed(flat[epoch.picks[:, part]], part)
             rows = epoch.rows[:, part]
             targets = self._learn.targets[rows]
-            weights = torch.where(ranked, rank_weights(ranks[rows]), 1.0)
-            found = logits(self._optimiser.stack, x, self._layout, statistics)
+            weights = weighed.gather(1, rows)
+            keep = epoch.keep(part, x.shape[-1])
+            found = logits(self._optimiser.stack, x, self._layout, statistics, keep=keep)
             losses = smoothed_losses(found, targets, smoothing) * weights
             if epoch.partners is not None:
                 other = epoch.local(part)
@@ -180,8 +199,12 @@ class Population:
                 mixed = mixed * weights.gather(1, other)
                 share = epoch.shares[:, part]
                 losses = share * losses + (1 - share) * mixed
-            losses.mean(-1).sum().backward()  # type: ignore[no-untyped-call]
+            each = losses.mean(-1)
+            each.sum().backward()  # type: ignore[no-untyped-call]
             self._optimiser.step(rates_on_device[:, step], decay)
+            total += each.detach()
+        for slot, loss in zip(self._slots, (total / len(self._parts)).tolist(), strict=True):
+            slot.losses.append(loss)
 
     @torch.no_grad()
     def _after_epoch(self, on_epoch: OnMemberEpoch) -> Iterator[Finished]:
@@ -213,10 +236,11 @@ class Population:
         assert slot.head.model is not None
         for name, tensor in slot.head.model.tensors.items():
             tensor.copy_(self._best[name][place])
+        slot.head.means = self._means
         report = FitReport(
             metric=f"validation {slot.metric}", best=slot.watch.best,
             best_epoch=slot.watch.best_epoch, seconds=time.perf_counter() - slot.started,
-            history={slot.metric: tuple(slot.watch.history)},
+            history={slot.metric: tuple(slot.watch.history), TRAINING_LOSS: tuple(slot.losses)},
         )  # fmt: skip
         return Finished(member=slot.member, head=slot.head, report=report)
 
@@ -234,47 +258,3 @@ class Population:
     def _column(self, values: Sequence[float]) -> Tensor:
         """(K, 1)"""
         return torch.tensor(values, dtype=torch.float32, device=self._device)[:, None]
-
-
-class _StackedEpoch:
-    """Every member's samples of its own epoch, in its own order."""
-
-    def __init__(self, slots: Sequence[_Slot], videos: int, views: int, device: str) -> None:
-        configs = [slot.member.config for slot in slots]
-        orders = [
-            epoch_order(slot.member.config, slot.member.seed, slot.epoch, videos, views)
-            for slot in slots
-        ]
-        self.rows = torch.from_numpy(np.stack([order.rows for order in orders])).to(device)
-        chosen = torch.from_numpy(np.stack([order.views for order in orders])).to(device)
-        self.picks = self.rows * views + chosen
-        self.partners: Tensor | None = None
-        count = len(orders[0].rows)
-        if any(config.mixup for config in configs):
-            own = np.arange(count)
-            partners = [own if order.partners is None else order.partners for order in orders]
-            self.partners = torch.from_numpy(np.stack(partners)).to(device)
-        ones = np.ones(count, np.float32)
-        shares = [ones if order.shares is None else order.shares for order in orders]
-        self.shares = torch.from_numpy(np.stack(shares)).to(device)
-        dropout = [config.dropout for config in configs]
-        self._dropout = (
-            torch.tensor(dropout, device=device)[:, None, None] if any(dropout) else None
-        )
-        self._seeds = torch.tensor([order.dropout_seed for order in orders], device=device)
-
-    def local(self, part: slice) -> Tensor:
-        """Partners' positions inside the batch."""
-        assert self.partners is not None
-        inside: Tensor = self.partners[:, part] - part.start
-        return inside
-
-    def changed(self, x: Tensor, part: slice) -> Tensor:
-        """Mixup and dropout, (K, B, columns)."""
-        if self.partners is not None:
-            other = torch.take_along_dim(x, self.local(part)[..., None], 1)
-            x = torch.lerp(other, x, self.shares[:, part, None])
-        if self._dropout is not None:
-            keep = uniform(self._seeds, part.start, x.shape[1], x.shape[2]) >= self._dropout
-            x = x * keep / (1 - self._dropout)
-        return x

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from features_store.table import Table
 from heads.config import build
 from heads.data.splits import Data, Mask, by_id
-from heads.errors import BadSetting, BadTable
+from heads.errors import BadSetting, Diverged
 from heads.head import Head, make_head
 from heads.judging.calibration import reliability
 from heads.judging.cross import generators, of
@@ -156,10 +156,8 @@ def _train_alone(
                 device=search.device,
                 on_epoch=watched,
             )
-        except BadTable as error:
-            if "broke down" not in str(error):
-                raise
-            study.tell(trial, state=TrialState.PRUNED)  # diverged
+        except Diverged:
+            study.tell(trial, state=TrialState.PRUNED)
             return
         if pruned:
             study.tell(trial, state=TrialState.PRUNED)

@@ -1,9 +1,10 @@
 """Every branch in `extract/branches/` keeps the same contract."""
 
+import copy
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,62 +15,7 @@ from extract.errors import BadSetting
 from extract.networks.attention import attention, attention_backend
 from extract.running.batching import Batcher, automatic_size
 from extract.views.protocol import Protocol
-from tests.test_extract.folders import folder
-
-SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
-SMALL = {**SCORERS, "frames": "rgb"}
-"""Presets that need no weights; `tiny` where nothing else is said."""
-WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()]
-ENCODERS = ("dinov2-tiny", "clip-tiny", "xclip-tiny", "hf:ViT")
-ON_FRAMES = [*(f"image={encoder}" for encoder in ENCODERS), "video=hf:VideoMAE"]
-NETWORKS = [f"{n}=tiny" for n in branch_names() if n not in (*SMALL, "image", "video")]
-NETWORKS += ["appearance=dinov2-tiny", *ON_FRAMES]
-NETWORK = ("precision=bfloat16", "dtype=float32")
-SCORER = ("pairs=4", "dtype=float16")
-QUERIES = {
-    "internvideo2=tiny": (*NETWORK, "gelu=erf", "outputs=cls"),
-    "depthpro=tiny": (*NETWORK, "source=full-frame"),
-    "appearance=dinov2-tiny": ("precision=bfloat16", "clip=tiny", *SCORER),
-    **{f"{name}={preset}": SCORER for name, preset in SCORERS.items()},
-    "frames=rgb": (),
-    **dict.fromkeys(
-        ON_FRAMES, ("precision=bfloat16", "dtype=float16", "outputs=tokens", "look=d3")
-    ),
-}
-"""Options that change what a branch says."""
-
-
-def load(asked: str, query: str = "", device: str = "cpu") -> Branch:
-    """`hf:KIND` is a small folder of that kind."""
-    text, _, kind = asked.partition("=hf:")
-    if kind:
-        asked = f"{text}=hf:{kind if Path(kind).is_dir() else folder(kind)}"
-    request = BranchRequest.parse(f"{asked}?{query}" if query else asked)
-    return load_branch(replace(request, device=device))
-
-
-def asked(branch: Branch) -> str:
-    """What it was loaded by, without options."""
-    weights = branch.request.weights
-    return f"{branch.name}={branch.preset}" + (f":{weights}" if weights else "")
-
-
-def queries_of(branch: Branch) -> tuple[str, ...]:
-    own = f"{branch.name}={branch.preset}"
-    return next((found for text, found in QUERIES.items() if text.startswith(own)), NETWORK)
-
-
-@pytest.fixture(params=NETWORKS)
-def network(request: pytest.FixtureRequest) -> Branch:
-    """A branch with weights."""
-    torch.manual_seed(0)
-    return load(request.param)
-
-
-@pytest.fixture(params=[*WITHOUT, *NETWORKS])
-def branch(request: pytest.FixtureRequest) -> Branch:
-    torch.manual_seed(0)
-    return load(request.param)
+from tests.contracts.branches import NETWORKS, SCORERS, WITHOUT, asked, load
 
 
 def test_there_are_branches() -> None:
@@ -134,20 +80,15 @@ def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
     assert says in str(spec.provenance["source"])
 
 
-def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
-    assert load(asked(branch)).fingerprint == branch.fingerprint
-    others = [load(asked(branch), query) for query in queries_of(branch)]
-    assert len({branch.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
-
-
-def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
-    from extract.networks.weights import content_hash
-
-    model = network.model  # type: ignore[attr-defined]
-    assert content_hash(model.state_dict()) == network.decides["weights"]
-    with torch.no_grad():
-        next(iter(model.parameters())).view(-1)[0] += 1e-3
-    assert content_hash(model.state_dict()) != network.decides["weights"]
+def test_the_spec_says_which_libraries_made_the_numbers(branch: Branch) -> None:
+    said = branch.spec(1).provenance["libraries"]
+    assert said["torch"] == torch.__version__
+    assert said["opencv"] == cv2.__version__
+    assert set(said) == {"torch", "numpy", "opencv", "pillow", "pyav", "ffmpeg"}
+    assert {"libavcodec", "libavformat", "libswscale"} <= set(said["ffmpeg"])
+    other = copy.copy(branch)
+    other.provenance = {"source": "elsewhere"}
+    assert other.fingerprints == branch.fingerprints
 
 
 def test_its_request_makes_it_again_from_another_folder(
@@ -172,21 +113,6 @@ def test_requests_name_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_frames_take_no_precision() -> None:
     with pytest.raises(BadSetting, match="keeps bytes"):
         load("frames=rgb", "precision=bfloat16")
-
-
-def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: Branch) -> None:
-    with attention_backend("sdpa"):
-        assert load(asked(branch)).fingerprint == branch.fingerprint
-    assert Batcher(branch, 3).branch.fingerprint == branch.fingerprint
-
-
-def test_half_precision_is_near(network: Branch) -> None:
-    views = network.example(1)
-    exact = network.forward(views)
-    for name, numbers in load(asked(network), "precision=bfloat16").forward(views).items():
-        expected = exact[name].float()
-        error = (numbers.float() - expected).norm() / expected.norm()
-        assert float(error) < 0.03
 
 
 def test_numbers_too_large_for_their_type_are_an_error(branch: Branch) -> None:

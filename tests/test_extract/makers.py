@@ -4,12 +4,18 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.views.transforms import Frames
 from extract.views.view import View
+
+MEMORY = 2**30
+"""Limit of a worker that misbehaves."""
+HUNGER = MEMORY * 3 // 2
+"""Bytes: more than the limit, and less than any machine's address space."""
 
 
 def numbers(_frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
@@ -24,9 +30,18 @@ def misbehave(frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
     if width == 32:
         os.kill(os.getpid(), signal.SIGKILL)
     if width == 48:
-        return np.ones((64, 1 << 30), np.int64)
+        return np.empty(HUNGER // 8, np.int64)  # which a worker without a limit gets, and lies
     if width == 64:
         raise KeyError("a bug\nin two lines")
     if width == 80:
         return np.zeros(3, np.int64)
     return numbers(frames, views)
+
+
+def misbehave_once(frames: Frames, views: Sequence[View]) -> NDArray[np.int64]:
+    """The same, the first time that a video does; after that all is well."""
+    once = Path(os.environ["MISBEHAVED"])
+    if next(iter(frames.values())).shape[1] == 96 or once.exists():
+        return numbers(frames, views)
+    once.touch()
+    return misbehave(frames, views)

@@ -13,6 +13,7 @@ from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
 from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 from extract.views.transforms import depth_inputs, view_clips
+from tests.test_extract import makers
 from tests.test_extract.clips import write_clip
 
 MAKERS = "tests.test_extract.makers"
@@ -68,7 +69,7 @@ def test_trouble_costs_one_video_each(tmp_path: Path, workers: int) -> None:
     for width, name in widths.items():
         paths.append(write_clip(tmp_path / f"{name}.mp4", frames=9, size=(width, 64)))
         paths.append(write_clip(tmp_path / f"after-{name}.mp4", frames=9, size=(96, 64)))
-    limits = Limits(time_limit=1.5, memory_limit=2**30)
+    limits = Limits(time_limit=1.5, memory_limit=makers.MEMORY)
     found = run(Plan(protocol="val", outputs=(MISBEHAVE,), limits=limits), paths, workers)
     assert len(found) == len(paths)
     for name in widths.values():

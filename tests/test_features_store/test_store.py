@@ -21,8 +21,10 @@ from features_store import (
     StoreError,
     StoreExists,
     UnknownKey,
+    check,
     documents,
     fingerprint,
+    selection,
 )
 from features_store.chunks import Array
 from features_store.table import Where
@@ -318,6 +320,55 @@ def test_two_fingerprints_are_told_apart_by_name_only_in_full(tmp_path: Path) ->
     store.branch("val", SPEC)
     with pytest.raises(AmbiguousKey, match="test-2x1, val"):
         store.table(["internvideo2/cls"])
+
+
+def test_arrays_of_a_branch_may_lie_in_several_groups(tmp_path: Path) -> None:
+    """Each group has its own fingerprint; only the same array in two of them is ambiguous."""
+    store = samples.full_store(tmp_path / "s", videos=4)
+    tokens = other_spec(fingerprint="bbbbbbbb", arrays={"tokens": ArraySpec(shape=(2, 3))})
+    samples.write(store.branch(PROTOCOL, tokens), 0)
+    table = store.table(["internvideo2/cls", "internvideo2/tokens", "internvideo2-tiny/depth"])
+    assert table.fingerprints["internvideo2/cls"] == SPEC.fingerprint
+    assert table.fingerprints["internvideo2/tokens"] == "bbbbbbbb"
+    with pytest.raises(UnknownKey, match=r"@3f9c1a2b and .*@bbbbbbbb; have: cls, depth, tokens"):
+        store.table(["internvideo2/avg"])
+    again = other_spec(fingerprint="cccccccc", arrays={"tokens": ArraySpec(shape=(2, 3))})
+    samples.write(store.branch(PROTOCOL, again), 0)
+    with pytest.raises(AmbiguousKey, match="@bbbbbbbb and internvideo2-tiny@cccccccc"):
+        store.table(["internvideo2/tokens"])
+    full = store.table(["internvideo2-tiny@cccccccc/tokens", "internvideo2/cls"])
+    assert len(full) == 3
+
+
+def test_numbers_as_keys_in_a_provenance_are_text_from_the_start(tmp_path: Path) -> None:
+    """JSON knows no others; sorted as numbers and as text they have different orders."""
+    store = samples.new_store(tmp_path / "s", 1)
+    spec = other_spec(provenance={"layers": {2: "a", 10: "b"}})
+    branch = store.branch(PROTOCOL, spec, protocol_details={"views": {3: 1, 20: 2}})
+    assert branch.spec.provenance == {"layers": {"2": "a", "10": "b"}}
+    assert check.verify(store.place) == []
+    assert store.branch(PROTOCOL, spec).missing_shards() == [0]
+
+
+def test_a_lazy_key_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
+    store = samples.full_store(tmp_path / "s")
+    with pytest.raises(BadInput, match="'internvideo2/tokens' is not among the keys"):
+        store.table(["internvideo2/cls"], lazy=["internvideo2/tokens"])
+
+
+@pytest.mark.timeout(60)
+def test_many_ids_are_looked_up_among_many() -> None:
+    """300,000 x 100,000: each with each would be half an hour."""
+    ids = np.array([f"generator/{row:06}.mp4" for row in range(300_000)], np.dtypes.StringDType())
+    found = selection._among(ids, ids[::3].tolist())
+    assert np.flatnonzero(found).tolist() == list(range(0, 300_000, 3))
+
+
+def test_videos_have_groups_to_select_by(tmp_path: Path) -> None:
+    store = samples.new_store(tmp_path / "s", 0)
+    store.add_videos({"id": ["a", "b", "c"], "group": ["p1", "p2", "p1"]})
+    samples.write(store.branch(PROTOCOL, SPEC), 0)
+    assert store.table(["internvideo2/cls"], where={"group": "p1"}).rows.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize(
