@@ -23,8 +23,8 @@ from typing import Any
 from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
 from features_store.lock import alone
-from features_store.schema import BranchSpec
 from features_store.outputs import RECORD
+from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
