@@ -224,6 +224,7 @@ def _cross(arguments: argparse.Namespace) -> int:
     )
     print(found.text())
     print(found.text("auc"))
+    print("\n".join(found.unknown_lines()))
     if arguments.out is not None:
         picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
         arguments.out.write_text(picture)
