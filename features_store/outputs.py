@@ -94,8 +94,9 @@ class Product:
         if not self.path.exists() or self.found is None or self.found.command != self.command:
             return False
         differs = differences(self.found.made_from, made_from)
-        if not self._overwrite and set(differs) - set(may_differ):
-            raise OutputExists(_differs(self.path, self.command, differs))
+        refused = [name for name in differs if name not in may_differ]
+        if refused and not self._overwrite:
+            raise OutputExists(_differs(self.path, self.command, refused))
         return not differs and self.is_newest
 
     @property

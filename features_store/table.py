@@ -6,9 +6,16 @@ A key names an array: `internvideo2/cls`, or with more of the branch's name wher
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from features_store.chunks import Array
 from features_store.lazy import LazyRows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 Where = Mapping[str, str | Sequence[str]] | Array | None
 """Which videos: column → value or values (labels by class name), or a mask over all videos."""
@@ -46,6 +53,31 @@ class Table:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{key} {a.dtype}{list(a.shape)}" for key, a in self.arrays.items())
         return f"Table({self.protocol}, {len(self)} videos, {self.failed} failed; {shapes})"
+
+    def matrix(self, *keys: str) -> Array:
+        """(videos, numbers) in float32: the arrays side by side, each averaged over its views and
+        frames, as scikit-learn takes them. Without keys, all arrays in order."""
+        parts = [self.arrays[key] for key in keys or self.arrays]
+        flat = [part.astype(np.float32).reshape(len(part), -1, part.shape[-1]) for part in parts]
+        joined: Array = np.concatenate([part.mean(1) for part in flat], axis=1)
+        return joined
+
+    def to_arrow(self) -> "pa.Table":
+        """A row per video: id, label, rank, source, split, and every array averaged over its views
+        as a list of numbers."""
+        from features_store.arrow import features_table
+
+        columns = {
+            "id": self.ids, "label": self.labels, "rank": self.ranks, "source": self.sources,
+            "split": self.splits,
+        }  # fmt: skip
+        return features_table(columns, {key: self.matrix(key) for key in self.arrays}, self.classes)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The same as a pandas data frame (pandas must be there)."""
+        from features_store.arrow import frame
+
+        return frame(self.to_arrow())
 
     def take(self, index: Array | slice) -> "Table":
         """Some of the rows; `index` as NumPy takes it."""

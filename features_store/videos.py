@@ -10,7 +10,7 @@ video's file later, by decoding it, is written into the columns that wait for it
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,11 @@ from features_store.errors import BadInput, Damaged, Overtaken, WriteFailed
 from features_store.place import Place
 from features_store.place.place import Version, exclusively
 from features_store.record import this_writer
-from features_store.schema import Layout
+from features_store.schema import COLUMNS, Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 PREFIX = "videos"
 CHUNK_ROWS = 16_384
@@ -88,6 +92,18 @@ class Videos:
         if name not in self._columns:
             self._columns[name] = self._read_column(name)
         return self._columns[name]
+
+    def to_arrow(self) -> "pa.Table":
+        """All columns as an Arrow table, labels by their class names; `.to_pandas()` of it too."""
+        from features_store.arrow import videos_table
+
+        return videos_table({name: self.column(name) for name in COLUMNS}, self.classes)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The same as a pandas data frame (pandas must be there)."""
+        from features_store.arrow import frame
+
+        return frame(self.to_arrow())
 
     def _read_column(self, name: str) -> Array:
         count = self.count

@@ -84,8 +84,9 @@ class Bundle:
         text = json.dumps(decides, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def save(self, folder: Path) -> "Bundle":
+    def save(self, folder: str | Path) -> "Bundle":
         """Write it; an existing bundle of that name is replaced once the new one is whole."""
+        folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -110,8 +111,9 @@ class Bundle:
         return Bundle(self.head, about, self.familiar)
 
     @staticmethod
-    def load(folder: Path) -> "Bundle":
+    def load(folder: str | Path) -> "Bundle":
         """Read a bundle and check all of it."""
+        folder = Path(folder)
         if not folder.exists() and _old(folder).exists():
             _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")

@@ -144,9 +144,9 @@ def _announce(extraction: "Extraction", memory: int) -> None:
         f"{memory / 2**30:.2f} GiB beside the networks",
         flush=True,
     )
-    changed = [extraction.video(row).id for row in extraction.changed.rows[:SHOWN].tolist()]
+    changed = [extraction.video(row).id for row in extraction.changed[:SHOWN].tolist()]
     if changed:
-        count = len(extraction.changed.rows)
+        count = len(extraction.changed)
         more = f" and {count - SHOWN} more" if count > SHOWN else ""
         anew = extraction.settings.changed == "recompute"
         done = "extracted anew" if anew else "kept as they were; --changed recompute does them anew"

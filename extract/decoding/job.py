@@ -4,6 +4,7 @@ import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from extract.decoding.containers import Limits
 from extract.decoding.video import VideoInfo
 from extract.errors import VIDEO_ERRORS, VideoError
+from extract.views.protocol import Protocol
 from extract.views.sampling import CLIP_FRAMES
 from extract.views.view import CLIP_SIZE, DEPTH_POSITIONS
 
@@ -30,12 +32,31 @@ class Output:
     dtype: str
     pairs: int = 0
     """How many pairs of adjacent frames a view must have; 0: it must be a clip."""
+    frames: int = 0
+    """How many frames a view of any kind must have, where it need not be a clip."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """What else the function is called with, by name."""
 
     def load(self) -> Callable[..., Any]:
         """The function itself, importing no more than its own module."""
         module, _, name = self.function.partition(":")
         loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        return loaded
+        return partial(loaded, **dict(self.options)) if self.options else loaded
+
+    def suits(self, protocol: Protocol) -> bool:
+        """Whether this can be made of the protocol's views."""
+        if self.frames:
+            return protocol.view_frames == self.frames and protocol.kind != "train"
+        if self.pairs:
+            return protocol.kind == "pairs" and protocol.pairs == self.pairs
+        return protocol.view_frames == CLIP_FRAMES and protocol.kind != "pairs"
+
+    @property
+    def wants(self) -> str:
+        """The protocols that suit it, for people."""
+        if self.frames:
+            return f"a protocol with {self.frames} frames a view, such as frames-{self.frames}@8"
+        return f"protocol pairs-{self.pairs}" if self.pairs else "protocol val, test-SxC or train-V"
 
     def nbytes(self, views: int) -> int:
         return views * math.prod(self.shape) * np.dtype(self.dtype).itemsize

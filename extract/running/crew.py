@@ -59,6 +59,5 @@ def drive(extraction: Extraction, crew: Crew, progress: Progress, stop: Stop) ->
     if too_many is not None:
         raise too_many
     progress.stopped = stopping and progress.summary().done < len(extraction.work)
-    summary = progress.summary()
-    extraction.note_files(summary)
-    return summary
+    extraction.note_files()
+    return progress.summary()

@@ -175,7 +175,7 @@ def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: 
         return rows[:0]
     there = rows < store.videos.count
     paths = [v.path for v, known in zip(manifest.videos, there.tolist(), strict=True) if known]
-    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths).rows
+    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths)
 
 
 def _target(
@@ -185,7 +185,7 @@ def _target(
     shard_rows = settings.shard_rows or spec.default_shard_rows()
     if store is not None and spec.group in _groups(store, settings.protocol):
         branch = store.open_branch(settings.protocol, spec.group)
-        found = open_status(branch, anew[:0] if seen.is_seen(spec.group) else anew)
+        found = open_status(branch, anew)
         status[: len(found)] = found
         shard_rows = branch.shard_rows
     return Target(

@@ -78,8 +78,8 @@ class Extraction:
     """Of each of the manifest's videos, in the store."""
     order: Rows
     """Positions in the manifest, by ascending row."""
-    changed: seen.Files
-    """Files that are not what they were when they were extracted, as they are now."""
+    changed: Rows
+    """Videos whose files are not what they were when they were extracted."""
     branches: Sequence[Branch] = ()
     """Loaded here; none where other processes hold them."""
 
@@ -109,19 +109,21 @@ class Extraction:
         store = open_store(where, manifest)
         rows = store.add_videos(manifest.columns(), keep_existing=True)
         targets = open_arrays(store, specs, settings)
-        changed = seen.Files.unknown(_NOTHING)
+        changed = _NOTHING
         if settings.changed != "ignore":
             paths = [video.path for video in manifest.videos]
             changed = seen.changed(targets[seen.spec().group], rows, paths)
-        anew = changed.rows if settings.changed == "recompute" else _NOTHING
-        _check_others(store, settings.protocol, targets, anew)
+        anew = changed if settings.changed == "recompute" else _NOTHING
         work = missing(targets, rows, anew, retry_failed=settings.retry_failed)
+        work = work.part(part or Part())
+        if len(anew):
+            _forget(store, settings.protocol, targets, np.intersect1d(anew, work.rows))
         return Extraction(
             manifest=manifest,
             store=store,
             settings=settings,
             targets=targets,
-            work=work.part(part or Part()),
+            work=work,
             rows=rows,
             order=np.argsort(rows),
             changed=changed,
@@ -167,31 +169,26 @@ class Extraction:
         ):
             pipeline.run(self.pieces(), pool.run, progress, stop)
             summary = progress.summary()
-        self.note_files(summary)
+        self.note_files()
         return summary
 
-    def note_files(self, summary: Summary) -> None:
-        """At the end: what was seen of the files goes into the videos table.
-
-        Files that changed are noted now and not before: a run that was killed leaves them as
-        changed.
-        """
-        files = self.targets[seen.spec().group]
-        if self.settings.changed == "recompute" and not summary.stopped:
-            seen.write(files, self._in_work(self.changed))
+    def note_files(self) -> None:
+        """At the end: what was seen of the files goes into the videos table."""
         unknown = self.store.videos.column("digest")[self.rows] == ""
         just_done = np.isin(self.rows, self.work.rows)
         seen.fill_videos(self.store, self.settings.protocol, self.rows[unknown | just_done])
 
-    def _in_work(self, files: seen.Files) -> seen.Files:
-        """Those of this part."""
-        return files.only(np.isin(files.rows, self.work.rows))
+
+def _forget(store: Store, protocol: str, targets: Targets, anew: Rows) -> None:
+    """Take back what is known of files that changed, what was seen of them last: killed in
+    between, the next run still knows that they changed."""
+    _check_others(store, protocol, targets, anew)
+    for _, arrays in sorted(targets.items(), key=lambda target: seen.is_seen(target[0])):
+        arrays.forget_rows(anew)
 
 
 def _check_others(store: Store, protocol: str, targets: Targets, anew: Rows) -> None:
     """Refuse to compute changed files anew for some of the branches that have them."""
-    if not len(anew):
-        return
     for group in store.branches(protocol):
         if group in targets:
             continue

@@ -152,13 +152,11 @@ def decode_plan(branches: Sequence[Branch], settings: Settings, root: str) -> Pl
 def check_fit(branches: Sequence[Branch], name: str) -> None:
     """Refuse branches that cannot be run together, or that this protocol's views do not suit."""
     protocol = Protocol.parse(name)
-    has = protocol.pairs if protocol.kind == "pairs" else 0
     for output in _outputs(branches):
-        if output.pairs != has:
-            wanted = f"pairs-{output.pairs}" if output.pairs else "val, test-SxC or train-V"
+        if not output.suits(protocol):
             names = [branch.name for branch in branches if branch.prepare == output]
             raise BadSetting(
-                f"Branch {' and '.join(names)} needs protocol {wanted}, {name} was asked for."
+                f"Branch {' and '.join(names)} needs {output.wants}; {name} was asked for."
             )
 
 

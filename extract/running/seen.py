@@ -13,7 +13,6 @@ the facts when a run ends.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,97 +64,33 @@ def encode(info: VideoInfo) -> Numbers:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """What is known of the files of some rows."""
+def changed(arrays: BranchArrays, rows: Rows, paths: Sequence[str]) -> Rows:
+    """Those of the rows whose files are not what they were; a file that is gone has not changed."""
+    size, modified = np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int64)
+    content = np.zeros((len(rows), DIGEST_BYTES), np.uint8)
+    for positions, parts in _ok_rows(arrays, rows):
+        size[positions], modified[positions] = parts["size"][:, 0], parts["modified"][:, 0]
+        content[positions] = parts["digest"]
 
-    rows: Rows
-    size: NDArray[np.int64]
-    """-1 where none was seen."""
-    modified: NDArray[np.int64]
-    digest: NDArray[np.uint8]
+    def differing(positions: NDArray[np.intp]) -> list[int]:
+        return [
+            p for p in positions.tolist() if _differs(paths[p], size[p], modified[p], content[p])
+        ]
 
-    @staticmethod
-    def unknown(rows: Rows) -> "Files":
-        count = len(rows)
-        return Files(
-            rows=rows,
-            size=np.full(count, -1, np.int64),
-            modified=np.zeros(count, np.int64),
-            digest=np.zeros((count, DIGEST_BYTES), np.uint8),
-        )
-
-    def only(self, which: NDArray[np.bool_]) -> "Files":
-        return Files(
-            rows=self.rows[which],
-            size=self.size[which],
-            modified=self.modified[which],
-            digest=self.digest[which],
-        )
-
-
-def changed(arrays: BranchArrays, rows: Rows, paths: Sequence[str]) -> Files:
-    """The files, as they are now, of those rows whose files are not what they were.
-
-    A file that is gone has not changed.
-    """
-    files = read(arrays, rows)
-    known = np.flatnonzero(files.size >= 0)
-
-    def looked_at(positions: NDArray[np.intp]) -> list[tuple[int, os.stat_result, str]]:
-        found = ((p, _other(files, p, paths[p])) for p in positions.tolist())
-        return [(p, *other) for p, other in found if other is not None]
-
+    known = np.flatnonzero(size >= 0)
     pieces = np.array_split(known, -(-len(known) // _PATHS_AT_ONCE) or 1)
     with ThreadPoolExecutor(_THREADS) as threads:
-        different = [found for part in threads.map(looked_at, pieces) for found in part]
-    now = Files.unknown(rows[[position for position, _, _ in different]])
-    for row, (_, status, content) in enumerate(different):
-        now.size[row], now.modified[row] = status.st_size, status.st_mtime_ns
-        now.digest[row] = np.frombuffer(bytes.fromhex(content), np.uint8)
-    return now
+        return rows[[position for part in threads.map(differing, pieces) for position in part]]
 
 
-def _other(files: Files, position: int, path: str) -> tuple[os.stat_result, str] | None:
-    """The file as it is now, where that is another."""
+def _differs(path: str, size: int, modified: int, content: NDArray[np.uint8]) -> bool:
     try:
         now = os.stat(path)  # noqa: PTH116, a million of them
-        same_size = now.st_size == files.size[position]
-        if same_size and now.st_mtime_ns == files.modified[position]:
-            return None
-        content = digest_of(path)
+        if now.st_size != size or now.st_mtime_ns == modified:
+            return bool(now.st_size != size)
+        return digest_of(path) != content.tobytes().hex()
     except OSError:
-        return None
-    return None if content == files.digest[position].tobytes().hex() else (now, content)
-
-
-def read(arrays: BranchArrays, rows: Rows) -> Files:
-    """What was seen of these rows' files."""
-    files = Files.unknown(rows)
-    for positions, parts in _ok_rows(arrays, rows):
-        files.size[positions] = parts["size"][:, 0]
-        files.modified[positions] = parts["modified"][:, 0]
-        files.digest[positions] = parts["digest"]
-    return files
-
-
-def write(arrays: BranchArrays, files: Files) -> None:
-    """Take note of files that were extracted anew."""
-    numbers = files.rows // arrays.shard_rows
-    for shard in np.unique(numbers).tolist():
-        here = numbers == shard
-        inside = files.rows[here] - shard * arrays.shard_rows
-        count = len(arrays.rows(shard))
-        status = np.zeros(count, np.uint8)
-        status[inside] = Status.OK
-        parts = {
-            name: np.zeros((count, *array.shape), array.dtype)
-            for name, array in arrays.spec.arrays.items()
-        }
-        parts["size"][inside, 0] = files.size[here]
-        parts["modified"][inside, 0] = files.modified[here]
-        parts["digest"][inside] = files.digest[here]
-        arrays.write_shard(shard, parts, status)
+        return False
 
 
 def fill_videos(store: Store, protocol: str, rows: Rows) -> None:

@@ -69,8 +69,7 @@ def missing(targets: Targets, rows: Rows, anew: Rows, *, retry_failed: bool = Fa
     found = [
         Target(
             name=name,
-            # What was seen of a changed file stays until all its numbers are new.
-            status=open_status(arrays, anew[:0] if seen.is_seen(name) else anew),
+            status=open_status(arrays, anew),
             shard_rows=arrays.shard_rows,
             follows=follows(name),
         )

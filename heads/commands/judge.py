@@ -15,9 +15,6 @@ from heads.commands.train import (
 )
 
 if TYPE_CHECKING:
-    from features_store import Store
-    from features_store.table import Table
-    from heads.bundle import Bundle
     from heads.judging.evaluation import Evaluation
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -71,26 +68,11 @@ def add_commands(commands: "Commands") -> None:
     cross.set_defaults(run=_cross)
 
 
-def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: str) -> "Table":
-    """The labelled videos of a split, with what the bundle needs."""
-    from heads.data.splits import in_split, testing_protocols, usable
-    from heads.errors import BadTable
-
-    mask = store.videos.column("label") >= 0
-    if split != "all":
-        mask &= in_split(store, split)
-    if not mask.any():
-        raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
-    names, own = store.protocols(), bundle.about
-    chosen = protocol or (names[0] if len(names) == 1 else None)
-    chosen = chosen or usable(store, testing_protocols(store), own.fingerprints, mask)
-    return bundle.table(store, protocol=chosen or own.protocol, where=mask)
-
-
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.errors import BadSetting
+    from heads.functions import split_table
     from heads.judging import paper
     from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
     from heads.judging.floors import floors

@@ -35,8 +35,8 @@ def add_commands(commands: "Commands") -> None:
 def _robustness(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
-    from heads.commands.judge import split_table
     from heads.data.splits import in_split
+    from heads.functions import split_table
     from heads.judging.robustness import robustness
 
     store, bundle = Store.open(arguments.store), Bundle.load(arguments.bundle)

@@ -39,6 +39,7 @@ FORMAT = 2
 """Raised when rows or parts mean something else than before."""
 DURABLE_AFTER = 5.0
 """Seconds of work that a kill may cost; rows of a store are held in memory so long."""
+_INPUTS = "inputs"
 _EARLIER = "earlier"
 _GONE = ".gone-"
 _BEGUN = ".begun.json"
@@ -64,7 +65,7 @@ class Output:
         self._about = dict(about or {})
         beside = [] if out.suffix == ".parquet" else [about_file(out)]
         self._product = Product(out, "score", overwrite=overwrite, beside=beside)
-        self._product.check(self._plan, may_differ=("inputs",))
+        self._product.check(self._plan, may_differ=[_INPUTS])
         self._run = hashlib.sha256(json.dumps(self._plan, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = out.with_name(f"{out.name}.parts") / self._run
         self._held: dict[str, Block] = {}
@@ -81,7 +82,7 @@ class Output:
 
     def is_done(self, inputs: str) -> bool:
         """The same run has ended over the same inputs, and its file is there as it was made."""
-        return self._product.check({**self._plan, "inputs": inputs})
+        return self._product.check({**self._plan, _INPUTS: inputs}, may_differ=[_INPUTS])
 
     def counts(self) -> Counts:
         """What the file that is there holds."""
@@ -98,7 +99,7 @@ class Output:
         found = self._product.found
         if found is None or not self.out.exists() or not self._product.is_newest:
             return
-        if {name: value for name, value in found.made_from.items() if name != "inputs"} != dict(
+        if {name: value for name, value in found.made_from.items() if name != _INPUTS} != dict(
             self._plan
         ):
             return
@@ -151,7 +152,7 @@ class Output:
     def finish(self, blocks: Iterator[Block], expected: int, inputs: str) -> Counts:
         """All rows into the final file; then the parts go."""
         draft = self.folder / f"draft{self.out.suffix}"
-        about = {**self._about, "inputs": inputs}
+        about = {**self._about, _INPUTS: inputs}
         counts = write_blocks(draft, blocks, about)
         if counts.rows != expected:
             raise BadRun(
@@ -163,7 +164,7 @@ class Output:
             text = json.dumps({**about, **counts.to_json()}, indent=1, ensure_ascii=False)
             drafts.append(self.folder / "draft.about.json")
             write_file(drafts[1], [f"{text}\n".encode()])
-        self._product.publish(drafts, {**self._plan, "inputs": inputs})
+        self._product.publish(drafts, {**self._plan, _INPUTS: inputs})
         self._held.clear()
         self._remove()
         return counts

@@ -32,7 +32,7 @@ def replace_video(manifest: Manifest, position: int) -> None:
 
 def changed(manifest: Manifest, store: Path) -> list[int]:
     found = Extraction.begin(manifest, store, tiny("internvideo2"), settings())
-    return found.changed.rows.tolist()  # type: ignore[no-any-return]
+    return found.changed.tolist()  # type: ignore[no-any-return]
 
 
 def test_the_videos_table_knows_what_was_seen(manifest: Manifest, tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_recomputation_that_was_stopped_is_still_to_be_done(
     extraction = Extraction.begin(manifest, tmp_path / "s", tiny("internvideo2"), anew)
     summary = extraction.run(workers=1, bar=False, stop=lambda: next(asked, True))
     assert (summary.stopped, summary.done) == (True, 1)
-    assert changed(manifest, tmp_path / "s") == [1, 4]
-    assert extract(manifest, tmp_path / "s", anew).ok == 2
+    assert extract(manifest, tmp_path / "s").ok == 1
+    assert changed(manifest, tmp_path / "s") == []
     extract(manifest, tmp_path / "anew")
     assert_equal_stores(tmp_path / "s", tmp_path / "anew")
 

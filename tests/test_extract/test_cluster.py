@@ -81,7 +81,7 @@ def run_and_disturb(
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(run, manifest, store, address)
         deadline = time.monotonic() + 60
-        while not any(store.glob("val/*/status/c/*")):
+        while not any(store.glob("val/*/status/c.*")):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         disturb()

@@ -178,8 +178,13 @@ def test_training_leaves_the_threads_as_they_were() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     seen = []
+
+    def look(_epoch: int, _value: float) -> bool:
+        seen.append(torch.get_num_threads())
+        return False
+
     head = Fusion(quick(epochs=1), CLASSES)
-    head.fit(table(40), table(20), on_epoch=lambda *_: bool(seen.append(torch.get_num_threads())))
+    head.fit(table(40), table(20), on_epoch=look)
     assert (seen, torch.get_num_threads()) == ([1], 2)
     torch.set_num_threads(before)
 
