@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,6 +29,7 @@ from extract.errors import BadSetting, DoesNotFit
 from extract.libraries import library_versions
 from extract.networks.exact import exact_float32
 from extract.offer import Offer
+from extract.views.protocol import Protocol
 from features_store.schema import ArraySpec, BranchSpec
 
 PATH_OPTIONS = ("clip", "raft")
@@ -215,11 +217,22 @@ def branch_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(branches.__path__))
 
 
+def for_protocol(request: BranchRequest, protocol: Protocol) -> BranchRequest:
+    """With as many frames as the protocol's views have, where a branch takes any number of them
+    and none was asked for."""
+    if "frames" not in getattr(_module(request.name), "OPTIONS", ()):
+        return request
+    return replace(request, options={"frames": str(protocol.view_frames), **request.options})
+
+
 def load_branch(request: BranchRequest) -> Branch:
     """Find a branch by its file's name and load it."""
-    if request.name not in branch_names():
-        raise BadSetting(f"Branch {request.name!r} unknown; have: {', '.join(branch_names())}.")
-    module = importlib.import_module(f"extract.branches.{request.name}")
-    branch: Branch = module.load(request)
+    branch: Branch = _module(request.name).load(request)
     branch.request = replace(request.with_whole_paths(), precision=branch.precision)
     return branch
+
+
+def _module(name: str) -> ModuleType:
+    if name not in branch_names():
+        raise BadSetting(f"Branch {name!r} unknown; have: {', '.join(branch_names())}.")
+    return importlib.import_module(f"extract.branches.{name}")

@@ -153,7 +153,7 @@ def _branches(run: Run) -> tuple[list[Branch], bool]:
     if not run.devices[0].startswith("cuda") or torch.cuda.is_available():
         return run.load_branches(), True
     # Ray's devices: the very same branches on a CPU, to know what they would write.
-    requests = [replace(r, device=run.devices[0]) for r in run.branches]
+    requests = [replace(r, device=run.devices[0]) for r in run.requests()]
     here = [replace(r, device="cpu", precision=r.computes_in) for r in requests]
     return [load_branch(request) for request in here], False
 

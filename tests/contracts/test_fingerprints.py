@@ -11,18 +11,15 @@ import torch
 from extract.branch import Branch
 from extract.networks.attention import attention_backend
 from extract.running.batching import Batcher
-from tests.contracts.branches import NETWORK, QUERIES, asked, load
+from tests.contracts.branches import asked, load, queries_of
 from tests.data import make_fingerprints
 
 
 def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
-    assert load(asked(branch)).offer.fingerprint == branch.offer.fingerprint
-    queries = QUERIES.get(asked(branch), NETWORK)
-    others = [load(asked(branch), query) for query in queries]
-    assert (
-        len({branch.offer.fingerprint, *(other.offer.fingerprint for other in others)})
-        == len(others) + 1
-    )
+    own = branch.offer.fingerprint
+    assert load(asked(branch)).offer.fingerprint == own
+    others = [load(asked(branch), query).offer.fingerprint for query in queries_of(branch)]
+    assert len({own, *others}) == len(others) + 1
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:  # noqa: ANN401
