@@ -18,8 +18,8 @@ from tests.data import make_fingerprints
 def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
     own = branch.offer.fingerprint
     assert load(asked(branch)).offer.fingerprint == own
-    others = [load(asked(branch), query) for query in queries_of(branch)]
-    assert len({own, *(other.offer.fingerprint for other in others)}) == len(others) + 1
+    others = [load(asked(branch), query).offer.fingerprint for query in queries_of(branch)]
+    assert len({own, *others}) == len(others) + 1
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:  # noqa: ANN401
