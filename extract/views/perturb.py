@@ -5,7 +5,7 @@ paper's Table 5). `mixed` is blur 3, then resize 0.7, then JPEG 50. `h264crfN` e
 in order with x264 (medium, one thread) and decodes them again; it needs every frame of the video.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -14,9 +14,8 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from extract.decoding.video import OpenVideo
 from extract.errors import DamagedVideo
-from extract.views.view import Perturbation, View, needed_frames
+from extract.views.view import Perturbation
 
 Image = NDArray[np.uint8]
 MIXED = (
@@ -104,20 +103,3 @@ def _encoder(width: int, height: int, crf: int, rate: Fraction) -> VideoCodecCon
 def _cut(pictures: Iterable[av.VideoFrame], height: int, width: int) -> Iterator[Image]:
     for picture in pictures:
         yield np.ascontiguousarray(picture.to_ndarray(format="rgb24")[:height, :width])
-
-
-def read_frames(video: OpenVideo, views: Sequence[View]) -> dict[int, Image]:
-    """The frames that views of one protocol need, decoded in one pass, perturbed if they say so."""
-    numbers = needed_frames(views)
-    perturbation = views[0].perturbation
-    if perturbation is None:
-        return video.read(numbers)
-    if not perturbation.needs_every_frame:
-        read = video.read(numbers)
-        return {number: perturb_frame(image, perturbation) for number, image in read.items()}
-    wanted = set(numbers)
-    encoded = enumerate(reencode(video.every_frame(), int(perturbation.amount), video.rate))
-    found = {number: image for number, image in encoded if number in wanted}
-    if len(found) < len(wanted):
-        raise DamagedVideo(f"{len(wanted) - len(found)} frames were lost in re-encoding")
-    return found
