@@ -176,7 +176,7 @@ def branch_requests(store: Store, table: Table) -> dict[str, str]:
     found = {}
     for key in table.fingerprints:
         name = key.partition("/")[0]
-        spec = store.open_branch(table.protocol, name).spec
+        spec = store.find(table.protocol, key)[0].spec
         options = spec.provenance.get("options", {})
         query = "&".join(f"{option}={value}" for option, value in options.items())
         found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"

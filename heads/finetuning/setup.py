@@ -232,7 +232,7 @@ def _source(
     if not keys:
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)
-    cached = request.store.open_branch(protocol, DEPTH.partition("/")[0])
+    cached = request.store.find(protocol, DEPTH)[0]
     details = cached.groups["protocol"]["details"]
     plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}

@@ -47,6 +47,6 @@ def plan(scorer: Scorer, protocol: str, place: str, reference: str | None) -> di
 
 def reference_state(store: Store, protocol: str) -> str:
     """Tells a reference store from itself with more videos."""
-    status = store.open_branch(protocol, ATTN.partition("/")[0]).status()
+    status = store.find(protocol, ATTN)[0].status()
     ids = store.videos.column("id").tolist()
     return f"{store.place.name} {protocol} {digest(ids, [status.tobytes()])}"
