@@ -40,6 +40,10 @@ from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))
 """Scheme and classes of a store whose videos have no labels."""
+_PIECES_EACH = 4
+"""At least, where several processes share the work."""
+_SMALLEST_PIECE = 16
+"""Videos. A power of two, as are most shards: large arrays' shards are not parted."""
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -133,9 +137,13 @@ class Extraction:
             branches=branches,
         )
 
-    def pieces(self, blocks: int = 1) -> Iterator[Piece]:
-        """The work, so many blocks at a time."""
-        for work in self.work.pieces(blocks):
+    def pieces(self, processes: int = 1) -> Iterator[Piece]:
+        """The work in pieces that so many processes do side by side, without one waiting long."""
+        most = None
+        if processes > 1:
+            share = len(self.work) // (processes * _PIECES_EACH)
+            most = max(_SMALLEST_PIECE, 1 << share.bit_length() >> 1)
+        for work in self.work.pieces(most):
             yield Piece(work=work, videos=[self.video(row) for row in work.rows.tolist()])
 
     def video(self, row: int) -> Video:

@@ -2,7 +2,8 @@
 
 Plain arithmetic over the status arrays: a million videos take seconds. Videos are dealt to parts,
 devices and machines by blocks, a block being the run of rows in which every branch's shards begin
-and end together, so that no two of them write the same shard.
+and end together, so that no two of them write the same shard. Where there are too few blocks for
+that, parts of blocks are dealt, and some shards are put together in the store.
 """
 
 import itertools
@@ -76,12 +77,13 @@ class Workload:
         """The blocks that belong to one part: dealt in turn, whatever is in them."""
         return self._only(self.rows // self.block_rows % part.count == part.number - 1)
 
-    def pieces(self, blocks: int = 1) -> Iterator["Workload"]:
-        """So many blocks at a time, one after the other."""
+    def pieces(self, most: int | None = None) -> Iterator["Workload"]:
+        """Block by block, in parts where a block has more than `most` rows."""
         numbers = self.rows // self.block_rows
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1))[::blocks]
-        for start, end in itertools.pairwise([*starts.tolist(), len(self.rows)]):
-            yield self._only(slice(start, end))
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, end in itertools.pairwise([*starts, len(self.rows)]):
+            for first in range(start, end, most or end - start):
+                yield self._only(slice(first, min(first + (most or end), end)))
 
     def _only(self, which: NDArray[np.bool_] | slice) -> "Workload":
         needs = {name: needed[which] for name, needed in self.needs.items()}
