@@ -32,7 +32,7 @@ from extract.running.pipeline import (
 from extract.running.progress import Progress
 from extract.running.summary import Summary
 from extract.running.targets import Targets, check_details, missing
-from extract.running.workload import Part, Piece, Rows, Workload
+from extract.running.workload import Part, Piece, Rows, Workload, piece_rows
 from features_store.errors import NotAStore, StoreExists
 from features_store.place import Location
 from features_store.schema import Status
@@ -40,10 +40,6 @@ from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))
 """Scheme and classes of a store whose videos have no labels."""
-_PIECES_EACH = 4
-"""At least, where several processes share the work."""
-_SMALLEST_PIECE = 16
-"""Videos. A power of two, as are most shards: large arrays' shards are not parted."""
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -139,11 +135,7 @@ class Extraction:
 
     def pieces(self, processes: int = 1) -> Iterator[Piece]:
         """The work in pieces that so many processes do side by side, without one waiting long."""
-        most = None
-        if processes > 1:
-            share = len(self.work) // (processes * _PIECES_EACH)
-            most = max(_SMALLEST_PIECE, 1 << share.bit_length() >> 1)
-        for work in self.work.pieces(most):
+        for work in self.work.pieces(piece_rows(len(self.work), processes)):
             yield Piece(work=work, videos=[self.video(row) for row in work.rows.tolist()])
 
     def video(self, row: int) -> Video:

@@ -20,6 +20,10 @@ from features_store.schema import Status
 
 Rows = NDArray[np.int64]
 
+_PIECES_EACH = 4
+"""At least, where several processes share the work."""
+_SMALLEST_PIECE = 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -97,6 +101,17 @@ class Piece:
     work: Workload
     videos: Sequence[Video]
     """Of `work.rows`, in that order."""
+
+
+def piece_rows(videos: int, processes: int) -> int | None:
+    """How many videos are dealt at a time, at most; None: whole blocks.
+
+    A power of two, as are most shards: those of large arrays are not parted.
+    """
+    if processes == 1:
+        return None
+    share = videos // (processes * _PIECES_EACH)
+    return max(_SMALLEST_PIECE, 1 << share.bit_length() >> 1)
 
 
 def workload(rows: Rows, targets: Sequence[Target], *, retry_failed: bool = False) -> Workload:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from extract.running.workload import Part, Rows, Target, Workload, workload
+from extract.running.workload import Part, Rows, Target, Workload, piece_rows, workload
 
 
 def work_of(rows: Rows, *shard_rows: int) -> Workload:
@@ -26,6 +26,17 @@ def test_pieces_are_all_of_the_work_in_its_order(most: int | None) -> None:
         np.testing.assert_array_equal(piece.needed("t0"), piece.rows)
     if most is None:
         assert len(pieces) == len(np.unique(work.rows // 64))
+
+
+@pytest.mark.parametrize(
+    ("videos", "processes", "most"),
+    [(10**6, 1, None), (3000, 8, 64), (12, 2, 16), (10**6, 8, 16384)],
+)
+def test_few_videos_are_dealt_in_parts_of_blocks(
+    videos: int, processes: int, most: int | None
+) -> None:
+    """3,000 videos are 12 blocks of 256: eight devices would do them in two rounds."""
+    assert piece_rows(videos, processes) == most
 
 
 def test_no_work_has_no_pieces() -> None:
