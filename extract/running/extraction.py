@@ -43,9 +43,9 @@ UNLABELLED = ("unlabelled", ("unlabelled",))
 _NOTHING = np.empty(0, np.int64)
 
 
-def default_workers() -> int:
-    """A decode worker per core that we may use, at most 16."""
-    return max(1, min(16, len(os.sched_getaffinity(0))))
+def default_workers(devices: int = 1) -> int:
+    """A decode worker per core that we may use, at most 16 for each device."""
+    return max(1, min(16 * devices, len(os.sched_getaffinity(0))))
 
 
 def open_store(where: Location, manifest: Manifest) -> Store:
