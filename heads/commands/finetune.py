@@ -65,7 +65,7 @@ def add_commands(commands: "Commands") -> None:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
-    from heads.data.splits import Data
+    from heads.data.sides import Data
     from heads.errors import BadSetting
     from heads.finetuning.processes import processes
     from heads.finetuning.setup import prepared

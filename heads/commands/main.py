@@ -16,6 +16,7 @@ import extract.commands.data
 import extract.commands.extract
 import extract.commands.label
 import features_store.cli
+import heads.commands.calibrate
 import heads.commands.finetune
 import heads.commands.judge
 import heads.commands.report
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     heads.commands.finetune.add_commands(commands)
     heads.commands.tune.add_commands(commands)
     heads.commands.score.add_commands(commands)
+    heads.commands.calibrate.add_commands(commands)
     import_checkpoint.add_commands(commands)
     heads.commands.report.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")

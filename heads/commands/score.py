@@ -8,6 +8,8 @@ from extract.commands.data import SOME_FAILED, add_limit_options, add_manifest_o
 from extract.running.interrupt import INTERRUPTED, Interrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extract.manifest.manifest import Manifest
     from extract.running.extraction import Extraction
     from features_store import Store
@@ -40,7 +42,8 @@ def add_commands(commands: "Commands") -> None:
     )
     parser.add_argument("--store", help="keep features here")
     parser.add_argument("--reference", help="a store: name each video's nearest example in it")
-    parser.add_argument("--error-rate", default="0.1", help="of the conformal sets (default: 0.1)")
+    parser.add_argument("--error-rate", help="of the sets of classes, one that the bundle has "
+                        "thresholds for (default: 0.1)")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--workers", type=int, help="decode processes (default: one a core, ≤ 16)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
@@ -56,13 +59,13 @@ def add_commands(commands: "Commands") -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle
+    from heads.bundle import Bundle, calibration_line
     from heads.errors import BadSetting
     from heads.scoring.archive import Scorer
     from heads.scoring.neighbours import Neighbours
 
     bundle = Bundle.load(arguments.bundle)
-    protocol = arguments.protocol or _scoring_protocol(bundle)
+    protocol = arguments.protocol or scoring_protocol(bundle)
     neighbours = None
     if arguments.reference:
         reference = Store.open(arguments.reference)
@@ -70,6 +73,7 @@ def _score(arguments: argparse.Namespace) -> int:
         known = protocol if protocol in names else names[0]
         neighbours = Neighbours(reference, known)
     scorer = Scorer(bundle=bundle, rate=arguments.error_rate, neighbours=neighbours)
+    print(calibration_line(bundle.about))
     if _is_store(arguments.manifest):
         if arguments.out is None:
             raise BadSetting("A store's scores go to a file: give --out scores.parquet.")
@@ -85,7 +89,13 @@ def _score(arguments: argparse.Namespace) -> int:
     return _from_videos(arguments, scorer, read(arguments), protocol)
 
 
-def _scoring_protocol(bundle: "Bundle") -> str:
+def say_seen(bundle: "Bundle", ids: "Sequence[object]") -> None:
+    """In the first lines: how many of these videos the bundle knows already, by their ids."""
+    if seen := bundle.rows.seen(ids):
+        print(f"careful: {seen}")
+
+
+def scoring_protocol(bundle: "Bundle") -> str:
     name = bundle.about.protocol
     return "val" if name.startswith("train-") else name
 
@@ -101,9 +111,10 @@ def _from_store(arguments: argparse.Namespace, scorer: "Scorer", store: "Store")
 
     names = store.protocols()
     protocol = arguments.protocol or (
-        names[0] if len(names) == 1 else _scoring_protocol(scorer.bundle)
+        names[0] if len(names) == 1 else scoring_protocol(scorer.bundle)
     )
     ids = store.videos.column("id").tolist()
+    say_seen(scorer.bundle, ids)
     output = Output(arguments.out, _plan(scorer, protocol, input_hash(ids), arguments))
     if output.is_done:
         return _end(output)
@@ -120,6 +131,7 @@ def _from_videos(
     from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
 
     ids = [video.id for video in manifest.videos]
+    say_seen(scorer.bundle, ids)
     output = Output(arguments.out, _plan(scorer, protocol, input_hash(ids), arguments))
     if output.is_done:
         return _end(output)
@@ -183,6 +195,8 @@ def one_file(path: Path) -> "Manifest":
 
 def _screen(row: dict[str, object], bundle: "Bundle") -> list[str]:
     from heads.bundle import is_tiny
+    from heads.judging.conformal import NO_CALIBRATION
+    from heads.judging.papers import OperatingPoint
 
     if row["error"]:
         return [f"{row['id']}: cannot be scored: {row['error']}"]
@@ -191,7 +205,10 @@ def _screen(row: dict[str, object], bundle: "Bundle") -> list[str]:
         share = row[f"p_{name}"]
         assert isinstance(share, float)
         lines.append(f"  {name:12} {share:6.1%}  {'█' * round(share * 40)}")
-    lines += ["", f"  answer at the chosen error rate: {row['set']}"]
+    lines += ["", f"  answer at the chosen error rate: {row['set'] or NO_CALIBRATION}"]
+    if row["flagged"] is not None:
+        point = OperatingPoint.read(bundle.about.operating[-1])
+        lines.append(f"  {'flagged' if row['flagged'] else 'not flagged'} ({point})")
     if row["forgery"] is not None:
         lines.append(f"  generated with probability {row['forgery']:.1%}")
     if row["nearest_id"]:
@@ -209,6 +226,8 @@ def _plan(
         "inputs": inputs, "protocol": protocol, "rate": scorer.rate,
         "bundle": dict(scorer.bundle.about.files), "head": scorer.bundle.about.head,
         "temperature": scorer.bundle.about.temperature, "reference": arguments.reference,
+        "conformal": dict(scorer.bundle.about.conformal),
+        "operating": list(scorer.bundle.about.operating),
     }  # fmt: skip
 
 

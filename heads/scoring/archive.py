@@ -22,7 +22,8 @@ from extract.running.pipeline import Settings, Stop
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.errors import BadSetting, WrongFeatures
+from heads.errors import WrongFeatures
+from heads.judging.conformal import rate_of
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.output import Output
 from heads.scoring.rows import Inputs, Scored, rows
@@ -41,14 +42,12 @@ class Scorer:
     """A bundle, and how its verdicts are put."""
 
     bundle: Bundle
-    rate: str = "0.1"
-    """Error rate of the conformal sets."""
+    rate: str | None = None
+    """Error rate of the conformal sets; None: 0.1 where the bundle has it."""
     neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
-        if self.bundle.about.conformal and self.rate not in self.bundle.about.conformal:
-            have = ", ".join(self.bundle.about.conformal)
-            raise BadSetting(f"Error rate {self.rate} unknown to the bundle; have: {have}.")
+        object.__setattr__(self, "rate", rate_of(self.bundle.about.conformal, self.rate))
 
     def from_store(self, store: Store, protocol: str, wanted: np.ndarray) -> pa.Table:
         """Rows of a store's videos (a range of row numbers), failed and missing ones too."""
