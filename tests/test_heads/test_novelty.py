@@ -9,7 +9,7 @@ import torch
 
 from features_store.table import Table
 from heads.bundle import FAMILIAR, Bundle
-from heads.data.splits import Data
+from heads.data.sides import Data
 from heads.head import Head, make_head
 from heads.judging.cross import cross
 from heads.judging.metrics import averaged
