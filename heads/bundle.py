@@ -33,8 +33,8 @@ from features_store.table import Table, Where
 from heads.data.rows import Rows
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
-from heads.judging.novelty import Familiar
 from heads.parts.arrays import load_tensors, save_tensors
+from heads.parts.novelty import Familiar
 
 FORMAT = 1
 FAMILIAR = "familiar.safetensors"
@@ -187,7 +187,7 @@ class Bundle:
 
     def predict(self, table: Table) -> Probabilities:
         """Calibrated probabilities per view: (n, V, C)."""
-        from heads.judging.calibration import tempered
+        from heads.measuring.calibration import tempered
 
         self.check(table)
         return tempered(self.head.predict(table), self.about.temperature)

@@ -151,8 +151,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from heads.bundle import calibration_line, is_tiny
     from heads.commands.device import one_device
     from heads.errors import BadSetting
+    from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.training.seeds import best_bundle, train_seeds
 
     device = one_device(arguments.device)
     if arguments.seeds < 1:
@@ -204,11 +204,11 @@ def _calibrated(
     from heads.commands.calibrate import calibrated_on
     from heads.config import assignments
     from heads.data.folds import groups_of
+    from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
     from heads.judging.evaluation import Predictions, out_of_fold_lines
-    from heads.judging.metrics import averaged
     from heads.judging.papers import calibrated
-    from heads.training.out_of_fold import most_folds, out_of_fold
+    from heads.measuring.metrics import averaged
 
     if arguments.calibrate_on:
         return calibrated_on(bundle, store, arguments.calibrate_on)

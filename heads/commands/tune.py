@@ -100,7 +100,7 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     from heads.errors import BadSetting
     from heads.head import head_class, make_head
     from heads.parts.space import space_of
-    from heads.training.population import population_size
+    from heads.tuning.population import population_size
     from heads.tuning.search import DIRECTIONS, Search
 
     names = arguments.head.split(",")
@@ -154,8 +154,8 @@ def _finish(
     from features_store.commit import write_file
     from features_store.errors import NotComputed
     from heads.data.splits import held_out
+    from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.training.seeds import best_bundle, train_seeds
     from heads.tuning.search import best_settings, score
 
     name, settings = best_settings(study, search)

@@ -35,7 +35,7 @@ from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.tensor_file import write_tensors
 from heads.head import Probabilities
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout, initial
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel, pooled_of

@@ -20,13 +20,13 @@ from heads.data.splits import testing_protocols, usable
 from heads.errors import BadTable
 from heads.head import Probabilities, check_labels
 from heads.judging import paper
-from heads.judging.calibration import reliability
-from heads.judging.conformal import Coverage, Thresholds, coverage
-from heads.judging.detection import Detection, detection
-from heads.judging.intervals import Interval, accuracy, f1, macro_auc_interval
-from heads.judging.metrics import REAL, Floats, Metrics, averaged, measure, row_shares
 from heads.judging.released import official_id
-from heads.judging.tests import Difference, delong, delong_binary, mcnemar
+from heads.measuring.calibration import reliability
+from heads.measuring.conformal import Coverage, Thresholds, coverage
+from heads.measuring.detection import Detection, detection
+from heads.measuring.intervals import Interval, accuracy, f1, macro_auc_interval
+from heads.measuring.metrics import REAL, Floats, Metrics, averaged, measure, row_shares
+from heads.measuring.tests import Difference, delong, delong_binary, mcnemar
 
 ALL, AVERAGE = "all videos", "average"
 

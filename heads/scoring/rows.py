@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from heads.bundle import Bundle
 from heads.head import Probabilities
-from heads.judging.conformal import sets
-from heads.judging.detection import forgery
 from heads.judging.evaluation import view_spread
-from heads.judging.metrics import REAL, averaged
+from heads.measuring.conformal import sets
+from heads.measuring.detection import forgery
+from heads.measuring.metrics import REAL, averaged
 
 UNSURE = "unsure"
 

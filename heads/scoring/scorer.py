@@ -11,7 +11,7 @@ from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.judging.conformal import rate_of
+from heads.measuring.conformal import rate_of
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from extract.errors import one_line
 from heads.bundle import Bundle, is_tiny
-from heads.judging.conformal import NO_CALIBRATION
 from heads.judging.papers import OperatingPoint
+from heads.measuring.conformal import NO_CALIBRATION
 from heads.scoring.about import RANDOM_WEIGHTS
 
 _WIDE = 40

@@ -11,12 +11,12 @@ from heads import bundle
 from heads.bundle import About, Bundle
 from heads.data.rows import Hashes, Rows
 from heads.data.sides import Data
-from heads.ensemble import together
 from heads.errors import BadBundle, WrongFeatures
 from heads.head import FitReport, Head, OnEpoch
-from heads.judging.calibration import reliability
-from heads.judging.metrics import averaged, measure
-from heads.judging.novelty import familiar
+from heads.measuring.calibration import reliability
+from heads.measuring.metrics import averaged, measure
+from heads.parts.ensemble import together
+from heads.parts.novelty import familiar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heads.errors import BadSetting, BadTable
-from heads.judging.intervals import Interval, wilson
-from heads.judging.metrics import Floats, Labels
+from heads.measuring.intervals import Interval, wilson
+from heads.measuring.metrics import Floats, Labels
 
 ERROR_RATES = (0.05, 0.1, 0.2)
 NO_CALIBRATION = "no calibration"
