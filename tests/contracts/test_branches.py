@@ -56,8 +56,8 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
     prepare = output.load()
     random = np.random.default_rng(0)
     frames = {i: random.integers(0, 256, (90, 160, 3), np.uint8) for i in range(20)}
-    protocols = (f"pairs-{output.pairs}",) if output.pairs else ("val", "test-2x3")
-    protocols = ("val", "frames-8@all", "windows-2x8") if output.frames else protocols
+    protocols = [f"pairs-{output.pairs}"] if output.pairs else ["val", "test-2x3"]
+    protocols = ["val", "frames-8@all", "windows-2x8"] if output.frames else protocols
     for protocol in protocols:
         views = Protocol.parse(protocol).views("clip.mp4", 20)
         rows = prepare(frames, views)
