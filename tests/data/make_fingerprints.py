@@ -35,7 +35,7 @@ def fingerprints(asked: str) -> dict[str, str]:
     """Output → fingerprint, as if the weights were the same everywhere."""
     branch: Branch = copy.copy(load_branch(BranchRequest.parse(asked)))
     branch.decides = without_weights(branch.decides)
-    return branch.fingerprints
+    return branch.offer.fingerprints
 
 
 def without_weights(decides: Mapping[str, Any]) -> dict[str, Any]:
