@@ -15,8 +15,6 @@ In format 1 a status chunk is the statuses and their crc32c alone.
 """
 
 import json
-import os
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -162,10 +160,6 @@ class Records:
         """How every record of the branch begins; `%d` stands for the shard."""
         branch = json.dumps(self.branch).replace("%", "%%")
         return f'{{"branch":{branch},"shard":%d,'.encode()
-
-
-def this_writer() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _crc(content: bytes) -> bytes:
