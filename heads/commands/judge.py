@@ -5,6 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import (
+    data_state,
+    product,
+    table_state,
+    write_text,
+)
 from heads.commands.train import (
     add_data_options,
     add_head_options,
@@ -15,6 +22,8 @@ from heads.commands.train import (
 )
 
 if TYPE_CHECKING:
+    from features_store.table import Table
+    from heads.bundle import Bundle
     from heads.judging.evaluation import Evaluation
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -43,6 +52,7 @@ def add_commands(commands: "Commands") -> None:
         "are alike in duration, rate and size, so that these give nothing away",
     )  # fmt: skip
     evaluate.add_argument("--out", type=Path, help="also write JSON here")
+    add_overwrite_option(evaluate)
     evaluate.set_defaults(run=_evaluate)
     ablate = commands.add_parser(
         "ablate",
@@ -58,6 +68,7 @@ def add_commands(commands: "Commands") -> None:
     )
     ablate.add_argument("--seeds", type=int, default=5)
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), help="%(default)s")
+    add_overwrite_option(ablate)
     ablate.set_defaults(run=_ablate)
     cross = commands.add_parser("cross", help="train on each generator, test on every other")
     add_store_options(cross)
@@ -65,19 +76,22 @@ def add_commands(commands: "Commands") -> None:
     add_head_options(cross)
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
+    add_overwrite_option(cross)
     cross.set_defaults(run=_cross)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle
+    from heads.bundle import Bundle, calibration_line
     from heads.errors import BadSetting
     from heads.functions import split_table
     from heads.judging import paper
     from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
     from heads.judging.floors import floors
     from heads.judging.matched import matched
+    from heads.judging.papers import operating_lines
 
+    out, judged = product(arguments, "evaluate"), []
     store = Store.open(arguments.store)
     found, protocols, document = [], set(), dict[str, dict[str, object]]()
     for folder in filter(None, (arguments.bundle, arguments.second)):
@@ -87,8 +101,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             pairs = matched(store, table.rows, table.labels, table.classes)
             table = table.take(pairs.rows)
             print(f"judged on {pairs}")
+        judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
+        known = _say_rows(bundle, table)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
               f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
         printed = paper.rows(len(said.classes), said.sources, AVERAGE)
@@ -96,8 +112,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         for note in paper.notes(len(said.classes)) if printed else ():
             print(f"paper: {note}")
         _details(result)
+        print(calibration_line(bundle.about))
+        for line in operating_lines(said, bundle.about.operating):
+            print(line)
         found.append((folder, said, result))
-        document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
+        document[str(folder)] = {
+            "protocol": table.protocol, "rows": known, **result.to_json(),
+        }  # fmt: skip
         if len(said.ids) == len(table):  # with cut ids it is not known which video is which
             floor = floors(store, table.rows, said.labels, said.means, said.classes)
             print("\n".join(floor.lines()))
@@ -109,25 +130,45 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
     if len(found) == 2:
         document["difference"] = _compare(found[0][1], found[1][1])
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    made_from = {
+        "bundles and videos": judged, "split": arguments.split, "matched": arguments.matched,
+        "official ids": arguments.official_ids,
+    }  # fmt: skip
+    if write_text(out, json.dumps(document, indent=1) + "\n", made_from):
         print(f"all numbers: {arguments.out}")
     return 0
 
 
+def _say_rows(bundle: "Bundle", table: "Table") -> dict[str, object]:
+    """First of all: how many judged videos the bundle knows already."""
+    rows, seen = bundle.rows, bundle.rows.seen(table.ids.tolist())
+    if not rows:
+        print("the bundle does not say which videos it learnt from; some may be among these")
+        return {"judged": len(table)}
+    if seen:
+        print(f"careful: {seen}; these numbers are no measure of new videos")
+    said = ", ".join(f"{count:,} {name}" for name, count in rows.counts().items())
+    print(f"videos: {said}, {len(table):,} judged")
+    return {**rows.counts(), "judged": len(table), "known": dict(seen.counts)}
+
+
 def _details(result: "Evaluation") -> None:
-    from heads.judging.evaluation import ALL
+    from heads.judging.evaluation import ALL, confusion_text
 
     whole = result.sources[ALL]
-    print(f"all videos: accuracy {whole.accuracy}, AUC {whole.auc} (95% intervals)")
-    print("  ".join(f"F1 {name} {100 * f1:.1f}" for name, f1 in whole.metrics.class_f1.items()))
-    numbers = whole.metrics.numbers()
-    accuracy, auc, f1 = (100 * numbers[f"binary_{name}"] for name in ("accuracy", "auc", "f1"))
-    print(f"real against the rest: accuracy {accuracy:.1f}, AUC {auc:.1f}, F1 {f1:.1f}")
-    print(f"calibration error {100 * result.calibration_error:.1f}%")
-    for rate, (promised, measured, size) in result.conformal.items():
-        print(f"conformal sets at {float(rate):.0%} errors: promised {promised:.0%} coverage, "
-              f"measured {measured:.1%}, {size:.2f} classes a set")  # fmt: skip
+    print(f"all videos, {whole.counts}, with 95% intervals:")
+    print(f"  accuracy {whole.accuracy}\n  AUC {whole.auc}\n  F1 {whole.f1}")
+    counts = whole.metrics.confusion.sum(1)
+    each = zip(whole.metrics.class_f1.items(), counts, strict=True)
+    print("  ".join(f"F1 {name} {100 * f1:.1f} (n = {n:,})" for (name, f1), n in each))
+    print(confusion_text(whole.metrics.confusion, list(whole.metrics.class_f1)))
+    if whole.detection is not None:
+        print("\n".join(whole.detection.lines()))
+    error, n = 100 * result.calibration_error, whole.metrics.videos
+    print(f"calibration error {error:.1f}% (n = {n:,})")
+    for rate, found in result.conformal.items():
+        print(f"sets at {float(rate):.0%} errors: promised {found.promised:.0%} coverage, "
+              f"measured {found.measured}, {found.size:.2f} classes a set")  # fmt: skip
     for name, source in result.sources.items():
         for what, why in source.metrics.undefined.items():
             if name != ALL or len(result.sources) == 2:
@@ -150,6 +191,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.commit import write_file
+    from features_store.outputs import Folder
     from heads.config import assignments
     from heads.data.splits import held_out
     from heads.errors import BadSetting
@@ -157,6 +200,7 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from heads.head import make_head
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
 
+    folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     rows = TABLE_3
     if arguments.grid:
@@ -171,15 +215,21 @@ def _ablate(arguments: argparse.Namespace) -> int:
     data = choice(arguments).load(store, head)
     test = held_out(store, head, data.train)
     name, test = ("validation", data.validation) if test is None else ("test", test)
+    folder.begin(
+        {"head": arguments.head, "settings": settings, "rows": rows, "videos": data_state(data),
+         "judged": table_state(test)}
+    )  # fmt: skip
     runs = ablate(plan, data, test, arguments.out)
     for _ in tqdm(runs, total=len(plan.runs()), unit="run", disable=None):
         pass
     result = collected(plan, data, test, arguments.out)
     print(result.text())
-    (arguments.out / "ablation.txt").write_text(result.text() + "\n")
-    (arguments.out / "ablation.csv").write_text(result.csv())
-    (arguments.out / "ablation.tex").write_text(result.latex())
-    (arguments.out / "ablation.svg").write_text(charts.ablation(result))
+    texts = {
+        "txt": result.text() + "\n", "csv": result.csv(), "tex": result.latex(),
+        "svg": charts.ablation(result),
+    }  # fmt: skip
+    for suffix, text in texts.items():
+        write_file(arguments.out / f"ablation.{suffix}", [text.encode()])
     print(
         f"on {len(test)} {name} videos ({test.protocol}); text, CSV, LaTeX, figure: {arguments.out}"
     )
@@ -193,6 +243,7 @@ def _cross(arguments: argparse.Namespace) -> int:
     from heads.head import make_head
     from heads.judging.cross import cross
 
+    out = product(arguments, "cross")
     store = Store.open(arguments.store)
     settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
@@ -206,8 +257,12 @@ def _cross(arguments: argparse.Namespace) -> int:
     )
     print(found.text())
     print(found.text("auc"))
-    if arguments.out is not None:
-        picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
-        arguments.out.write_text(picture)
+    print("\n".join(found.unknown_lines()))
+    picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
+    made_from = {
+        "head": arguments.head, "settings": settings, "one left out": arguments.leave_one_out,
+        "videos": data_state(whole),
+    }  # fmt: skip
+    if write_text(out, picture, made_from):
         print(f"heat map: {arguments.out}")
     return 0

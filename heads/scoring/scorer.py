@@ -11,7 +11,7 @@ from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.errors import BadSetting
+from heads.measuring.conformal import rate_of
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 
@@ -24,14 +24,12 @@ class Scorer:
     """A bundle, and how its verdicts are put."""
 
     bundle: Bundle
-    rate: str = "0.1"
-    """Error rate of the conformal sets."""
+    rate: str | None = None
+    """Error rate of the conformal sets; None: 0.1 where the bundle has it."""
     neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
-        if self.bundle.about.conformal and self.rate not in self.bundle.about.conformal:
-            have = ", ".join(self.bundle.about.conformal)
-            raise BadSetting(f"Error rate {self.rate} unknown to the bundle; have: {have}.")
+        object.__setattr__(self, "rate", rate_of(self.bundle.about.conformal, self.rate))
 
     def from_store(
         self, store: Store, protocol: str, wanted: NDArray[np.int64], status: Status | None = None
@@ -65,15 +63,15 @@ class Scorer:
     def status(self, store: Store, protocol: str, wanted: NDArray[np.int64]) -> Status:
         """Per video the worst of the branches that the bundle needs: 0 missing, 2 failed, 1 ok."""
         worst = np.ones(len(wanted), np.uint8)
-        for branch in self._branches(store, protocol):
-            status = branch.status(wanted)
+        for arrays in self._groups(store, protocol):
+            status = arrays.status(wanted)
             worst = np.where(status == 1, worst, status).astype(np.uint8)
         return worst
 
-    def _branches(self, store: Store, protocol: str) -> list[BranchArrays]:
-        """The groups that hold the head's arrays."""
+    def _groups(self, store: Store, protocol: str) -> list[BranchArrays]:
+        """The groups that hold what the head needs, each once."""
         found = [store.find(protocol, key)[0] for key in self.bundle.head.keys]
-        return list({branch.prefix: branch for branch in found}.values())
+        return list({arrays.prefix: arrays for arrays in found}.values())
 
     def _tables(self, store: Store, protocol: str, mask: NDArray[np.bool_]) -> Iterator[Table]:
         head = self.bundle.head
@@ -93,8 +91,8 @@ class Scorer:
         if not len(without):
             return {}
         known: dict[int, str] = {}
-        for branch in self._branches(store, protocol):
-            known |= branch.errors(wanted[without])
+        for arrays in self._groups(store, protocol):
+            known |= arrays.errors(wanted[without])
         return {
             position: known.get(int(wanted[position]), "its features are not in the store")
             for position in without.tolist()
