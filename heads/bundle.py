@@ -1,6 +1,7 @@
 """A bundle: a folder with a trained head and everything needed to score new videos with it.
 
     head.safetensors or head.txt    what was learnt
+    familiar.safetensors            what the training videos looked like, see `judging.novelty`
     bundle.json                     config, classes, protocol, fingerprints, calibration, metrics
     README.md                       a model card
 
@@ -23,13 +24,17 @@ from typing import Any
 from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
 from features_store.lock import alone
+from features_store.outputs import RECORD
 from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
+from heads.judging.novelty import Familiar
+from heads.parts.arrays import load_tensors, save_tensors
 
 FORMAT = 1
+FAMILIAR = "familiar.safetensors"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
 
 
@@ -63,6 +68,8 @@ class Bundle:
 
     head: Head
     about: About
+    familiar: Familiar | None = None
+    """What the training videos looked like; None where a head reads tokens, or none was kept."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -79,8 +86,11 @@ class Bundle:
         text = json.dumps(decides, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def save(self, folder: str | Path) -> "Bundle":
-        """Write it; an existing bundle of that name is replaced once the new one is whole."""
+    def save(self, folder: str | Path, record: bytes | None = None) -> "Bundle":
+        """Write it; an existing bundle of that name is replaced once the new one is whole.
+
+        `record`: what a command leaves in a folder to know it again.
+        """
         folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
@@ -88,11 +98,15 @@ class Bundle:
         draft = Path(mkdtemp(TEMPORARY_SUFFIX, f".{folder.name}-", folder.parent))
         draft.chmod(0o755)
         self.head.save(draft)
+        if self.familiar is not None:
+            save_tensors(draft / FAMILIAR, self.familiar.tensors())
         files = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
         about = replace(self.about, files=files)
         text = json.dumps({"format": FORMAT, **asdict(about)}, indent=1, default=str)
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
+        if record is not None:
+            write_file(draft / RECORD, [record])
         fsync_directory(draft)
         with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
@@ -101,7 +115,7 @@ class Bundle:
             draft.rename(folder)
             shutil.rmtree(_old(folder), ignore_errors=True)  # this one, or of a killed save
         fsync_directory(folder.parent)
-        return Bundle(self.head, about)
+        return Bundle(self.head, about, self.familiar)
 
     @staticmethod
     def load(folder: str | Path) -> "Bundle":
@@ -129,7 +143,9 @@ class Bundle:
                 f"head needs {', '.join(head.keys)}."
             )
         head.load(folder)
-        return Bundle(head, about)
+        if FAMILIAR not in about.files:
+            return Bundle(head, about)
+        return Bundle(head, about, Familiar.of_tensors(load_tensors(folder / FAMILIAR)))
 
     def table(self, store: Store, *, protocol: str | None = None, where: Where = None) -> Table:
         """What the head needs of a store's videos, checked."""

@@ -114,7 +114,7 @@ def split_table(bundle: Bundle, store: Store, protocol: str | None, split: str) 
         raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
     names, own = store.protocols(), bundle.about
     chosen = protocol or (names[0] if len(names) == 1 else None)
-    chosen = chosen or usable(store, testing_protocols(store), own.fingerprints, mask)
+    chosen = chosen or usable(store, testing_protocols(store, own.protocol), own.fingerprints, mask)
     return bundle.table(store, protocol=chosen or own.protocol, where=mask)
 
 

@@ -23,11 +23,11 @@ import av
 import cv2
 import numpy as np
 
+from extract.decoding.frames import read_frames
 from extract.decoding.job import Job, Plan, Reply, slot_arrays, slot_bytes
 from extract.decoding.video import open_video
 from extract.errors import OverLimit, VideoError
 from extract.views.frame_hash import video_hashes
-from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 
 READY = b"ready"

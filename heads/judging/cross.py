@@ -6,7 +6,7 @@ other source, half of them (by their ids) to learn from and half to be tested on
 video is ever on both sides.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,10 @@ from features_store.table import Table
 from heads.data.splits import Data, Mask, by_id
 from heads.errors import BadTable
 from heads.head import Head
+from heads.judging.intervals import Interval
+from heads.judging.intervals import auc as auc_of
 from heads.judging.metrics import REAL, averaged, measure
+from heads.judging.novelty import familiar, vectors
 
 _JUDGED = 0.2
 """Share of the training videos that decide on the best epoch."""
@@ -31,6 +34,14 @@ class CrossTable:
     accuracy: NDArray[np.float64]
     auc: NDArray[np.float64]
     """NaN where the tested videos lack a class."""
+    unknown: Mapping[str, Interval]
+    """With one left out: how well the distance from what was learnt tells its generated videos
+    from videos of the others that were not learnt from either."""
+
+    def unknown_lines(self) -> list[str]:
+        return [
+            f"unknown {name}: AUC of the distance {found}" for name, found in self.unknown.items()
+        ]
 
     def text(self, metric: str = "accuracy") -> str:
         values = getattr(self, metric)
@@ -49,6 +60,7 @@ def cross(
     they decide and are tested."""
     sources, reals = generators(whole.train)
     rows, accuracy, auc = [], [], []
+    unknown: dict[str, Interval] = {}
     for source in sources:
         learning, judging = (
             _learning(table, source, reals, leave_one_out=leave_one_out)
@@ -62,12 +74,15 @@ def cross(
         others = whole.validation.take(~judging)
         tested = [source] if leave_one_out else sources
         numbers = [_tested(head, others, name, reals) for name in tested]
+        if leave_one_out and (told := _unknown(head, data, others.take(of(others, [source])))):
+            unknown[source] = told
         accuracy.append([number[0] for number in numbers])
         auc.append([number[1] for number in numbers])
     columns = ("the one left out",) if leave_one_out else tuple(sources)
     return CrossTable(
-        rows=tuple(rows), columns=columns, accuracy=np.array(accuracy), auc=np.array(auc)
-    )
+        rows=tuple(rows), columns=columns, accuracy=np.array(accuracy), auc=np.array(auc),
+        unknown=unknown,
+    )  # fmt: skip
 
 
 def generators(table: Table) -> tuple[list[str], list[str]]:
@@ -102,6 +117,21 @@ def _tested(head: Head, others: Table, source: str, reals: Sequence[str]) -> tup
     tested = others.take(of(others, [source, *reals]))
     found = measure(averaged(head.predict(tested)), tested.labels, head.classes)
     return found.accuracy, found.auc
+
+
+def _unknown(head: Head, data: Data, left_out: Table) -> Interval | None:
+    """Generated videos of a generator that nobody saw, against others that were not learnt from."""
+    known = familiar(head, data.train, averaged(head.predict(data.validation)))
+    if REAL in left_out.classes:
+        left_out = left_out.take(left_out.labels != left_out.classes.index(REAL))
+    if known is None or not len(left_out):
+        return None
+    near, far = vectors(head, data.validation), vectors(head, left_out)
+    assert near is not None
+    assert far is not None
+    distances = np.concatenate([known.distance(near), known.distance(far)])
+    is_far = np.arange(len(distances)) >= len(near)
+    return auc_of(distances, is_far, ("known", "unknown"))
 
 
 def _split(train: Table, judges: Table) -> Data:

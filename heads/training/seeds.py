@@ -13,6 +13,7 @@ from heads.data.splits import Data
 from heads.head import FitReport, Head, OnEpoch
 from heads.judging.calibration import conformal_thresholds, fit_temperature, reliability, tempered
 from heads.judging.metrics import averaged, measure
+from heads.judging.novelty import familiar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def best_bundle(store: Store, trained: Sequence[Trained], data: Data) -> Bundle:
         metrics=metrics,
         provenance=bundle.provenance(store, [one.seed for one in trained], "train"),
     )
-    return Bundle(head, about)
+    return Bundle(head, about, familiar(head, data.train, means))
 
 
 def _branches(store: Store, table: Table, head: Head) -> dict[str, str]:

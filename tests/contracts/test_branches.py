@@ -1,7 +1,11 @@
 """Every branch in `extract/branches/` keeps the same contract."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -56,7 +60,8 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
     prepare = output.load()
     random = np.random.default_rng(0)
     frames = {i: random.integers(0, 256, (90, 160, 3), np.uint8) for i in range(20)}
-    protocols = (f"pairs-{output.pairs}",) if output.pairs else ("val", "test-2x3")
+    pairs = (f"pairs-{output.pairs}",)
+    protocols: tuple[str, ...] = pairs if output.pairs else ("val", "test-2x3")
     protocols = ("val", "frames-8@all", "windows-2x8") if output.frames else protocols
     for protocol in protocols:
         views = Protocol.parse(protocol).views("clip.mp4", 20)
@@ -164,18 +169,34 @@ def test_attention_is_softmax_attention(dtype: torch.dtype) -> None:
     assert float(error) < (1e-6 if dtype is torch.float32 else 0.02)
 
 
-def test_flash_attention_cannot_be_forced_where_it_does_not_apply(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_flash_attention_cannot_be_forced_where_it_does_not_apply() -> None:
     q = torch.randn(1, 2, 1, 8)
     with (
         attention_backend("flash"),
         pytest.raises(BadSetting, match="needs half precision on CUDA"),
     ):
         attention(q, q, q)
-    monkeypatch.setenv("TELLTALE_ATTENTION", "fast")
-    with pytest.raises(BadSetting, match="have: auto, flash, sdpa"):
-        attention(q, q, q)
+
+
+def test_a_forced_backend_reaches_the_threads_that_feed_a_device() -> None:
+    q = torch.randn(1, 2, 1, 8)
+    with (
+        attention_backend("flash"),
+        ThreadPoolExecutor(1) as threads,
+        pytest.raises(BadSetting, match="needs half precision on CUDA"),
+    ):
+        threads.submit(attention, q, q, q).result()
+    assert attention(q, q, q).shape == q.shape  # and no longer than it was forced
+
+
+def test_the_environment_chooses_a_backend_for_the_process() -> None:
+    code = "import torch; from extract.networks.attention import attention as f; "
+    code += "f(*[torch.ones(1, 1, 1, 8)] * 3)"
+    said = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TELLTALE_ATTENTION": "fast"},
+        capture_output=True, text=True, check=False,
+    ).stderr  # fmt: skip
+    assert "Attention 'fast' unknown; have: auto, flash, sdpa" in said
 
 
 @pytest.mark.gpu

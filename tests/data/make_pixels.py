@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.views.perturb import read_frames
+from extract.decoding.frames import read_frames
 from extract.views.protocol import Protocol
 from extract.views.revisions import revisions
 from extract.views.transforms import view_clips

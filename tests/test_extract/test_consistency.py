@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest, load_branch
+from extract.decoding.frames import read_frames
 from extract.decoding.video import open_video
 from extract.errors import BadSetting, BadWeights, OverLimit, VideoError
 from extract.manifest.manifest import read_manifest
@@ -21,7 +22,6 @@ from extract.priors import squares
 from extract.priors.consistency import inconsistency
 from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
-from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 from tests.test_extract.clips import write_clip
 

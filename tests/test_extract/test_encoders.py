@@ -192,7 +192,7 @@ def adaptive_mean(tokens: torch.Tensor) -> torch.Tensor:
     """Of 4 x 4 fields of a 14 x 14 grid, which overlap."""
     side = 14
     edges = [(side * i // 4, -(-side * (i + 1) // 4)) for i in range(4)]
-    grid = tokens.unflatten(2, (side, side))
+    grid = tokens.reshape(*tokens.shape[:2], side, side, *tokens.shape[3:])
     found = [grid[:, :, a:b, c:d].mean((2, 3)) for a, b in edges for c, d in edges]
     return torch.stack(found).mean(0)
 

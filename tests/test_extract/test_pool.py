@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from extract.decoding.containers import Limits
+from extract.decoding.frames import read_frames
 from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Outcome, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
-from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 from extract.views.transforms import depth_inputs, view_clips
 from tests.test_extract import makers
