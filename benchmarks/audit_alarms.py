@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from heads.judging import audit
-from heads.judging.fact_cells import LEVEL, holm
+from heads.judging.fact_cells import LEVEL, holm, judged
 from tests.test_heads.facts_stores import ordinary
 
 
@@ -41,7 +40,7 @@ def alarm(known: Mapping[str, Sequence[object]], labels: NDArray[np.int64], seed
     columns = {name: np.array(column) for name, column in known.items()}
     inside = np.ones(len(labels), bool)
     sets = [columns, *({name: column} for name, column in columns.items())]
-    values = [audit.judged(read, labels, inside, seed=seed).p for read in sets]
+    values = [judged(read, labels, inside, seed=seed).p for read in sets]
     return min(holm(values)) <= LEVEL
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from extract.manifest.manifest import Manifest
     from features_store import Store
     from heads.bundle import Bundle
+    from heads.judging.novelty import Drift
     from heads.scoring.archive import Result
     from heads.scoring.output import Output
     from heads.scoring.scorer import Scorer
@@ -116,8 +117,10 @@ def _scorer(arguments: argparse.Namespace, bundle: "Bundle") -> "tuple[Scorer, s
 
 
 def _scoring_protocol(bundle: "Bundle") -> str:
+    from heads.data.splits import like
+
     name = bundle.about.protocol
-    return "val" if name.startswith("train-") else name
+    return like(name, "val") if name.startswith("train-") else name
 
 
 def _is_store(names: list[str]) -> bool:
@@ -165,7 +168,7 @@ def _from_store(
     output = _output(arguments, arguments.out, scorer, made_from)
     with Interrupt(NOTICE) as interrupt:
         result = score_store(scorer, store, protocol, output, lambda: interrupt.asked)
-    return _end(output, result)
+    return _end(output, result, scorer.drift)
 
 
 def _from_videos(
@@ -188,7 +191,8 @@ def _from_videos(
     made_from = plan(scorer, protocol, str(manifest.root), reference)
     if arguments.out is not None and arguments.explain is None:
         output = _output(arguments, arguments.out, scorer, made_from)
-        return _end(output, _score_all(arguments, scorer, manifest, protocol, output))
+        result = _score_all(arguments, scorer, manifest, protocol, output)
+        return _end(output, result, scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
@@ -278,7 +282,7 @@ def _watch(
     return 0
 
 
-def _end(output: "Output", result: "Result") -> int:
+def _end(output: "Output", result: "Result", drift: "Drift | None" = None) -> int:
     """Say what came of it; the exit status."""
     for note in result.notes:
         print(note)
@@ -286,6 +290,8 @@ def _end(output: "Output", result: "Result") -> int:
         print(f"stopped with {result.left} videos left; run the same command again to go on.")
         return INTERRUPTED
     print(f"{output.out}: {result.counts}")
+    if drift is not None and drift.enough:
+        print(drift.line())
     if output.folder.parent.exists():
         print(f"{output.folder.parent} holds unfinished work of another run of this name.")
     return SOME_FAILED if result.counts.failed else 0

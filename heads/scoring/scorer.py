@@ -1,7 +1,7 @@
 """A bundle at work on the rows of a store: every row gets a verdict, or the reason for none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,8 @@ from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
 from heads.errors import BadSetting
+from heads.judging.metrics import averaged
+from heads.judging.novelty import Drift
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 
@@ -26,8 +28,12 @@ class Scorer:
     rate: str = "0.1"
     """Error rate of the conformal sets."""
     neighbours: Neighbours | None = None
+    drift: Drift | None = field(init=False)
+    """Collects how far the rows lie from what the bundle learnt from, where it knows that."""
 
     def __post_init__(self) -> None:
+        known = self.bundle.familiar
+        object.__setattr__(self, "drift", None if known is None else Drift(known))
         if self.bundle.about.conformal and self.rate not in self.bundle.about.conformal:
             have = ", ".join(self.bundle.about.conformal)
             raise BadSetting(f"Error rate {self.rate} unknown to the bundle; have: {have}.")
@@ -47,6 +53,8 @@ class Scorer:
             mask[wanted] = True
             for table in self._tables(store, protocol, mask):
                 probabilities.append(self.bundle.predict(table))
+                if self.drift is not None:
+                    self.drift.add(self.bundle.head, table, averaged(probabilities[-1]))
                 positions.append(np.searchsorted(wanted, table.rows))
                 if self.neighbours is not None:
                     near.append(self.neighbours.of(table))
