@@ -20,8 +20,9 @@ from features_store.place import Place
 from features_store.schema import Layout
 from features_store.shard_files import ShardFiles
 from features_store.store import Store
-from features_store.videos import CHUNK_ROWS, Videos, column_array
-from features_store.videos import PREFIX as VIDEOS
+from features_store.video_files import CHUNK_ROWS, VideoFiles
+from features_store.video_files import PREFIX as VIDEOS
+from features_store.videos import Videos
 
 Progress = Callable[[int, int], None]
 _READERS = 4
@@ -125,7 +126,7 @@ def _videos_documents(place: Place) -> list[Finding]:
 
 def _videos_chunks(videos: Videos) -> Iterator[Finding]:
     for name in videos.layout.columns:
-        array = column_array(videos.place, name, videos.layout)
+        array = VideoFiles(videos.place, videos.layout).array(name)
         for chunk in range(-(-videos.count // CHUNK_ROWS)):
             try:
                 videos.read_chunk(name, chunk, mapped=False)

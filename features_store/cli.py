@@ -51,6 +51,7 @@ def add_commands(commands: "Commands") -> None:
 
     export = _action(actions, "export", _export, "write everything into one HDF5 file")
     export.add_argument("file", metavar="FILE.h5", type=Path)
+    export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
     load = actions.add_parser("import", help="make a store from an exported HDF5 file")
     load.add_argument("file", metavar="FILE.h5", type=Path)
@@ -193,7 +194,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from features_store import hdf5
 
     with _bar("export", "shards") as progress:
-        hdf5.export_store(_open(arguments), arguments.file, progress)
+        hdf5.export_store(_open(arguments), arguments.file, progress, overwrite=arguments.overwrite)
     print(f"{arguments.file}: {_size(arguments.file.stat().st_size)}")
     return 0
 

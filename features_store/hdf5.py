@@ -5,6 +5,7 @@ changes nothing. One shard is in memory at a time. An interrupted export leaves 
 interrupted import goes on when it is run again.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
 from features_store.errors import BadInput, NotAStore, StoreExists, WriteFailed
 from features_store.installing import how_to_install
+from features_store.outputs import Product
 from features_store.place import Location
 from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, Status
 from features_store.shard_content import NUL, ShardContent
@@ -32,10 +34,14 @@ Hdf5: TypeAlias = Any
 _ATTRIBUTE = "telltale"
 
 
-def export_store(store: Store, path: Path, progress: Progress | None = None) -> None:
+def export_store(
+    store: Store, path: Path, progress: Progress | None = None, *, overwrite: bool = False
+) -> None:
     """Write everything that is committed into a new file."""
-    if path.exists():
-        raise StoreExists(f"{path} exists; choose another name or remove it.")
+    product = Product(path, "store export", overwrite=overwrite)
+    made_from = {"store": store.place.name, "content": _state(store)}
+    if product.check(made_from):
+        return
     branches = [
         store.open_branch(protocol, group)
         for protocol in store.protocols()
@@ -59,9 +65,19 @@ def export_store(store: Store, path: Path, progress: Progress | None = None) -> 
                     done += 1
                     if progress:
                         progress(done, total)
-        commit.publish(temporary, path)
+        product.publish([temporary], made_from)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _state(store: Store) -> str:
+    """Tells a store from itself with more in it."""
+    found = hashlib.sha256(repr(store.videos.count).encode())
+    for protocol in store.protocols():
+        for group in store.branches(protocol):
+            found.update(f"{protocol}/{group}".encode())
+            found.update(store.open_branch(protocol, group).status().tobytes())
+    return found.hexdigest()
 
 
 def import_store(path: Path, where: Location, progress: Progress | None = None) -> Store:

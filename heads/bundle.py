@@ -24,6 +24,8 @@ from typing import Any
 from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
 from features_store.lock import alone
+from features_store.outputs import RECORD
+from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -84,8 +86,11 @@ class Bundle:
         text = json.dumps(decides, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def save(self, folder: str | Path) -> "Bundle":
-        """Write it; an existing bundle of that name is replaced once the new one is whole."""
+    def save(self, folder: str | Path, record: bytes | None = None) -> "Bundle":
+        """Write it; an existing bundle of that name is replaced once the new one is whole.
+
+        `record`: what a command leaves in a folder to know it again.
+        """
         folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
@@ -100,6 +105,8 @@ class Bundle:
         text = json.dumps({"format": FORMAT, **asdict(about)}, indent=1, default=str)
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
+        if record is not None:
+            write_file(draft / RECORD, [record])
         fsync_directory(draft)
         with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
@@ -183,14 +190,21 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
 
 def branch_requests(store: Store, table: Table) -> dict[str, str]:
     """Branch → NAME=PRESET?options for the arrays of a table."""
-    found = {}
+    groups: dict[str, dict[str, BranchSpec]] = {}
     for key in table.fingerprints:
-        name = key.partition("/")[0]
-        spec = store.open_branch(table.protocol, name).spec
-        options = spec.provenance.get("options", {})
-        query = "&".join(f"{option}={value}" for option, value in options.items())
-        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
-    return found
+        spec = store.find(table.protocol, key)[0].spec
+        groups.setdefault(key.partition("/")[0], {})[spec.group] = spec
+    return {name: _request(list(specs.values())) for name, specs in groups.items()}
+
+
+def _request(specs: Sequence[BranchSpec]) -> str:
+    """What to ask for, to get what these groups of one network hold."""
+    known = [spec.provenance.get("options", {}) for spec in specs]
+    options = dict(known[0])
+    if any("outputs" in each for each in known):
+        options["outputs"] = ",".join(dict.fromkeys(n for spec in specs for n in spec.arrays))
+    query = "&".join(f"{option}={value}" for option, value in options.items())
+    return f"{specs[0].name}={specs[0].preset}{'?' if query else ''}{query}"
 
 
 def is_tiny(about: About) -> bool:

@@ -37,6 +37,7 @@ def _add_synth(commands: "Commands") -> None:
         "--shot", choices=("full", "close"), default="full",
         help="the whole person, or head to hips with hands and face large (default: full)",
     )  # fmt: skip
+    add_overwrite_option(synth)
     synth.set_defaults(run=_synth)
 
 
@@ -61,6 +62,7 @@ def _add_manifest(commands: "Commands") -> None:
         default="high",
         help="which scores belong to the obvious anomalies (default: high)",
     )
+    add_overwrite_option(rank)
     rank.set_defaults(run=_manifest_rank)
 
 
@@ -95,6 +97,12 @@ def _add_probe(commands: "Commands") -> None:
     probe.set_defaults(run=_probe)
 
 
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a result that is there, whoever made it"
+    )
+
+
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits of one video")
     group.add_argument("--time-limit", type=float, metavar="SECONDS", help="of decoding")
@@ -113,9 +121,10 @@ def _synth(arguments: argparse.Namespace) -> int:
         videos=arguments.videos, seed=arguments.seed, difficulty=arguments.difficulty,
         shot=arguments.shot,
     )  # fmt: skip
-    written = write_data_set(arguments.out, options)
+    written = write_data_set(arguments.out, options, overwrite=arguments.overwrite)
     count = sum(1 for _ in tqdm(written, total=options.videos, unit="clip", disable=None))
-    print(f"{count} clips in {arguments.out} (HFV layout, scheme hfv4 in labels.json)")
+    there = "" if count else "; there already"
+    print(f"{options.videos} clips in {arguments.out} (HFV layout, scheme hfv4{there})")
     return 0
 
 
@@ -154,19 +163,25 @@ def _manifest_check(arguments: argparse.Namespace) -> int:
 
 def _manifest_rank(arguments: argparse.Namespace) -> int:
     import csv
+    import io
     from dataclasses import replace
 
     from extract.manifest.manifest import table_rows
     from extract.manifest.ranks import with_ranks
+    from features_store.outputs import Product
 
+    out = Product(arguments.out, "manifest rank", overwrite=arguments.overwrite)
+    made_from = {"manifest": arguments.manifest, "obvious": arguments.obvious}
+    out.check(made_from)
     manifest = read(arguments)
     ranked = with_ranks(manifest.videos, obvious=arguments.obvious)
     folder = Path(os.path.abspath(arguments.out.parent))  # noqa: PTH100, links stay links
     moved = [
         replace(video, id=Path(os.path.relpath(video.path, folder)).as_posix()) for video in ranked
     ]
-    with arguments.out.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(table_rows(moved, manifest.scheme))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table_rows(moved, manifest.scheme))
+    out.write([text.getvalue().encode()], made_from)
     print(f"{sum(video.rank == video.rank for video in ranked)} ranks in {arguments.out}")
     return 0
 

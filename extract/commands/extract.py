@@ -36,7 +36,9 @@ def add_commands(commands: "Commands") -> None:
     add_manifest_options(parser)
     parser.add_argument("--store", required=True, help="folder or URL; made where there is none")
     parser.add_argument(
-        "--protocol", default="val", help="val, test-4x3, train-8, pairs-32, … with +blur3 …"
+        "--protocol",
+        default="val",
+        help="val, test-4x3, train-8, pairs-32, frames-16@8, windows-4x32, … with +blur3 …",
     )
     parser.add_argument(
         "--branch",

@@ -84,7 +84,7 @@ def _work(run: Run, parent: _Parent) -> None:
     if first is None:
         return
     # The parent has made the store by now.
-    targets = open_arrays(Store.open(run.store), ready.specs, run.settings)
+    targets = open_arrays(Store.open(run.store), ready.offers, run.settings)
     plan = decode_plan(branches, run.settings, str(run.manifest.root))
 
     def all_pieces() -> Iterator[Piece]:

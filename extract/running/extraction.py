@@ -15,16 +15,19 @@ from extract.branch import Branch
 from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting
 from extract.manifest.manifest import Manifest, Video
+from extract.offer import Offer
 from extract.running import seen
 from extract.running.flow import Stop
+from extract.running.lanes import lane_counts
 from extract.running.pipeline import (
     Pipeline,
     Settings,
-    branch_specs,
     buffer_bytes,
     decode_plan,
+    offers_of,
     open_arrays,
     open_shard_bytes,
+    own_targets,
 )
 from extract.running.progress import Progress
 from extract.running.summary import Summary
@@ -32,7 +35,7 @@ from extract.running.targets import Targets, check_details, missing
 from extract.running.workload import Part, Piece, Rows, Workload
 from features_store.errors import NotAStore, StoreExists
 from features_store.place import Location
-from features_store.schema import BranchSpec, Status
+from features_store.schema import Status
 from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))
@@ -92,23 +95,23 @@ class Extraction:
         part: Part | None = None,
     ) -> "Extraction":
         """Open or make the store, add its videos, and see what is missing."""
-        specs = branch_specs(branches, settings)
-        return Extraction.planned(manifest, where, specs, settings, part, branches)
+        offers = offers_of(branches, settings)
+        return Extraction.planned(manifest, where, offers, settings, part, branches)
 
     @staticmethod
     def planned(
         manifest: Manifest,
         where: Location,
-        specs: Sequence[BranchSpec],
+        offers: Sequence[Offer],
         settings: Settings,
         part: Part | None = None,
         branches: Sequence[Branch] = (),
     ) -> "Extraction":
-        """The same by what the branches are; `branches` are needed to `run` it here."""
+        """The same by what the branches give; `branches` are needed to `run` it here."""
         check_details(where, settings.protocol, settings.protocol_details())
         store = open_store(where, manifest)
         rows = store.add_videos(manifest.columns(), keep_existing=True)
-        targets = open_arrays(store, specs, settings)
+        targets = open_arrays(store, offers, settings)
         changed = _NOTHING
         if settings.changed != "ignore":
             paths = [video.path for video in manifest.videos]
@@ -141,7 +144,13 @@ class Extraction:
 
     def memory(self, workers: int) -> int:
         """Bytes that `run` may take beside the networks."""
-        return buffer_bytes(self.branches, self.settings, workers) + self.shard_memory(workers)
+        lanes = [
+            branch
+            for branch in self.branches
+            for _ in lane_counts(list(own_targets(branch.offer, self.targets)), self.work)
+        ]
+        buffers = buffer_bytes(lanes or self.branches, self.settings, workers)
+        return buffers + self.shard_memory(workers)
 
     def shard_memory(self, workers: int) -> int:
         """Bytes of shards that are being filled, in each process that fills some."""

@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import product, write_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,6 +32,7 @@ def add_commands(commands: "Commands") -> None:
     )  # fmt: skip
     audit.add_argument("--protocol", help="of those features (default: the only one, or val)")
     audit.add_argument("--out", type=Path, help="also write the text here")
+    add_overwrite_option(audit)
     audit.set_defaults(run=_audit)
 
 
@@ -36,14 +40,18 @@ def _audit(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.judging.audit import audit
 
+    out = product(arguments, "audit")
     store = Store.open(arguments.store)
     lines = audit(store).lines()
     for key in arguments.features:
         lines += _features(store, key, arguments.protocol)
     text = "\n".join(lines)
     print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+    made_from = {
+        "store": store.place.name, "videos": store.videos.count, "features": arguments.features,
+        "protocol": arguments.protocol,
+    }  # fmt: skip
+    write_text(out, text + "\n", made_from)
     return 0
 
 

@@ -5,6 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import (
+    data_state,
+    product,
+    table_state,
+    write_text,
+)
 from heads.commands.train import (
     add_data_options,
     add_head_options,
@@ -43,6 +50,7 @@ def add_commands(commands: "Commands") -> None:
         "are alike in duration, rate and size, so that these give nothing away",
     )  # fmt: skip
     evaluate.add_argument("--out", type=Path, help="also write JSON here")
+    add_overwrite_option(evaluate)
     evaluate.set_defaults(run=_evaluate)
     ablate = commands.add_parser(
         "ablate",
@@ -58,6 +66,7 @@ def add_commands(commands: "Commands") -> None:
     )
     ablate.add_argument("--seeds", type=int, default=5)
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), help="%(default)s")
+    add_overwrite_option(ablate)
     ablate.set_defaults(run=_ablate)
     cross = commands.add_parser("cross", help="train on each generator, test on every other")
     add_store_options(cross)
@@ -65,6 +74,7 @@ def add_commands(commands: "Commands") -> None:
     add_head_options(cross)
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
+    add_overwrite_option(cross)
     cross.set_defaults(run=_cross)
 
 
@@ -78,6 +88,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from heads.judging.floors import floors
     from heads.judging.matched import matched
 
+    out, judged = product(arguments, "evaluate"), []
     store = Store.open(arguments.store)
     found, protocols, document = [], set(), dict[str, dict[str, object]]()
     for folder in filter(None, (arguments.bundle, arguments.second)):
@@ -87,6 +98,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             pairs = matched(store, table.rows, table.labels, table.classes)
             table = table.take(pairs.rows)
             print(f"judged on {pairs}")
+        judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
@@ -109,8 +121,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
     if len(found) == 2:
         document["difference"] = _compare(found[0][1], found[1][1])
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    made_from = {
+        "bundles and videos": judged, "split": arguments.split, "matched": arguments.matched,
+        "official ids": arguments.official_ids,
+    }  # fmt: skip
+    if write_text(out, json.dumps(document, indent=1) + "\n", made_from):
         print(f"all numbers: {arguments.out}")
     return 0
 
@@ -150,6 +165,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.commit import write_file
+    from features_store.outputs import Folder
     from heads.config import assignments
     from heads.data.splits import held_out
     from heads.errors import BadSetting
@@ -157,6 +174,7 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from heads.head import make_head
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
 
+    folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     rows = TABLE_3
     if arguments.grid:
@@ -171,15 +189,21 @@ def _ablate(arguments: argparse.Namespace) -> int:
     data = choice(arguments).load(store, head)
     test = held_out(store, head, data.train)
     name, test = ("validation", data.validation) if test is None else ("test", test)
+    folder.begin(
+        {"head": arguments.head, "settings": settings, "rows": rows, "videos": data_state(data),
+         "judged": table_state(test)}
+    )  # fmt: skip
     runs = ablate(plan, data, test, arguments.out)
     for _ in tqdm(runs, total=len(plan.runs()), unit="run", disable=None):
         pass
     result = collected(plan, data, test, arguments.out)
     print(result.text())
-    (arguments.out / "ablation.txt").write_text(result.text() + "\n")
-    (arguments.out / "ablation.csv").write_text(result.csv())
-    (arguments.out / "ablation.tex").write_text(result.latex())
-    (arguments.out / "ablation.svg").write_text(charts.ablation(result))
+    texts = {
+        "txt": result.text() + "\n", "csv": result.csv(), "tex": result.latex(),
+        "svg": charts.ablation(result),
+    }  # fmt: skip
+    for suffix, text in texts.items():
+        write_file(arguments.out / f"ablation.{suffix}", [text.encode()])
     print(
         f"on {len(test)} {name} videos ({test.protocol}); text, CSV, LaTeX, figure: {arguments.out}"
     )
@@ -193,6 +217,7 @@ def _cross(arguments: argparse.Namespace) -> int:
     from heads.head import make_head
     from heads.judging.cross import cross
 
+    out = product(arguments, "cross")
     store = Store.open(arguments.store)
     settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
@@ -207,8 +232,11 @@ def _cross(arguments: argparse.Namespace) -> int:
     print(found.text())
     print(found.text("auc"))
     print("\n".join(found.unknown_lines()))
-    if arguments.out is not None:
-        picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
-        arguments.out.write_text(picture)
+    picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
+    made_from = {
+        "head": arguments.head, "settings": settings, "one left out": arguments.leave_one_out,
+        "videos": data_state(whole),
+    }  # fmt: skip
+    if write_text(out, picture, made_from):
         print(f"heat map: {arguments.out}")
     return 0

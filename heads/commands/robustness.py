@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+
 if TYPE_CHECKING:
     from heads.judging.robustness import Robustness
 
@@ -29,21 +31,30 @@ def add_commands(commands: "Commands") -> None:
     robustness.add_argument(
         "--out", type=Path, help="a folder for robustness.json, .txt, .svg and flips.csv"
     )
+    add_overwrite_option(robustness)
     robustness.set_defaults(run=_robustness)
 
 
 def _robustness(arguments: argparse.Namespace) -> int:
     from features_store import Store
+    from features_store.outputs import Folder
     from heads.bundle import Bundle
     from heads.data.splits import in_split
     from heads.functions import split_table
     from heads.judging.robustness import robustness
 
+    folder = None
+    if arguments.out is not None:
+        folder = Folder(arguments.out, "robustness", overwrite=arguments.overwrite)
     store, bundle = Store.open(arguments.store), Bundle.load(arguments.bundle)
     base = split_table(bundle, store, arguments.protocol, arguments.split).protocol
     mask = store.videos.column("label") >= 0
     if arguments.split != "all":
         mask = mask & in_split(store, arguments.split)
+    if folder is not None:
+        made_from = {"bundle": bundle.content, "store": store.place.name, "protocol": base,
+                     "split": arguments.split}  # fmt: skip
+        folder.begin(made_from)
     found = robustness(bundle, store, base, mask)
     print(found.text())
     flips = found.flips()

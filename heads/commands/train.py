@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import data_state
+
 if TYPE_CHECKING:
     from heads.data.splits import Choice
     from heads.head import OnEpoch
@@ -28,6 +31,7 @@ def add_commands(commands: "Commands") -> None:
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
+    add_overwrite_option(train)
     train.set_defaults(run=_train)
     heads = commands.add_parser("heads", help="list heads and their settings")
     heads.add_argument("name", nargs="?", type=head_name, help="only this one")
@@ -112,30 +116,40 @@ def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.outputs import Folder, finished
     from heads.bundle import is_tiny
+    from heads.commands.device import one_device
     from heads.errors import BadSetting
     from heads.head import make_head
     from heads.training.seeds import best_bundle, train_seeds
 
+    device = one_device(arguments.device)
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
+    folder = Folder(arguments.out, "train", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
     data = choice(arguments).load(store, head)
     print(data)
+    made_from = {"head": arguments.head, "settings": settings, "seeds": arguments.seeds,
+                 "videos": data_state(data)}  # fmt: skip
+    if folder.check(made_from) and not arguments.overwrite:
+        print(f"bundle: {arguments.out} (there already, of these settings and videos)")
+        return 0
     trained = []
     for seed in tqdm(range(arguments.seeds), unit="seed", disable=None):
         trained += train_seeds(
             lambda: make_head(arguments.head, settings, store.classes), data, [seed],
-            arguments.device, _epoch_log(arguments.tensorboard, arguments.head, seed),
+            device, _epoch_log(arguments.tensorboard, arguments.head, seed),
         )  # fmt: skip
         one = trained[-1]
         print(
             f"seed {seed}: {one.report.metric} {one.report.best:.4f} "
             f"(epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
         )
-    bundle = best_bundle(store, trained, data).save(arguments.out)
+    bundle = best_bundle(store, trained, data)
+    bundle = bundle.save(arguments.out, finished("train", made_from))
     for name in ("accuracy", "auc", "f1", "binary_auc"):
         print(f"validation {name + ':':16} {bundle.about.metrics[f'validation {name}']:.4f}")
     if is_tiny(bundle.about):

@@ -185,12 +185,11 @@ def usable(
 
 
 def _has(store: Store, protocol: str, key: str, fingerprint: str, rows: NDArray[np.int64]) -> bool:
-    group, _, array = key.rpartition("/")
     try:
-        found = store.open_branch(protocol, group)
+        found, _ = store.find(protocol, key)
     except UnknownKey:
         return False
-    same = array in found.spec.arrays and found.spec.fingerprint == fingerprint
+    same = found.spec.fingerprint == fingerprint
     return same and bool((found.status(rows) != Status.MISSING).all())
 
 

@@ -24,7 +24,7 @@ from heads import bundle
 from heads.bundle import About, Bundle
 from heads.data.splits import Choice, Mask, training_protocol
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.checks import check_same_depth, check_start, same_network
+from heads.finetuning.checks import check_same_depth, check_same_pixels, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, ClipSource, Source
 from heads.finetuning.loop import Finetuner, Run
@@ -106,7 +106,7 @@ class Prepared:
         means = averaged(tempered(probabilities, temperature))
         found = measure(means, table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
-        made = {f"{tuned.name}/{name}": one for name, one in tuned.fingerprints.items()}
+        made = {f"{tuned.name}/{name}": one for name, one in tuned.offer.fingerprints.items()}
         prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
         asked = {**tuned.request.options, "precision": tuned.precision}
         options = "&".join(f"{name}={value}" for name, value in asked.items())
@@ -232,8 +232,9 @@ def _source(
     if not keys:
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)
-    cached = request.store.open_branch(protocol, DEPTH.partition("/")[0])
+    cached, _ = request.store.find(protocol, DEPTH)
     details = cached.groups["protocol"]["details"]
+    check_same_pixels(details, protocol)
     plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}
     return ClipSource(

@@ -28,9 +28,11 @@ COUNTS = "telltale.counts"
 """Key of the Parquet file's metadata that says what came of it."""
 GUARDED = r"^'*[=+\-@\t\r]"
 """Spreadsheets run what begins like this; a quote in front keeps it text."""
-_UNGUARDED = re.compile(r"^'('*[=+\-@\t\r])")
+_UNGUARD = (r"^'('*[=+\-@\t\r])", r"\1")
 _BREAKS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
 _NUMBERS = ("confidence", "forgery", "spread", "nearest_similarity")
+_NEVER_NULL = ("id", "path", "source", "label")
+"""Where nothing is known they are empty, which a CSV does not tell from null."""
 _READ_ROWS = 16_384
 Block: TypeAlias = pa.Table
 
@@ -100,7 +102,7 @@ def guarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def unguarded(text: str) -> str:
     """The reverse, for one cell."""
-    return _UNGUARDED.sub(r"\1", text)
+    return re.sub(*_UNGUARD, text)
 
 
 def json_line(row: Mapping[str, Any]) -> str:
@@ -182,11 +184,9 @@ def _read_csv(path: Path) -> Iterator[Block]:
             for place, item in enumerate(block.schema):
                 if pa.types.is_string(item.type):
                     plain = pc.replace_substring_regex(block[item.name], *_UNGUARD)
+                    plain = plain.fill_null("") if item.name in _NEVER_NULL else plain
                     block = block.set_column(place, item.name, plain)
             yield block
-
-
-_UNGUARD = (r"^'('*[=+\-@\t\r])", r"\1")
 
 
 def _read_jsonl(path: Path) -> Iterator[Block]:

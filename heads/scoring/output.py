@@ -85,14 +85,15 @@ class Output:
         return self._product.check({**self._plan, _INPUTS: inputs}, may_differ=[_INPUTS])
 
     def counts(self) -> Counts:
-        """What the file that is there holds."""
+        """What the file that is there holds. Parts that a kill at the end left go."""
+        if self.folder.is_dir():
+            self._remove()
         return Counts.from_json(read_about(self.out))
 
     def begin(self) -> None:
         """Make the folder for parts, or go on in the one that is there."""
         make_directory(self.folder)
-        for left in self.folder.parent.glob(f"{_GONE}*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed at its end
+        self._sweep()
 
     def take_over(self) -> None:
         """Rows of the file that an earlier run of this plan made become parts again."""
@@ -171,11 +172,14 @@ class Output:
 
     def _remove(self) -> None:
         """Renamed first: what is half removed is never gone on with."""
-        gone = self.folder.parent / f"{_GONE}{self._run}-{secrets.token_hex(4)}"
-        self.folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        self.folder.rename(self.folder.parent / f"{_GONE}{self._run}-{secrets.token_hex(4)}")
+        self._sweep()
         with contextlib.suppress(OSError):  # parts of other runs are theirs
             self.folder.parent.rmdir()
+
+    def _sweep(self) -> None:
+        for gone in self.folder.parent.glob(f"{_GONE}*"):
+            shutil.rmtree(gone, ignore_errors=True)
 
     def _flush(self) -> None:
         for name in list(self._held):

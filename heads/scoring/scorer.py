@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
@@ -72,13 +73,15 @@ class Scorer:
     def status(self, store: Store, protocol: str, wanted: NDArray[np.int64]) -> Status:
         """Per video the worst of the branches that the bundle needs: 0 missing, 2 failed, 1 ok."""
         worst = np.ones(len(wanted), np.uint8)
-        for name in self._branches():
-            status = store.open_branch(protocol, name).status(wanted)
+        for arrays in self._groups(store, protocol):
+            status = arrays.status(wanted)
             worst = np.where(status == 1, worst, status).astype(np.uint8)
         return worst
 
-    def _branches(self) -> list[str]:
-        return sorted({key.partition("/")[0] for key in self.bundle.head.keys})
+    def _groups(self, store: Store, protocol: str) -> list[BranchArrays]:
+        """The groups that hold what the head needs, each once."""
+        found = [store.find(protocol, key)[0] for key in self.bundle.head.keys]
+        return list({arrays.prefix: arrays for arrays in found}.values())
 
     def _tables(self, store: Store, protocol: str, mask: NDArray[np.bool_]) -> Iterator[Table]:
         head = self.bundle.head
@@ -98,8 +101,8 @@ class Scorer:
         if not len(without):
             return {}
         known: dict[int, str] = {}
-        for name in self._branches():
-            known |= store.open_branch(protocol, name).errors(wanted[without])
+        for arrays in self._groups(store, protocol):
+            known |= arrays.errors(wanted[without])
         return {
             position: known.get(int(wanted[position]), "its features are not in the store")
             for position in without.tolist()

@@ -37,7 +37,7 @@ def imported_bundle(imported: Imported, folder: Path, source: str, precision: st
         fingerprints={
             f"{branch.name}/{output}": one
             for branch in branches.values()
-            for output, one in branch.fingerprints.items()
+            for output, one in branch.offer.fingerprints.items()
         },
         branches={name: f"{request}?precision={precision}" for name, request in requests.items()},
         provenance={"checkpoint": source, "trained by": "the released HumanSAM code"},

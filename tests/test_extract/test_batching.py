@@ -73,11 +73,12 @@ class Memory:
 def lane_of(branch: Echo, folder: Path, views: int, *, rows: int, batch: int) -> Lane:
     store = Store.create(folder / "s", scheme="hfv2", classes=("forgery", "real"))
     store.add_videos({"id": [f"{row}.mp4" for row in range(rows)]})
-    arrays = store.branch("val", branch.spec(views), shard_rows=4)
+    (spec,) = branch.offer.specs(views)
+    arrays = store.branch("val", spec, shard_rows=4)
     shards = OpenShards(arrays, views)
     shards.expect(np.arange(rows))
     batcher = Batcher(branch, batch)
-    return Lane(branch, shards, Device(CPU, in_flight=2), batcher, Clock())
+    return Lane(batcher, [shards], Device(CPU, in_flight=2), Clock())
 
 
 def test_a_batch_halved_by_another_thread_loses_and_repeats_nothing() -> None:
@@ -151,7 +152,7 @@ def test_with_two_batches_in_flight_and_little_memory_every_row_is_its_videos(
         lane.collect()
     lane.flush()
     assert memory.refused
-    whole = lane.shards.take_whole()
+    whole = lane.shards[0].take_whole()
     assert len(whole) == rows // 4
     for shard in whole:
         for position in range(4):
@@ -181,7 +182,7 @@ def test_a_number_that_cannot_be_stored_fails_its_video_alone(tmp_path: Path) ->
     (failure,) = lane.take_failures()
     assert failure.id == "1.mp4"
     assert "number holds numbers that do not fit float16 (largest 1e+09)" in failure.reason
-    (shard,) = lane.shards.take_whole()
+    (shard,) = lane.shards[0].take_whole()
     assert shard.status.tolist() == [1, 2, 1, 1]
     assert shard.errors == {1: failure.reason}
     assert shard.arrays["number"][:, :, 0].tolist() == [[0.0] * 3, [0.0] * 3, [2.0] * 3, [3.0] * 3]

@@ -364,6 +364,17 @@ def test_many_ids_are_looked_up_among_many() -> None:
     assert np.flatnonzero(found).tolist() == list(range(0, 300_000, 3))
 
 
+def test_an_array_over_all_videos_is_filled_where_there_is_none(tmp_path: Path) -> None:
+    store = samples.full_store(tmp_path / "s", videos=6, shard_rows=4)
+    store.add_videos(samples.video_columns(6, 9))
+    found = store.open_branch(PROTOCOL, "internvideo2").over_all_videos("depth", np.nan)
+    for row in range(9):
+        if row >= 6 or samples.failed(row):
+            assert np.isnan(found[row]).all()
+        else:
+            assert np.array_equal(found[row], samples.numbers("depth", row))
+
+
 def test_videos_have_groups_to_select_by(tmp_path: Path) -> None:
     store = samples.new_store(tmp_path / "s", 0)
     store.add_videos({"id": ["a", "b", "c"], "group": ["p1", "p2", "p1"]})
