@@ -19,7 +19,7 @@ from scipy import stats
 
 from features_store.table import Table
 from heads.config import Settings
-from heads.data.splits import Data
+from heads.data.sides import Data
 from heads.head import make_head
 from heads.judging.metrics import averaged, measure
 

@@ -17,7 +17,7 @@ from features_store.errors import NotComputed, UnknownKey
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.data.splits import Mask
+from heads.data.sides import Mask
 from heads.errors import BadTable, WrongFeatures
 from heads.judging import paper
 from heads.judging.evaluation import Predictions, predictions

@@ -11,7 +11,7 @@ from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.errors import BadSetting
+from heads.judging.conformal import rate_of
 from heads.judging.metrics import averaged
 from heads.judging.novelty import Drift
 from heads.scoring.neighbours import Neighbours
@@ -26,8 +26,8 @@ class Scorer:
     """A bundle, and how its verdicts are put."""
 
     bundle: Bundle
-    rate: str = "0.1"
-    """Error rate of the conformal sets."""
+    rate: str | None = None
+    """Error rate of the conformal sets; None: 0.1 where the bundle has it."""
     neighbours: Neighbours | None = None
     drift: Drift | None = field(init=False)
     """Collects how far the rows lie from what the bundle learnt from, where it knows that."""
@@ -35,9 +35,7 @@ class Scorer:
     def __post_init__(self) -> None:
         known = self.bundle.familiar
         object.__setattr__(self, "drift", None if known is None else Drift(known))
-        if self.bundle.about.conformal and self.rate not in self.bundle.about.conformal:
-            have = ", ".join(self.bundle.about.conformal)
-            raise BadSetting(f"Error rate {self.rate} unknown to the bundle; have: {have}.")
+        object.__setattr__(self, "rate", rate_of(self.bundle.about.conformal, self.rate))
 
     def from_store(
         self, store: Store, protocol: str, wanted: NDArray[np.int64], status: Status | None = None

@@ -10,7 +10,8 @@ import torch
 from features_store.table import Table
 from heads.bundle import FAMILIAR, Bundle
 from heads.commands.main import main
-from heads.data.splits import Choice, Data
+from heads.data.sides import Data
+from heads.data.splits import Choice
 from heads.head import Head, make_head
 from heads.judging.cross import cross
 from heads.judging.metrics import averaged
