@@ -31,6 +31,7 @@ from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.data.rows import Rows
+from heads.data.splits import like
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
 from heads.parts.arrays import load_tensors, save_tensors
@@ -86,6 +87,13 @@ class Bundle:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
+
+    @property
+    def scoring_protocol(self) -> str:
+        """Views by which new videos are scored: where it learnt from training views, `val`, of
+        videos encoded as those."""
+        name = self.about.protocol
+        return like(name, "val") if name.startswith("train-") else name
 
     @property
     def content(self) -> str:

@@ -161,7 +161,6 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
     import sys
 
     from extract.running.interrupt import Interrupt
-    from heads.commands.score import scoring_protocol
     from heads.errors import BadSetting
     from heads.scoring.archive import VideoRun, score_videos
     from heads.scoring.inputs import read_inputs
@@ -174,7 +173,7 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
         videos = VideoRun(
             manifest=read_inputs([arguments.reals], arguments.scheme, arguments.root, sys.stdin),
             branches=lambda: load_branches(arguments, bundle),
-            settings=extract_settings(arguments, arguments.protocol or scoring_protocol(bundle)),
+            settings=extract_settings(arguments, arguments.protocol or bundle.scoring_protocol),
             run=runner(arguments, interrupt),
         )
         result = score_videos(Scorer(bundle=bundle), videos, Output(out, {}))
