@@ -24,7 +24,7 @@ class Standard:
     @staticmethod
     def of(x: Tensor) -> "Standard":
         """Of the columns of (…, columns), part by part: there is never a copy of all of it."""
-        parts = x.flatten(0, -2).split(CHUNK)
+        parts = torch.split(x.flatten(0, -2), CHUNK)
         count = sum(len(part) for part in parts)
         mean = sum((part.sum(0, dtype=torch.float64) for part in parts), torch.zeros(())) / count
         squares = sum(((part.double() - mean).square().sum(0) for part in parts), torch.zeros(()))

@@ -13,7 +13,7 @@ def means_of(x: Tensor, layout: Layout) -> Tensor:
     """(n, V, columns) → (columns): the mean of what the folded head multiplies."""
     total = torch.zeros(x.shape[-1], dtype=torch.float64, device=x.device)
     attn = slice(layout.normed, layout.video)
-    for part in x.split(CHUNK):
+    for part in torch.split(x, CHUNK):
         total += part.sum((0, 1), dtype=torch.float64)
         total[attn] -= part[..., attn].sum((0, 1), dtype=torch.float64)
         total[attn] += plain_norm(part[..., attn]).sum((0, 1), dtype=torch.float64)
@@ -29,7 +29,7 @@ def start_statistics(tensors: dict[str, Tensor], x: Tensor, layout: Layout) -> N
     count = x.shape[0] * x.shape[1] * layout.pooled
     sums = torch.zeros(2, layout.width, dtype=torch.float64, device=x.device)
     centre = x[0, 0, : layout.width].double()  # near the mean, so that squares lose nothing
-    for part in x.split(CHUNK):
+    for part in torch.split(x, CHUNK):
         pairs = part[..., : layout.normed].unflatten(-1, (layout.pooled, layout.width)) - centre
         sums += torch.stack([pairs.sum((0, 1, 2)), pairs.square().sum((0, 1, 2))])
     mean, squares = sums / count

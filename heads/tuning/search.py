@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from features_store.table import Table
@@ -255,7 +256,8 @@ def nested(search: Search, outer: Sequence[Data], trials: int) -> list[float]:
     for number, data in enumerate(outer):
         inner = replace(search, folds=[with_stopping(_halved(data), STOPPING)], population=1)
         study = optuna.create_study(
-            direction=DIRECTIONS[first], sampler=SeededSampler(search.seed + number)
+            direction=StudyDirection[DIRECTIONS[first].upper()],
+            sampler=SeededSampler(search.seed + number),
         )
         for _ in range(trials):
             trial = study.ask()

@@ -232,7 +232,7 @@ class Fusion(Head):
             return {}
         weights, _ = self._folded(table)
         sizes = arrays.widths(table, self.keys)
-        means = dict(zip(sizes, self.means.cpu().split(list(sizes.values())), strict=True))
+        means = dict(zip(sizes, torch.split(self.means.cpu(), list(sizes.values())), strict=True))
         if DEPTH in means:
             means[DEPTH] = means[DEPTH].repeat(table.arrays[DEPTH].shape[2])
         return {key: mean @ weights[key] for key, mean in means.items()}

@@ -92,7 +92,8 @@ class Knn(PooledHead):
 
     def _shares(self, x: Tensor) -> Tensor:
         videos, views, _ = self._known.shape
-        similar = (x @ self._known.flatten(0, 1).T).unflatten(-1, (videos, views)).amax(-1)
+        similar = x @ self._known.flatten(0, 1).T
+        similar = similar.view(*x.shape[:-1], videos, views).amax(-1)
         near, index = similar.topk(min(self.config.neighbours, len(self._known)), -1)
         weight = (near / self.config.temperature).softmax(-1)
         shares = torch.zeros(*x.shape[:-1], len(self.classes))

@@ -124,7 +124,9 @@ def test_a_source_of_one_video_does_not_pass_for_an_average() -> None:
 
 
 def test_few_reals_promise_nothing_at_a_thousandth() -> None:
-    said = "\n".join(evaluation.evaluate(predictions(4)).sources[evaluation.ALL].detection.lines())
+    found = evaluation.evaluate(predictions(4)).sources[evaluation.ALL].detection
+    assert found is not None
+    said = "\n".join(found.lines())
     assert "found at 0.1% false alarms - (n = 60; too few reals to say, 15 of 3,000)" in said
 
 
