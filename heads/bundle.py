@@ -282,8 +282,7 @@ def model_card(about: About) -> str:
 
 def _is_inside(name: str) -> bool:
     """A file of the bundle's folder, or of a member's in it."""
-    parts = Path(name).parts
-    return 1 <= len(parts) <= 2 and ".." not in parts and not Path(name).is_absolute()
+    return bool(name) and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _old(folder: Path) -> Path:
