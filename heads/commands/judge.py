@@ -22,7 +22,7 @@ from heads.commands.train import (
 )
 
 if TYPE_CHECKING:
-    from heads.judging.evaluation import Evaluation
+    from heads.judging.evaluation import Evaluation, Predictions
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -101,8 +101,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
+        left_out = f"{table.failed} failed ones{_nothing(said)} left out"
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
-              f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
+              f"{left_out}; ACC / AUC in percent")  # fmt: skip
         printed = paper.rows(len(said.classes), said.sources, AVERAGE)
         print(text_table(result, printed))
         for note in paper.notes(len(said.classes)) if printed else ():
@@ -128,6 +129,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if write_text(out, json.dumps(document, indent=1) + "\n", made_from):
         print(f"all numbers: {arguments.out}")
     return 0
+
+
+def _nothing(said: "Predictions") -> str:
+    return f" and {said.nothing} with nothing to look at" if said.nothing else ""
 
 
 def _details(result: "Evaluation") -> None:

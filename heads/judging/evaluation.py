@@ -18,7 +18,7 @@ from heads.head import Probabilities, check_labels
 from heads.judging import paper
 from heads.judging.calibration import conformal_sets, coverage, reliability
 from heads.judging.intervals import Interval, accuracy, macro_auc_interval
-from heads.judging.metrics import Floats, Metrics, averaged, measure
+from heads.judging.metrics import Floats, Metrics, averaged, has_result, measure
 from heads.judging.released import official_id
 from heads.judging.tests import Difference, delong, mcnemar
 
@@ -35,6 +35,8 @@ class Predictions:
     classes: tuple[str, ...]
     means: Floats
     """(n, C)"""
+    nothing: int = 0
+    """Videos that were left out because there was nothing to look at in them."""
 
     def of_source(self, source: str) -> "Predictions":
         mask = np.array([name == source for name in self.sources])
@@ -55,12 +57,21 @@ def predictions(bundle: Bundle, table: Table, *, official_ids: bool = False) -> 
             f"The store's classes are {', '.join(table.classes)}, the bundle's "
             f"{', '.join(bundle.classes)}. Labels would be misread; use a store of that scheme."
         )
+    means = averaged(bundle.predict(table))
+    there = has_result(means)
+    if not there.any():
+        raise BadTable(
+            f"There is nothing to look at in any of the {len(table)} videos: fewer frames, faces "
+            f"or persons than the head needs. Choose other videos, or another protocol."
+        )
+    table = table.take(there)
     found = Predictions(
         ids=[str(name) for name in table.ids],
         labels=table.labels.astype(np.int64),
         sources=[str(name) or "none" for name in table.sources],
         classes=bundle.classes,
-        means=averaged(bundle.predict(table)),
+        means=means[there],
+        nothing=int((~there).sum()),
     )
     return _merged(found) if official_ids else found
 
@@ -77,6 +88,7 @@ def _merged(found: Predictions) -> Predictions:
         sources=[found.sources[i] for i in keep],
         classes=found.classes,
         means=found.means[keep],
+        nothing=found.nothing,
     )
 
 
@@ -209,6 +221,7 @@ def unsure(found: Predictions, threshold: float) -> float:
 
 
 def view_spread(probabilities: Probabilities) -> Floats:
-    """How far views disagree: the largest deviation over classes, per video."""
-    spread: Floats = probabilities.std(1).max(-1)
+    """How far views that have a result disagree: the largest deviation over classes, per video."""
+    std = np.nanstd if np.isnan(probabilities).any() else np.std
+    spread: Floats = std(probabilities, axis=1).max(-1)
     return spread

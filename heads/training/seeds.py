@@ -12,7 +12,7 @@ from heads.bundle import About, Bundle
 from heads.data.splits import Data
 from heads.head import FitReport, Head, OnEpoch
 from heads.judging.calibration import conformal_thresholds, fit_temperature, reliability, tempered
-from heads.judging.metrics import averaged, measure
+from heads.judging.metrics import averaged, has_result, measure
 from heads.judging.novelty import familiar
 
 
@@ -47,6 +47,8 @@ def best_bundle(store: Store, trained: Sequence[Trained], data: Data) -> Bundle:
     best = max(trained, key=lambda one: one.report.best)
     head, table = best.head, data.validation
     probabilities = head.predict(table)
+    there = has_result(averaged(probabilities))
+    table, probabilities = table.take(there), probabilities[there]
     temperature = fit_temperature(probabilities, table.labels)
     means = averaged(tempered(probabilities, temperature))
     found = measure(means, table.labels, head.classes)
