@@ -129,7 +129,7 @@ def estimate(run: Run) -> Estimate:
     targets = [_target(store, spec, settings, count, anew) for spec in specs]
     work = workload(rows, targets, retry_failed=settings.retry_failed).part(run.part)
     devices = len(run.devices) if run.cluster is None else run.cluster.runners
-    workers = run.workers or default_workers()
+    workers = run.workers or default_workers(devices)
     decode, compute = Seconds(), Seconds() if measured else None
     if len(work):
         decode = _measure_decoding(manifest, branches, settings, len(work), workers)

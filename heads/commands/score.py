@@ -10,6 +10,7 @@ from extract.exit_codes import INTERRUPTED, SOME_FAILED
 from extract.running.interrupt import Interrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from extract.manifest.manifest import Manifest
@@ -58,7 +59,8 @@ def add_commands(commands: "Commands") -> None:
     )
     parser.add_argument("--store", help="keep features here")
     parser.add_argument("--reference", help="a store: name each video's nearest example in it")
-    parser.add_argument("--error-rate", default="0.1", help="of the conformal sets (default: 0.1)")
+    parser.add_argument("--error-rate", help="of the sets of classes, one that the bundle has "
+                        "thresholds for (default: 0.1)")  # fmt: skip
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda or cuda:1 (default: a GPU if there is one)"
     )
@@ -78,7 +80,7 @@ def add_commands(commands: "Commands") -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, is_tiny
+    from heads.bundle import Bundle, calibration_line, is_tiny
     from heads.commands.device import one_device
     from heads.scoring.about import RANDOM_WEIGHTS
     from heads.scoring.branches import check_weights
@@ -88,10 +90,11 @@ def _score(arguments: argparse.Namespace) -> int:
     bundle = Bundle.load(arguments.bundle)
     if is_tiny(bundle.about):
         print(f"telltale: {RANDOM_WEIGHTS}", file=sys.stderr)
+    print(calibration_line(bundle.about))
     scorer, reference = _scorer(arguments, bundle)
     if _is_store(arguments.inputs):
         return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)
-    protocol = arguments.protocol or _scoring_protocol(bundle)
+    protocol = arguments.protocol or scoring_protocol(bundle)
     if arguments.watch is not None:
         return _watch(arguments, scorer, protocol, reference)
     return _from_videos(arguments, scorer, _manifest(arguments), protocol, reference)
@@ -108,14 +111,20 @@ def _scorer(arguments: argparse.Namespace, bundle: "Bundle") -> "tuple[Scorer, s
         return Scorer(bundle=bundle, rate=arguments.error_rate), None
     store = Store.open(arguments.reference)
     names = store.protocols()
-    wanted = arguments.protocol or _scoring_protocol(bundle)
+    wanted = arguments.protocol or scoring_protocol(bundle)
     protocol = wanted if wanted in names else names[0]
     neighbours = Neighbours(store, protocol)
     scorer = Scorer(bundle=bundle, rate=arguments.error_rate, neighbours=neighbours)
     return scorer, reference_state(store, protocol)
 
 
-def _scoring_protocol(bundle: "Bundle") -> str:
+def say_seen(bundle: "Bundle", ids: "Sequence[object]") -> None:
+    """In the first lines: how many of these videos the bundle knows already, by their ids."""
+    if seen := bundle.rows.seen(ids):
+        print(f"careful: {seen}")
+
+
+def scoring_protocol(bundle: "Bundle") -> str:
     name = bundle.about.protocol
     return "val" if name.startswith("train-") else name
 
@@ -159,8 +168,9 @@ def _from_store(
         )
     names = store.protocols()
     protocol = arguments.protocol or (
-        names[0] if len(names) == 1 else _scoring_protocol(scorer.bundle)
+        names[0] if len(names) == 1 else scoring_protocol(scorer.bundle)
     )
+    say_seen(scorer.bundle, store.videos.column("id").tolist())
     made_from = plan(scorer, protocol, store.place.name, reference)
     output = _output(arguments, arguments.out, scorer, made_from)
     with Interrupt(NOTICE) as interrupt:
@@ -180,6 +190,7 @@ def _from_videos(
     from heads.errors import BadSetting
     from heads.scoring.about import plan
 
+    say_seen(scorer.bundle, [video.id for video in manifest.videos])
     count = len(manifest.videos)
     if count > 1 and arguments.explain is not None:
         raise BadSetting(f"--explain takes one video; {' '.join(arguments.inputs)} has {count}.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import optuna
 
     from features_store import Store
-    from heads.data.splits import Data
+    from heads.data.sides import Data
     from heads.tuning.search import Search
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -96,11 +96,12 @@ def _plan(arguments: argparse.Namespace, search: "Search", data: "Data") -> dict
 
 def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Data]":
     from heads.config import assignments
+    from heads.data.folds import k_folds, leave_one_out
     from heads.errors import BadSetting
     from heads.head import head_class, make_head
     from heads.parts.space import space_of
-    from heads.training.population import population_size
-    from heads.tuning.search import DIRECTIONS, Search, k_folds, leave_one_out
+    from heads.tuning.population import population_size
+    from heads.tuning.search import DIRECTIONS, Search
 
     names = arguments.head.split(",")
     metrics = arguments.metric or ["auc"]
@@ -153,8 +154,8 @@ def _finish(
     from features_store.commit import write_file
     from features_store.errors import NotComputed
     from heads.data.splits import held_out
+    from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.training.seeds import best_bundle, train_seeds
     from heads.tuning.search import best_settings, score
 
     name, settings = best_settings(study, search)

@@ -22,7 +22,9 @@ from features_store.schema import fingerprint
 from features_store.store import Store
 from heads import bundle
 from heads.bundle import About, Bundle
-from heads.data.splits import Choice, Mask, training_protocol
+from heads.data.rows import Rows
+from heads.data.sides import Mask
+from heads.data.splits import Choice, training_protocol
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.finetuning.checks import check_same_depth, check_same_pixels, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
@@ -33,8 +35,7 @@ from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.tensor_file import write_tensors
 from heads.head import Probabilities
-from heads.judging.calibration import conformal_thresholds, fit_temperature, tempered
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout, initial
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel, pooled_of
@@ -102,9 +103,7 @@ class Prepared:
         net, table = self.finetuner.net, run.validation.table
         head = Fusion(self.head, table.classes)
         head.model = FusionModel(self.head, net.layout, tensors)
-        temperature = fit_temperature(probabilities, table.labels)
-        means = averaged(tempered(probabilities, temperature))
-        found = measure(means, table.labels, head.classes)
+        found = measure(averaged(probabilities), table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
         made = {f"{tuned.name}/{name}": one for name, one in tuned.offer.fingerprints.items()}
         prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
@@ -122,8 +121,6 @@ class Prepared:
             protocol=table.protocol,
             fingerprints=prints,
             branches=branches,
-            temperature=temperature,
-            conformal=conformal_thresholds(means, table.labels),
             metrics={f"validation {name}": value for name, value in found.numbers().items()},
             provenance={
                 **bundle.provenance(request.store, [request.seed], "train"),
@@ -132,7 +129,11 @@ class Prepared:
                 "steps": self.finetuner.step,
             },
         )
-        return Bundle(head, about)
+        learnt = run.train.table.ids.tolist()
+        rows = Rows.made(learnt=learnt, decided=table.ids.tolist())
+        curves = {self.finetuner.metric: self.finetuner.history, "loss": self.finetuner.losses}
+        learning = {"seed": request.seed, **{name: list(one) for name, one in curves.items()}}
+        return Bundle(head, about, rows, [learning])
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from features_store.store import Store
 from heads.errors import BadTable
 from heads.judging.duplicates import Copies, across_splits, hashes
 from heads.judging.fact_cells import FOLDS, LEVEL, PERMUTATIONS, Told, holm, told
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 
 SMALL_LEAK = 0.6
 """An AUC that a set has to be large enough to notice."""

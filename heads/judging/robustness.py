@@ -17,13 +17,13 @@ from features_store.errors import NotComputed, UnknownKey
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.data.splits import Mask
+from heads.data.sides import Mask
 from heads.errors import BadTable, WrongFeatures
 from heads.judging import paper
 from heads.judging.evaluation import Predictions, predictions
-from heads.judging.intervals import Interval, accuracy, auc, macro_auc_interval, wilson
-from heads.judging.metrics import REAL
-from heads.judging.tests import Difference, delong, mcnemar
+from heads.measuring.intervals import Interval, accuracy, auc, macro_auc_interval, wilson
+from heads.measuring.metrics import REAL
+from heads.measuring.tests import Difference, delong, mcnemar
 
 UNDAMAGED = ""
 

@@ -11,7 +11,7 @@ from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.errors import BadSetting
+from heads.measuring.conformal import rate_of
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 
@@ -24,14 +24,12 @@ class Scorer:
     """A bundle, and how its verdicts are put."""
 
     bundle: Bundle
-    rate: str = "0.1"
-    """Error rate of the conformal sets."""
+    rate: str | None = None
+    """Error rate of the conformal sets; None: 0.1 where the bundle has it."""
     neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
-        if self.bundle.about.conformal and self.rate not in self.bundle.about.conformal:
-            have = ", ".join(self.bundle.about.conformal)
-            raise BadSetting(f"Error rate {self.rate} unknown to the bundle; have: {have}.")
+        object.__setattr__(self, "rate", rate_of(self.bundle.about.conformal, self.rate))
 
     def from_store(
         self, store: Store, protocol: str, wanted: NDArray[np.int64], status: Status | None = None

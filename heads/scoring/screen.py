@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from extract.errors import one_line
 from heads.bundle import Bundle, is_tiny
+from heads.judging.papers import OperatingPoint
+from heads.measuring.conformal import NO_CALIBRATION
 from heads.scoring.about import RANDOM_WEIGHTS
 
 _WIDE = 40
@@ -28,7 +30,10 @@ def screen(row: Mapping[str, object], bundle: Bundle) -> Sequence[str]:
         share = row[f"p_{name}"]
         assert isinstance(share, float)
         lines.append(f"  {name:12} {share:6.1%}  {'█' * round(share * _WIDE)}")
-    lines += ["", f"  answer at the chosen error rate: {row['set']}"]
+    lines += ["", f"  answer at the chosen error rate: {row['set'] or NO_CALIBRATION}"]
+    if row["flagged"] is not None:
+        point = OperatingPoint.read(bundle.about.operating[-1])
+        lines.append(f"  {'flagged' if row['flagged'] else 'not flagged'} ({point})")
     if row["forgery"] is not None:
         lines.append(f"  generated with probability {row['forgery']:.1%}")
     if row["nearest_id"]:

@@ -227,8 +227,8 @@ class Fusion(Head):
         return {key: part - part.mean(-1, keepdim=True) for key, part in parts.items()}
 
     def _mean_parts(self, table: Table) -> dict[str, Tensor]:
-        """What the training videos' mean vector adds by each array: none where it is not known, as
-        in a bundle of an early version or of a released checkpoint."""
+        """What the training videos' mean vector adds; nothing where it is not known, as in bundles
+        of early versions and of released checkpoints."""
         if self.means is None:
             return {}
         weights = self._folded(table).weights

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from features_store.table import Table
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 from tests.test_heads.tables import CLASSES, WIDTH, table
 
 FRAMES, PATCHES, SIDE = 8, 9, 12

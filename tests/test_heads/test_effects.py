@@ -9,7 +9,7 @@ import torch
 from features_store.table import Table
 from heads.errors import Diverged
 from heads.head import make_head
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.fusion_net import initial, logits, logits_uncollapsed
 from heads.parts.pooled import Standard
 from heads.scoring.explain import shares

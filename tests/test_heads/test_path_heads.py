@@ -14,7 +14,7 @@ from heads.bundle import About, Bundle
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.head import Head, make_head
 from heads.judging.evaluation import evaluate, predictions
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.likelihood import Likelihoods
 from heads.parts.straight import StraightMlp
 from heads.scoring.rows import NOTHING, Inputs, Scored, rows

@@ -21,6 +21,7 @@ from features_store import Store
 from heads.bundle import Bundle
 from heads.data.splits import Choice
 from heads.errors import BadSetting, WrongFeatures
+from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.parts.arrays import save_tensors
 from heads.scoring import archive
@@ -30,7 +31,6 @@ from heads.scoring.branches import find_branches
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.output import Output, read_scores
 from heads.scoring.scorer import Scorer
-from heads.training.seeds import best_bundle, train_seeds
 from heads.zoo.fusion import Fusion
 from tests.test_extract.extractions import extract, settings, write_videos
 from tests.test_heads.stores import write_store

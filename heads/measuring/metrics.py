@@ -100,6 +100,11 @@ def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> NDArr
     return flat.reshape(classes, classes)
 
 
+def row_shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of a confusion matrix: of each true class, the share said to be each; 0 for one not there."""
+    return np.asarray(matrix / np.maximum(matrix.sum(1, keepdims=True), 1))
+
+
 def area(scores: Floats, positive: NDArray[np.bool_]) -> float:
     """Area under the ROC curve, by ranks, ties by half; NaN with one class."""
     hits = int(positive.sum())

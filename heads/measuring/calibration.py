@@ -1,22 +1,16 @@
-"""Probabilities that mean what they say, and verdicts with a promised error rate.
+"""Probabilities that mean what they say: one number, the temperature, divides log-probabilities.
 
-Temperature: one number, fitted on validation videos, that divides log-probabilities. Conformal
-sets: the classes whose probability is above a threshold, chosen on validation videos so that the
-truth is left out with the asked error rate at most, on average over such samples; an empty or a
-full set says "unsure". Both promise something for videos like the validation ones, no others.
+It promises something for videos like those that it was fitted on, no others.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.errors import BadTable
-from heads.judging.metrics import Floats, Labels
+from heads.measuring.metrics import Floats, Labels
 
-ERROR_RATES = (0.05, 0.1, 0.2)
 _BINS = 10
 _TINY = 1e-12
 
@@ -77,39 +71,3 @@ def reliability(probabilities: Floats, labels: Labels) -> Reliability:
         accuracy=np.bincount(index, right, _BINS)[seen] / counts[seen],
         counts=counts[seen],
     )
-
-
-def conformal_threshold(probabilities: Floats, labels: Labels, error_rate: float) -> float:
-    """Split conformal: the probability that the truth must have to be in the set.
-
-    With n videos the k-th smallest of the truth's probabilities, k = floor((n + 1) * rate), which
-    keeps the promise for any n. Too few videos for the rate: 0, so that every set is full.
-    """
-    if not 0 < error_rate < 1:
-        raise BadTable(f"Error rate {error_rate:g}: give more than 0, less than 1.")
-    hits = np.sort(probabilities[np.arange(len(labels)), labels].astype(np.float64))
-    position = math.floor((len(hits) + 1) * error_rate)
-    return float(hits[position - 1]) if position >= 1 else 0.0
-
-
-def conformal_thresholds(
-    probabilities: Floats, labels: Labels, rates: Sequence[float] = ERROR_RATES
-) -> dict[str, float]:
-    return {f"{rate:g}": conformal_threshold(probabilities, labels, rate) for rate in rates}
-
-
-def conformal_sets(probabilities: Floats, threshold: float) -> NDArray[np.bool_]:
-    """(n, C): which classes are in."""
-    return probabilities >= threshold
-
-
-def verdict(row: Floats, classes: Sequence[str], thresholds: Mapping[str, float], rate: str) -> str:
-    """One class, several joined by |, or unsure where the set is empty or full."""
-    inside = [name for name, p in zip(classes, row, strict=True) if p >= thresholds[rate]]
-    return "|".join(inside) if 0 < len(inside) < len(classes) else "unsure"
-
-
-def coverage(probabilities: Floats, labels: Labels, threshold: float) -> tuple[float, float]:
-    """On other videos: the share whose set has the truth, and the mean size of a set."""
-    sets = conformal_sets(probabilities, threshold)
-    return float(sets[np.arange(len(labels)), labels].mean()), float(sets.sum(1).mean())
