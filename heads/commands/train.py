@@ -208,7 +208,7 @@ def _calibrated(
     from heads.head import make_head
     from heads.judging.evaluation import Predictions, out_of_fold_lines
     from heads.judging.papers import calibrated
-    from heads.measuring.metrics import averaged
+    from heads.measuring.metrics import averaged, has_result
 
     if arguments.calibrate_on:
         return calibrated_on(bundle, store, arguments.calibrate_on)
@@ -230,6 +230,7 @@ def _calibrated(
         sources=[str(name) or "none" for name in found.sources], classes=bundle.classes,
         means=averaged(found.probabilities),
     )  # fmt: skip
+    said = said.take(has_result(said.means))
     print("\n".join(out_of_fold_lines(said, folds)))
     what = f"each judged by a head trained on the other {folds - 1} of {folds} folds"
     return calibrated(bundle, found.probabilities, found.labels, found.ids.tolist(), what)
