@@ -78,16 +78,13 @@ def add_commands(commands: "Commands") -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, is_tiny
+    from heads.bundle import Bundle
     from heads.commands.device import one_device
-    from heads.scoring.about import RANDOM_WEIGHTS
     from heads.scoring.branches import check_weights
 
     arguments.device = one_device(arguments.device)
     check_weights(arguments.weights)
     bundle = Bundle.load(arguments.bundle)
-    if is_tiny(bundle.about):
-        print(f"telltale: {RANDOM_WEIGHTS}", file=sys.stderr)
     scorer, reference = _scorer(arguments, bundle)
     if _is_store(arguments.inputs):
         return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)
@@ -258,8 +255,9 @@ def _one_video(
 def _watch(
     arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
 ) -> int:
+    from heads.bundle import is_tiny
     from heads.errors import BadSetting
-    from heads.scoring.about import plan
+    from heads.scoring.about import RANDOM_WEIGHTS, plan
     from heads.scoring.screen import verdict
     from heads.scoring.watch import Watch
 
@@ -272,6 +270,8 @@ def _watch(
         raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
     made_from = plan(scorer, protocol, str(folder.absolute()), reference)
     watch = Watch(folder, out, made_from, overwrite=arguments.overwrite)
+    if is_tiny(scorer.bundle.about):
+        print(RANDOM_WEIGHTS, flush=True)
     for event in watch.run(arguments, scorer, protocol):
         print(event if isinstance(event, str) else verdict(event), flush=True)
     print(f"{out}: {watch.count} rows; stopped. The same command goes on.")
@@ -286,6 +286,8 @@ def _end(output: "Output", result: "Result") -> int:
         print(f"stopped with {result.left} videos left; run the same command again to go on.")
         return INTERRUPTED
     print(f"{output.out}: {result.counts}")
+    if output.note:
+        print(output.note)
     if output.folder.parent.exists():
         print(f"{output.folder.parent} holds unfinished work of another run of this name.")
     return SOME_FAILED if result.counts.failed else 0
