@@ -36,6 +36,7 @@ from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
 from heads.judging.novelty import Familiar
 from heads.parts.arrays import load_tensors, save_tensors
+from heads.parts.model_card import model_card
 
 FORMAT = 1
 FAMILIAR = "familiar.safetensors"
@@ -233,53 +234,6 @@ def _request(specs: Sequence[BranchSpec]) -> str:
     return f"{specs[0].name}={specs[0].preset}{'?' if query else ''}{query}"
 
 
-def calibration_line(about: About) -> str:
-    """What its thresholds rest on, in a sentence."""
-    if not about.conformal:
-        return "No calibration: it gives no sets of classes with a promised error rate."
-    if not about.calibration:
-        return (
-            "Calibrated by the videos that chose the epoch, as first versions did: what it "
-            "promises holds for such videos alone."
-        )
-    found = about.calibration
-    counts = ", ".join(f"{count} {name}" for name, count in found["by class"].items())
-    return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
-
-
-def is_tiny(about: About) -> bool:
-    """Its branches have random weights."""
-    return any(request.partition("?")[0].endswith("=tiny") for request in about.branches.values())
-
-
-def model_card(about: About) -> str:
-    """README.md of a bundle."""
-    lines = [
-        f"# {about.head} head, {about.scheme}",
-        "",
-        f"Tells {', '.join(about.classes)} from features of {', '.join(about.branches.values())}. "
-        f"Trained by Telltale on {about.provenance.get('videos', '?')} videos' features "
-        f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
-        "",
-    ]
-    if is_tiny(about):
-        lines += ["**The branches have random weights: this head is for trying things out.**", ""]
-    if about.metrics:
-        lines += ["| figure | value |", "| --- | --- |"]
-        lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]
-        lines += [""]
-    lines += [
-        calibration_line(about),
-        "",
-        f"Temperature {about.temperature:.3f}. Settings: "
-        + ", ".join(f"`{name}={value}`" for name, value in about.config.items()),
-        "",
-        "    telltale score VIDEOS --bundle THIS_FOLDER --out scores.csv",
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def _is_inside(name: str) -> bool:
     """A file of the bundle's folder, or of a member's in it."""
     parts = Path(name).parts
@@ -308,7 +262,3 @@ def _about(path: Path) -> About:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -193,12 +193,11 @@ def _binary_auc(found: Predictions) -> Interval | None:
 
 
 def _table_5(found: Predictions) -> Interval | None:
-    sources = np.array(found.sources, dtype=object)
-    own = sources == paper.DAMAGE_SOURCE
-    if not own.any() or REAL not in found.classes:
+    masks = sources_of(found.sources, found.labels, found.classes).masks
+    if paper.DAMAGE_SOURCE not in masks:
         return None
-    inside = own | (found.labels == found.classes.index(REAL))
-    return macro_auc_interval(found.means[inside], found.labels[inside], found.classes)
+    one = found.take(masks[paper.DAMAGE_SOURCE])
+    return macro_auc_interval(one.means, one.labels, one.classes)
 
 
 def _common(plain: Predictions, found: Predictions) -> tuple[Predictions, Predictions]:
