@@ -81,8 +81,9 @@ def add_commands(commands: "Commands") -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, calibration_line
+    from heads.bundle import Bundle
     from heads.commands.device import one_device
+    from heads.parts.model_card import calibration_line
     from heads.scoring.branches import check_weights
 
     arguments.device = one_device(arguments.device)
@@ -192,8 +193,7 @@ def _from_videos(
     made_from = plan(scorer, protocol, str(manifest.root), reference)
     if arguments.out is not None and arguments.explain is None:
         output = _output(arguments, arguments.out, scorer, made_from)
-        result = _score_all(arguments, scorer, manifest, protocol, output)
-        return _end(output, result, scorer.drift)
+        return _end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
@@ -263,8 +263,8 @@ def _one_video(
 def _watch(
     arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
 ) -> int:
-    from heads.bundle import is_tiny
     from heads.errors import BadSetting
+    from heads.parts.model_card import is_tiny
     from heads.scoring.about import RANDOM_WEIGHTS, plan
     from heads.scoring.screen import verdict
     from heads.scoring.watch import Watch

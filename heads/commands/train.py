@@ -148,11 +148,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder, finished
-    from heads.bundle import calibration_line, is_tiny
     from heads.commands.device import one_device
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
+    from heads.parts.model_card import calibration_line, is_tiny
 
     device = one_device(arguments.device)
     if arguments.seeds < 1:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from features_store.table import Table
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.head import Head, make_head
 from heads.judging.evaluation import evaluate, predictions
 from heads.measuring.metrics import averaged, measure
+from heads.parts.about import About
 from heads.parts.likelihood import Likelihoods
 from heads.parts.straight import StraightMlp
 from heads.scoring.rows import NOTHING, Inputs, Scored, rows
@@ -26,7 +28,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 TWO = ("forgery", "real")
 
 
-def fitted(name: str, classes: tuple[str, ...] = TWO, **settings: str) -> Head:
+def fitted(name: str, classes: tuple[str, ...] = TWO, **settings: Any) -> Head:  # noqa: ANN401
     head = make_head(name, settings, classes)
     head.fit(frame_table(seed=1, classes=classes), frame_table(40, seed=2, classes=classes), seed=3)
     return head
@@ -147,7 +149,7 @@ def test_nothing_to_look_at_is_a_result_of_its_own() -> None:
     last[3], last[8] = 0, 2  # too few for a score
     found = missing(found, last)
     said = averaged(head.predict(found))
-    assert np.isnan(said).any(1).nonzero()[0].tolist() == [3, 8]
+    assert np.flatnonzero(np.isnan(said).any(1)).tolist() == [3, 8]
     bundle = as_bundle(head, found)
     judged = predictions(bundle, found)
     assert (len(judged.ids), judged.nothing) == (18, 2)
@@ -236,7 +238,8 @@ def test_magnitudes_from_the_store_are_those_of_the_tokens() -> None:
         head = make_head("vpvp", {**settings, "tokens": array}, CLASSES)
         head.fit(train, validation, seed=3)
         said.append(head.predict(found))
-    np.testing.assert_allclose(*said, atol=1e-4)
+    one, other = said
+    np.testing.assert_allclose(one, other, atol=1e-4)
     with pytest.raises(BadSetting, match="set form=magnitude"):
         make_head("vpvp", {"tokens": "image/velocity"}, CLASSES)
 
