@@ -48,7 +48,7 @@ def make_clips(folder: Path, count: int) -> list[Path]:
         gop = "12" if number % 2 else "250"
         generator = Generator(
             name="bench", width=SIZE[0], height=SIZE[1], fps=24, frames=FRAMES, codec="libx264",
-            options=(("crf", "20"), ("preset", "medium"), ("g", gop)), tint=plan.tint, grain=3,
+            quality=20, options=(("preset", "medium"), ("g", gop)), tint=plan.tint, grain=3,
         )  # fmt: skip
         paths.append(folder / f"{number}.mp4")
         encode(paths[-1], render(plan), generator)

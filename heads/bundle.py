@@ -3,6 +3,7 @@
     head.safetensors or head.txt    what was learnt; of an ensemble, member0/, member1/, …
     rows.safetensors                hashes of the videos learnt from, decided and calibrated by
     learning.json                   curves of every seed's training
+    familiar.safetensors            what the training videos looked like, see `judging.novelty`
     bundle.json                     config, classes, protocol, fingerprints, calibration, metrics
     README.md                       a model card
 
@@ -22,14 +23,21 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
+from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
+from features_store.installing import DISTRIBUTION
+from features_store.lock import alone
+from features_store.outputs import RECORD
+from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
 from heads.data.rows import Rows
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
+from heads.parts.arrays import load_tensors, save_tensors
+from heads.parts.novelty import Familiar
 
 FORMAT = 1
+FAMILIAR = "familiar.safetensors"
 LEARNING = "learning.json"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
 
@@ -72,13 +80,30 @@ class Bundle:
     """Which videos it knows."""
     learning: Sequence[Mapping[str, Any]] = ()
     """Of each seed: `seed`, and the validation metric and training loss by epoch."""
+    familiar: Familiar | None = None
+    """What the training videos looked like; None where a head reads tokens, or none was kept."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
 
-    def save(self, folder: Path) -> "Bundle":
-        """Write it; an existing bundle of that name is replaced once the new one is whole."""
+    @property
+    def content(self) -> str:
+        """The hash of all that decides its verdicts."""
+        about = self.about
+        decides = [
+            about.head, dict(about.config), list(about.classes), dict(about.fingerprints),
+            about.temperature, dict(about.conformal), list(about.operating), dict(about.files),
+        ]  # fmt: skip
+        text = json.dumps(decides, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, folder: str | Path, record: bytes | None = None) -> "Bundle":
+        """Write it; an existing bundle of that name is replaced once the new one is whole.
+
+        `record`: what a command leaves in a folder to know it again.
+        """
+        folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -88,14 +113,18 @@ class Bundle:
         self.rows.save(draft)
         if self.learning:
             write_file(draft / LEARNING, [f"{json.dumps(list(self.learning))}\n".encode()])
+        if self.familiar is not None:
+            save_tensors(draft / FAMILIAR, self.familiar.tensors())
         written = sorted(path for path in draft.rglob("*") if path.is_file())
         files = {path.relative_to(draft).as_posix(): _sha256(path) for path in written}
         about = replace(self.about, files=files)
         text = json.dumps({"format": FORMAT, **asdict(about)}, indent=1, default=str)
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
+        if record is not None:
+            write_file(draft / RECORD, [record])
         fsync_directory(draft)
-        with alone(folder.parent):  # processes that share a search end together
+        with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
                 shutil.rmtree(_old(folder), ignore_errors=True)
                 folder.rename(_old(folder))
@@ -105,8 +134,9 @@ class Bundle:
         return replace(self, about=about)
 
     @staticmethod
-    def load(folder: Path) -> "Bundle":
+    def load(folder: str | Path) -> "Bundle":
         """Read a bundle and check all of it."""
+        folder = Path(folder)
         if not folder.exists() and _old(folder).exists():
             _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")
@@ -130,7 +160,10 @@ class Bundle:
             )
         head.load(folder)
         learning = json.loads((folder / LEARNING).read_text()) if LEARNING in about.files else ()
-        return Bundle(head, about, Rows.load(folder), learning)
+        familiar = None
+        if FAMILIAR in about.files:
+            familiar = Familiar.of_tensors(load_tensors(folder / FAMILIAR))
+        return Bundle(head, about, Rows.load(folder), learning, familiar)
 
     def table(self, store: Store, *, protocol: str | None = None, where: Where = None) -> Table:
         """What the head needs of a store's videos, checked."""
@@ -154,7 +187,7 @@ class Bundle:
 
     def predict(self, table: Table) -> Probabilities:
         """Calibrated probabilities per view: (n, V, C)."""
-        from heads.judging.calibration import tempered
+        from heads.measuring.calibration import tempered
 
         self.check(table)
         return tempered(self.head.predict(table), self.about.temperature)
@@ -169,20 +202,27 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
         "split": split,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("telltale", *_PACKAGES)},
+        "packages": {name: version(name) for name in (DISTRIBUTION, *_PACKAGES)},
     }
 
 
 def branch_requests(store: Store, table: Table) -> dict[str, str]:
     """Branch → NAME=PRESET?options for the arrays of a table."""
-    found = {}
+    groups: dict[str, dict[str, BranchSpec]] = {}
     for key in table.fingerprints:
-        name = key.partition("/")[0]
-        spec = store.open_branch(table.protocol, name).spec
-        options = spec.provenance.get("options", {})
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        found[spec.name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
-    return found
+        spec = store.find(table.protocol, key)[0].spec
+        groups.setdefault(key.partition("/")[0], {})[spec.group] = spec
+    return {name: _request(list(specs.values())) for name, specs in groups.items()}
+
+
+def _request(specs: Sequence[BranchSpec]) -> str:
+    """What to ask for, to get what these groups of one network hold."""
+    known = [spec.provenance.get("options", {}) for spec in specs]
+    options = dict(known[0])
+    if any("outputs" in each for each in known):
+        options["outputs"] = ",".join(dict.fromkeys(n for spec in specs for n in spec.arrays))
+    query = "&".join(f"{option}={value}" for option, value in options.items())
+    return f"{specs[0].name}={specs[0].preset}{'?' if query else ''}{query}"
 
 
 def calibration_line(about: About) -> str:

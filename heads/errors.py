@@ -8,7 +8,7 @@ TelltaleError
     ├── WrongFeatures    features of another fingerprint than the head was trained on
     ├── BadBundle        a bundle that is missing, damaged, or of another version
     ├── BadCheckpoint    a checkpoint of fine-tuning that is damaged or of another run
-    └── BadRun           a folder or file that a report cannot be made of
+    └── BadRun           a folder or file that results cannot be read from
 """
 
 from features_store.errors import TelltaleError
@@ -43,4 +43,4 @@ class BadCheckpoint(HeadError):
 
 
 class BadRun(HeadError):
-    """A folder or file that a report cannot be made of."""
+    """A folder or file that results cannot be read from."""

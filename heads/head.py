@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from extract import plugins
 from features_store.table import Table
 from heads import zoo
 from heads.config import Settings, build
@@ -47,7 +48,7 @@ class Head(ABC):
     Config: ClassVar[type[Any]]
     SPACE: ClassVar[Mapping[str, Any]]
     """What `telltale tune` searches: setting → `spaces.Range` or `spaces.OneOf`."""
-    lazy: ClassVar[tuple[str, ...]] = ()
+    lazy: tuple[str, ...] = ()
     """Arrays that are read batch by batch instead of held in memory."""
 
     def __init__(self, config: Any, classes: Sequence[str]) -> None:  # noqa: ANN401
@@ -88,19 +89,47 @@ class Head(ABC):
         """Read what `save` wrote."""
 
 
+ENTRY_POINTS = "telltale.heads"
+"""Where another distribution offers heads: name → its `Head` class."""
+_named_by_user: dict[str, type[Head]] = {}
+
+
 def head_names() -> list[str]:
+    """Ours; `head_class` finds others too."""
     return sorted(module.name for module in pkgutil.iter_modules(zoo.__path__))
 
 
 def head_class(name: str) -> type[Head]:
-    """Find a head by its file's name."""
+    """A head by its name: ours, one that `use_head` has loaded, or of an entry point."""
+    if name in head_names():
+        found: type[Head] = importlib.import_module(f"heads.zoo.{name}").HEAD
+        return found
     if name == "ensemble":  # made of trained ones, so not among those that can be trained
-        from heads.ensemble import Ensemble
+        from heads.parts.ensemble import Ensemble
 
         return Ensemble
-    if name not in head_names():
-        raise BadSetting(f"Head {name!r} unknown; have: {', '.join(head_names())}.")
-    found: type[Head] = importlib.import_module(f"heads.zoo.{name}").HEAD
+    if name in _named_by_user:
+        return _named_by_user[name]
+    others = plugins.offered_names(ENTRY_POINTS)
+    if name in others:
+        return _checked(name, plugins.offered(ENTRY_POINTS, name))
+    raise BadSetting(
+        f"Head {name!r} unknown; have: {', '.join([*head_names(), *_named_by_user, *others])}. A "
+        f"head of your own: --head FILE.py, and `telltale --plugin FILE.py …` where a bundle names "
+        f"it."
+    )
+
+
+def use_head(path: str, which: str = "HEAD") -> type[Head]:
+    """Load a head from a file; from then on it is known by its `name` too."""
+    kind = _checked(path, getattr(plugins.module_of(path), which, None))
+    _named_by_user[kind.name] = kind
+    return kind
+
+
+def _checked(where: str, found: object) -> type[Head]:
+    if not (isinstance(found, type) and issubclass(found, Head)):
+        raise BadSetting(f"{where} gives {found!r}; a subclass of heads.head.Head is needed.")
     return found
 
 

@@ -19,8 +19,8 @@ from extract.decoding.job import DEPTH, FULL_FRAME_DEPTH
 from extract.errors import BadSetting, BadWeights
 from extract.networks import weights
 from extract.networks.dinov2 import DinoV2, VitConfig, official_names
-from extract.views.protocol import DEPTH_POSITIONS
 from extract.views.transforms import DEPTH_SIZE, DEPTH_SOURCES
+from extract.views.view import DEPTH_POSITIONS
 from features_store.schema import ArraySpec
 
 REVISION = 1
@@ -54,7 +54,7 @@ class Architecture:
 
 PRESETS = {
     "L16": Architecture(width=1024, depth=24, heads=16, hidden=4096, out=1024),
-    "tiny": Architecture(width=32, depth=2, heads=2, hidden=128, out=32),
+    "tiny": Architecture(width=64, depth=3, heads=4, hidden=192, out=64),
 }
 
 
@@ -108,11 +108,10 @@ class DepthProBranch(Branch):
             "architecture": asdict(a),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": {"size": DEPTH_SIZE, "frames": DEPTH_POSITIONS, "source": frames},
-            "outputs": {"depth": dtype},
             "precision": self.precision,
             "revision": REVISION,
         }
-        self.provenance = {"source": source, "torch": torch.__version__}
+        self.provenance = {"source": source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
@@ -152,8 +151,10 @@ def from_state(state: Mapping[str, Tensor], architecture: Architecture) -> Depth
     if any(".embeddings." in key for key in state):
         state = _from_hugging_face(state)
     state = weights.without_prefix(state, ("encoder.",)) if _is_whole(state) else dict(state)
-    ours = {key: value.float() for key, value in state.items() if not _NOT_NEEDED.fullmatch(key)}
-    model = DepthProEncoder(architecture)
+    wanted = {key: value for key, value in state.items() if not _NOT_NEEDED.fullmatch(key)}
+    ours = {key: weights.float32(value) for key, value in wanted.items()}
+    with weights.unfilled():
+        model = DepthProEncoder(architecture)
     weights.fill(model, ours, model="Depth Pro's encoder")
     return model
 

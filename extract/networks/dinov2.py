@@ -121,10 +121,11 @@ class DinoV2(nn.Module):
 def from_state(state: Mapping[str, Tensor], config: VitConfig, name: str) -> DinoV2:
     """The network with the weights of an official file or one of Hugging Face's."""
     state = official_names(weights.without_prefix(state, _PREFIXES))
-    ours = {key: value.float() for key, value in state.items() if key != "mask_token"}
+    ours = {key: weights.float32(value) for key, value in state.items() if key != "mask_token"}
     if "pos_embed" in ours:
         ours["pos_embed"] = resized_positions(ours["pos_embed"], config)
-    model = DinoV2(config)
+    with weights.unfilled():
+        model = DinoV2(config)
     weights.fill(model, ours, model=name, hint=_hint(ours, name))
     return model
 

@@ -78,8 +78,22 @@ def joined_qkv(state: Mapping[str, Tensor], pattern: re.Pattern[str]) -> State:
     return joined
 
 
+def float32(value: Tensor) -> Tensor:
+    """In memory of its own: a checkpoint's tensors are views of the file, which may change."""
+    return value.to(torch.float32, copy=True)
+
+
+def unfilled() -> torch.device:
+    """`with unfilled():` makes networks without numbers, for `fill`: nothing is drawn at random
+    only to be thrown away, and there is no second copy."""
+    return torch.device("meta")
+
+
 def fill(module: nn.Module, state: Mapping[str, Tensor], *, model: str, hint: str = "") -> None:
-    """Load exactly what the module has: nothing missing, nothing left, every shape right."""
+    """Load exactly what the module has: nothing missing, nothing left, every shape right.
+
+    A module that was made `unfilled` takes the state's own tensors, others copy them.
+    """
     wanted = module.state_dict()
     missing = sorted(set(wanted) - set(state))
     unexpected = sorted(set(state) - set(wanted))
@@ -101,7 +115,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], *, model: str, hint: st
             f"These weights of {model} hold numbers that are not finite: {_listed(broken)}. The "
             f"file is damaged; get it again."
         )
-    module.load_state_dict({key: state[key] for key in wanted})
+    taken = any(parameter.is_meta for parameter in module.parameters())
+    module.load_state_dict({key: state[key] for key in wanted}, assign=taken)
 
 
 def content_hash(state: Mapping[str, Tensor]) -> str:

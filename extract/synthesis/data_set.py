@@ -2,8 +2,10 @@
 
 Writes the HFV layout (train_data/*, eval_data/*, header-less lists with ranks, in scheme hfv4 and
 hfv2) beside a `labels.json` that names hfv4. Four "generators" differ in codec, size, rate and
-palette; each has real clips of its own, encoded alike, so that a codec gives nothing away, and
-one is kept for testing only. The same arguments write the same files with the same libraries.
+palette; one is kept for testing only. Every four clips in a row are one of each class, of one
+generator, split and action, so that none of these tells a class; the rest is drawn from each
+clip's own seed, quality of encoding too. The same arguments write the same files with the same
+libraries.
 
 Numbers measured on this set say that the chain works, nothing about real forgeries.
 """
@@ -13,9 +15,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import av
 import numpy as np
@@ -26,9 +29,15 @@ from extract.errors import BadSetting
 from extract.manifest.labels import SCHEMES
 from extract.manifest.ranks import rank_scores
 from extract.manifest.sources import SIDECAR
-from extract.synthesis.clip import ClipPlan, render
-from extract.synthesis.person import Colour
+from extract.synthesis.clip import ClipPlan, Shot, render
+from extract.synthesis.pose import ACTIONS
+from extract.synthesis.shapes import Colour
+from features_store.outputs import Folder
 
+_SPLITS = ("train", "val", "train", "train", "test", "train", "train")
+"""In turn, of a generator's fours; no multiple of the actions, so that each split has them all."""
+_QUALITIES = 5
+"""How far a clip's quality may be from its generator's."""
 CLASSES = SCHEMES["hfv4"].classes
 REAL = CLASSES.index("real")
 
@@ -43,10 +52,18 @@ class Generator:
     fps: int
     frames: int
     codec: str
+    quality: int
+    """The constant rate factor of libx264, the quantiser of mpeg4."""
     options: tuple[tuple[str, str], ...]
     tint: Colour
     grain: float
     test_only: bool = False
+
+    def encoding(self, quality: int) -> dict[str, str]:
+        """The encoder's options."""
+        if self.codec == "mpeg4":
+            return {**dict(self.options), "qmin": str(quality), "qmax": str(quality)}
+        return {**dict(self.options), "crf": str(quality)}
 
 
 GENERATORS = (
@@ -57,7 +74,8 @@ GENERATORS = (
         fps=8,
         frames=24,
         codec="libx264",
-        options=(("crf", "20"), ("preset", "veryfast")),
+        quality=22,
+        options=(("preset", "veryfast"), ("x264-params", "mbtree=0")),
         tint=(196, 186, 170),
         grain=2.0,
     ),
@@ -68,7 +86,8 @@ GENERATORS = (
         fps=12,
         frames=28,
         codec="mpeg4",
-        options=(("q", "4"),),
+        quality=7,
+        options=(),
         tint=(150, 172, 190),
         grain=3.5,
     ),
@@ -79,7 +98,8 @@ GENERATORS = (
         fps=16,
         frames=32,
         codec="libx264",
-        options=(("crf", "29"), ("preset", "superfast"), ("g", "250")),
+        quality=27,
+        options=(("preset", "superfast"), ("g", "250")),
         tint=(178, 194, 160),
         grain=1.0,
     ),
@@ -90,7 +110,8 @@ GENERATORS = (
         fps=10,
         frames=20,
         codec="libx264",
-        options=(("crf", "25"), ("preset", "ultrafast"), ("g", "12")),
+        quality=25,
+        options=(("preset", "ultrafast"), ("g", "12")),
         tint=(206, 176, 176),
         grain=5.0,
         test_only=True,
@@ -106,6 +127,8 @@ class SyntheticOptions:
     seed: int = 0
     difficulty: float = 0.3
     """0: anomalies are as obvious as they get; 1: they can hardly be seen."""
+    shot: Shot = "full"
+    """The whole person, or a close-up with hands and face large."""
     threads: int = 2
 
     def __post_init__(self) -> None:
@@ -113,6 +136,8 @@ class SyntheticOptions:
             raise BadSetting(f"{self.videos} videos: give 1 to 1,000,000.")
         if not 0 <= self.difficulty <= 1:
             raise BadSetting(f"difficulty {self.difficulty}: give 0 to 1.")
+        if self.shot not in get_args(Shot):
+            raise BadSetting(f"shot {self.shot!r} unknown; have: {', '.join(get_args(Shot))}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,75 +150,95 @@ class SyntheticVideo:
     label: int
     rank: float
     split: str
+    quality: int
+    """What the encoder is told: smaller is better and larger."""
     clip: ClipPlan
 
 
 def plan_data_set(options: SyntheticOptions) -> list[SyntheticVideo]:
     """Every clip, decided by its own seed: a longer set begins as the shorter one does."""
     rows = [_draw(options, number) for number in range(options.videos)]
-    severities = [clip.severity for _, _, clip in rows]
-    labels = [CLASSES.index(clip.label) for _, _, clip in rows]
-    ranks = rank_scores(severities, labels, obvious="high")
-    return [
-        SyntheticVideo(
-            file=f"{generator.name}_{number:05d}.mp4",
-            folder=f"{'eval_data' if split == 'test' else 'train_data'}/{generator.name}",
-            generator=generator,
-            label=label,
-            rank=round(rank, 6),
-            split=split,
-            clip=clip,
-        )
-        for number, ((generator, split, clip), label, rank) in enumerate(
-            zip(rows, labels, ranks, strict=True)
-        )
-    ]
+    severities = [row.clip.severity for row in rows]
+    ranks = rank_scores(severities, [row.label for row in rows], obvious="high")
+    return [replace(row, rank=round(rank, 6)) for row, rank in zip(rows, ranks, strict=True)]
 
 
-def _draw(options: SyntheticOptions, number: int) -> tuple[Generator, str, ClipPlan]:
-    digest = hashlib.sha256(f"{options.seed}/{number}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest))
-    label = CLASSES[number % len(CLASSES)]
-    generator = GENERATORS[number // len(CLASSES) % len(GENERATORS)]
-    place = rng.random()
-    split = "train" if place < 0.72 else "val" if place < 0.86 else "test"
+def _draw(options: SyntheticOptions, number: int) -> SyntheticVideo:
+    """A clip but for its rank, which depends on the others."""
+    four, place = divmod(number, len(CLASSES))
+    turn, which = divmod(four, len(GENERATORS))
+    generator = GENERATORS[which]
+    split = _SPLITS[(turn + 3 * which + options.seed) % len(_SPLITS)]
+    if generator.test_only:
+        split = "test"
+    order = np.random.default_rng(_seed(options.seed, "four", four)).permutation(len(CLASSES))
+    label = int(order[place])
+    seed = _seed(options.seed, "clip", number)
+    rng = np.random.default_rng(seed)
     ease = 1 - 0.85 * options.difficulty
-    clip = ClipPlan(
-        width=generator.width,
-        height=generator.height,
-        frames=generator.frames,
-        fps=generator.fps,
-        tint=generator.tint,
-        grain=generator.grain,
+    return SyntheticVideo(
+        file=f"{generator.name}_{number:05d}.mp4",
+        folder=f"{'eval_data' if split == 'test' else 'train_data'}/{generator.name}",
+        generator=generator,
         label=label,
-        severity=round(float(ease * rng.uniform(0.45, 1.0)), 4),
-        seed=int.from_bytes(digest[:8]),
+        rank=0.0,
+        split=split,
+        quality=generator.quality + int(rng.integers(-_QUALITIES, _QUALITIES + 1)),
+        clip=ClipPlan(
+            width=generator.width,
+            height=generator.height,
+            frames=generator.frames,
+            fps=generator.fps,
+            tint=generator.tint,
+            grain=generator.grain,
+            label=CLASSES[label],
+            severity=round(float(ease * rng.uniform(0.45, 1.0)), 4),
+            seed=seed,
+            action=list(ACTIONS)[turn % len(ACTIONS)],
+            shot=options.shot,
+        ),
     )
-    return generator, "test" if generator.test_only else split, clip
 
 
-def write_data_set(out: Path, options: SyntheticOptions) -> Iterator[Path]:
-    """Render and encode everything; each path comes when it is written. Lists come last."""
-    if out.exists() and any(out.iterdir()):
-        raise BadSetting(f"{out} is not empty; give a new folder.")
+def _seed(*parts: object) -> int:
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8])
+
+
+def write_data_set(
+    out: Path, options: SyntheticOptions, *, overwrite: bool = False
+) -> Iterator[Path]:
+    """Render and encode everything; each path comes when it is written. Lists come last.
+
+    A set that is there already, made with the same options, yields nothing.
+    """
+    made = Folder(out, "synth", overwrite=overwrite)
+    decides = {name: value for name, value in asdict(options).items() if name != "threads"}
+    if made.begin(decides):
+        return
     videos = plan_data_set(options)
     for folder in sorted({video.folder for video in videos}):
-        (out / folder).mkdir(parents=True)
+        (out / folder).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(options.threads) as pool:
         yield from pool.map(lambda video: _write(out, video), videos)
     _write_lists(out, videos)
+    made.finish()
 
 
 def _write(out: Path, video: SyntheticVideo) -> Path:
     path = out / video.folder / video.file
-    encode(path, render(video.clip), video.generator)
+    encode(path, render(video.clip), video.generator, video.quality)
     return path
 
 
-def encode(path: Path, clip_thwc: NDArray[np.uint8], generator: Generator) -> None:
+def encode(
+    path: Path, clip_thwc: NDArray[np.uint8], generator: Generator, quality: int | None = None
+) -> None:
+    """Write the frames as that generator does, in its own quality unless another is given."""
+    options = generator.encoding(generator.quality if quality is None else quality)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
-            generator.codec, rate=Fraction(generator.fps), options=dict(generator.options)
+            generator.codec, rate=Fraction(generator.fps), options=options
         )
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = generator.width, generator.height

@@ -83,10 +83,10 @@ def calibrated_on(
     """By the labelled videos of a split, or of another store; those that the bundle learnt from or
     was decided by are left out, and it says so."""
     from features_store import Store
-    from heads.commands.judge import split_table
     from heads.errors import BadTable
-    from heads.judging.intervals import MINIMUM
+    from heads.functions import split_table
     from heads.judging.papers import calibrated
+    from heads.measuring.intervals import MINIMUM
 
     if "://" in where or (Path(where) / "zarr.json").exists():
         store, where = Store.open(where), "all"
@@ -128,9 +128,9 @@ def _reals(
     """What the bundle says of them, and their ids."""
     from features_store import Store
     from heads.errors import BadBundle
-    from heads.judging.detection import forgery
     from heads.judging.evaluation import real_means
-    from heads.judging.metrics import REAL
+    from heads.measuring.detection import forgery
+    from heads.measuring.metrics import REAL
     from heads.scoring.output import read_scores
 
     if REAL not in bundle.classes:
@@ -158,31 +158,35 @@ def _of_rows(found: "object") -> "tuple[NDArray[np.floating], list[str]]":
 
 def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "object":
     """Videos of a folder or manifest, extracted and scored."""
-    from extract.commands.data import read
+    import sys
+
     from extract.running.interrupt import Interrupt
     from heads.commands.score import scoring_protocol
     from heads.errors import BadSetting
-    from heads.scoring.archive import Scorer, score_videos
+    from heads.scoring.archive import VideoRun, score_videos
+    from heads.scoring.inputs import read_inputs
     from heads.scoring.output import Output, read_scores
     from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
+    from heads.scoring.scorer import Scorer
 
-    arguments.manifest, arguments.engine = arguments.reals, "local"
-    manifest = read(arguments)
-    branches = load_branches(arguments, bundle)
-    settings = extract_settings(arguments, arguments.protocol or scoring_protocol(bundle))
-    output = Output(out, {})
+    arguments.engine = "local"
     with Interrupt(NOTICE) as interrupt:
-        run = runner(arguments, interrupt)
-        scorer = Scorer(bundle=bundle)
-        if not score_videos(scorer, manifest, branches, settings, output, run, None):
-            raise BadSetting("Interrupted: no threshold was set.")
+        videos = VideoRun(
+            manifest=read_inputs([arguments.reals], arguments.scheme, arguments.root, sys.stdin),
+            branches=lambda: load_branches(arguments, bundle),
+            settings=extract_settings(arguments, arguments.protocol or scoring_protocol(bundle)),
+            run=runner(arguments, interrupt),
+        )
+        result = score_videos(Scorer(bundle=bundle), videos, Output(out, {}))
+    if result.counts is None:
+        raise BadSetting("Interrupted: no threshold was set.")
     return read_scores(out)
 
 
 def _ensemble(arguments: argparse.Namespace) -> int:
     from heads.bundle import Bundle, calibration_line
     from heads.errors import BadSetting
-    from heads.training.seeds import put_together
+    from heads.fitting.seeds import put_together
 
     if len(arguments.bundles) < 2:
         raise BadSetting("An ensemble needs two bundles or more.")

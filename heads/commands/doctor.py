@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from features_store.errors import TelltaleError
+from features_store.installing import DISTRIBUTION, how_to_install
 
 PACKAGES = ("extract", "features_store", "heads")
 State = Literal["ok", "optional", "missing", "broken"]
@@ -41,13 +42,15 @@ class Finding:
     detail: str
 
 
-_BASE = "pip install --upgrade telltale"
+STRANGER = "telltale"
+"""On the package index; has nothing to do with us."""
+_BASE = how_to_install()
 PARTS = (
     Part(title="torch", module="torch", distribution="torch",
          needed_for="extract, train, finetune", install=_BASE),
     Part(title="flash-attn", module="flash_attn", distribution="flash-attn", optional=True,
          needed_for="faster attention on CUDA; torch's own is used without it",
-         install="pip install 'telltale[gpu]'"),
+         install=how_to_install("gpu")),
     Part(title="PyAV", module="av", distribution="av",
          needed_for="extract, score, synth", install=_BASE),
     Part(title="decord", module="decord", distribution="decord", optional=True,
@@ -61,9 +64,9 @@ PARTS = (
     Part(title="h5py", module="h5py", distribution="h5py",
          needed_for="store export, store import", install=_BASE),
     Part(title="obstore", module="obstore", distribution="obstore", optional=True,
-         needed_for="stores at s3://, gs://, az://", install="pip install 'telltale[cloud]'"),
+         needed_for="stores at s3://, gs://, az://", install=how_to_install("cloud")),
     Part(title="fsspec", module="fsspec", distribution="fsspec", optional=True,
-         needed_for="stores at other URLs", install="pip install 'telltale[cloud]'"),
+         needed_for="stores at other URLs", install=how_to_install("cloud")),
     Part(title="scikit-learn", module="sklearn", distribution="scikit-learn",
          needed_for="train --head linear, evaluate", install=_BASE),
     Part(title="lightgbm", module="lightgbm", distribution="lightgbm",
@@ -74,19 +77,19 @@ PARTS = (
          needed_for="label, extract: the branch appearance", install=_BASE),
     Part(title="Ray", module="ray", distribution="ray", optional=True,
          needed_for="extract --engine ray, score --engine ray",
-         install="pip install 'telltale[ray]'"),
+         install=how_to_install("ray")),
     Part(title="transformers", module="transformers", distribution="transformers", optional=True,
          needed_for="label --scorer spatial=depthpro:FOLDER",
-         install="pip install 'telltale[priors]'"),
+         install=how_to_install("priors")),
     Part(title="depth_pro", module="depth_pro", distribution="depth_pro", optional=True,
          needed_for="comparing with Apple's own code; the depthpro branch does without it",
-         install="see Apple's ml-depth-pro repository, and pip install 'telltale[depth-pro]'"),
+         install=f"see Apple's ml-depth-pro repository, and {how_to_install('depth-pro')}"),
 )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     del arguments
-    print(f"telltale {version('telltale')}, Python {platform.python_version()}, "
+    print(f"telltale {version(DISTRIBUTION)}, Python {platform.python_version()}, "
           f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")  # fmt: skip
     for name in PACKAGES:
         print(f"  {name:<16} {package_place(name)}")
@@ -120,7 +123,16 @@ def _packages() -> Finding:
         check_packages_belong_together()
     except TelltaleError as error:
         return Finding(title="telltale", state="broken", detail=str(error))
-    return Finding(title="telltale", state="ok", detail="its three packages come from one place")
+    try:
+        found = version(STRANGER)
+    except PackageNotFoundError:
+        detail = "its three packages come from one place"
+        return Finding(title="telltale", state="ok", detail=detail)
+    detail = (
+        f"somebody else's package named {STRANGER} ({found}) is installed beside {DISTRIBUTION}: "
+        f"pip uninstall {STRANGER}, then {how_to_install()}"
+    )
+    return Finding(title="telltale", state="broken", detail=detail)
 
 
 def _cuda() -> Finding:
@@ -143,12 +155,12 @@ def check_packages_belong_together() -> None:
         listed = ", ".join(f"{name} from {place}" for name, place in places.items())
         raise TelltaleError(
             f"The packages come from different places: {listed}. Another distribution has "
-            f"overwritten one of them; reinstall telltale in an environment of its own."
+            f"overwritten one of them; in an environment of its own, {how_to_install()}."
         )
 
 
 def package_place(name: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or found.origin is None:
-        raise TelltaleError(f"The package {name} is missing; reinstall telltale.")
+        raise TelltaleError(f"The package {name} is missing: {how_to_install()}.")
     return Path(found.origin).resolve().parent

@@ -1,14 +1,27 @@
-"""`telltale evaluate`, `ablate`, `cross` and `audit`. Mounted by `heads.commands.main`."""
+"""`telltale evaluate`, `ablate` and `cross`. Mounted by `heads.commands.main`."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.train import add_data_options, add_set_option, add_store_options, choice
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import (
+    data_state,
+    product,
+    table_state,
+    write_text,
+)
+from heads.commands.train import (
+    add_data_options,
+    add_head_options,
+    add_store_options,
+    choice,
+    head_name,
+    settings_of,
+)
 
 if TYPE_CHECKING:
-    from features_store import Store
     from features_store.table import Table
     from heads.bundle import Bundle
     from heads.judging.evaluation import Evaluation
@@ -34,7 +47,12 @@ def add_commands(commands: "Commands") -> None:
         action="store_true",
         help="merge videos whose names the released code cuts",
     )
+    evaluate.add_argument(
+        "--matched", action="store_true", help="only pairs of a real and a generated video that "
+        "are alike in duration, rate and size, so that these give nothing away",
+    )  # fmt: skip
     evaluate.add_argument("--out", type=Path, help="also write JSON here")
+    add_overwrite_option(evaluate)
     evaluate.set_defaults(run=_evaluate)
     ablate = commands.add_parser(
         "ablate",
@@ -43,70 +61,68 @@ def add_commands(commands: "Commands") -> None:
         "and a figure; run again, it does what is missing.",
     )
     add_data_options(ablate)
-    ablate.add_argument("--head", default="fusion")
-    add_set_option(ablate)
+    ablate.add_argument("--head", default="fusion", type=head_name)
+    add_head_options(ablate)
     ablate.add_argument(
         "--grid", action="append", default=[], metavar="NAME=A,B", help="repeatable"
     )
     ablate.add_argument("--seeds", type=int, default=5)
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), help="%(default)s")
+    add_overwrite_option(ablate)
     ablate.set_defaults(run=_ablate)
     cross = commands.add_parser("cross", help="train on each generator, test on every other")
     add_store_options(cross)
-    cross.add_argument("--head", default="linear", help="default: linear")
-    add_set_option(cross)
+    cross.add_argument("--head", default="linear", type=head_name)
+    add_head_options(cross)
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
+    add_overwrite_option(cross)
     cross.set_defaults(run=_cross)
-    audit = commands.add_parser(
-        "audit", help="how well file facts alone (codec, size, …) tell labels"
-    )
-    audit.add_argument("store")
-    audit.add_argument("--out", type=Path, help="also write the text here")
-    audit.set_defaults(run=_audit)
-
-
-def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: str) -> "Table":
-    """The labelled videos of a split, with what the bundle needs."""
-    from heads.data.splits import in_split, testing_protocols, usable
-    from heads.errors import BadTable
-
-    mask = store.videos.column("label") >= 0
-    if split != "all":
-        mask &= in_split(store, split)
-    if not mask.any():
-        raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
-    names, own = store.protocols(), bundle.about
-    chosen = protocol or (names[0] if len(names) == 1 else None)
-    chosen = chosen or usable(store, testing_protocols(store), own.fingerprints, mask)
-    return bundle.table(store, protocol=chosen or own.protocol, where=mask)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle, calibration_line
     from heads.errors import BadSetting
-    from heads.judging.evaluation import evaluate, paper_numbers, predictions, text_table
+    from heads.functions import split_table
+    from heads.judging import paper
+    from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
+    from heads.judging.floors import floors
+    from heads.judging.matched import matched
     from heads.judging.papers import operating_lines
 
+    out, judged = product(arguments, "evaluate"), []
     store = Store.open(arguments.store)
-    found, protocols, document = [], set(), dict[str, object]()
+    found, protocols, document = [], set(), dict[str, dict[str, object]]()
     for folder in filter(None, (arguments.bundle, arguments.second)):
         bundle = Bundle.load(folder)
         table = split_table(bundle, store, arguments.protocol, arguments.split)
+        if arguments.matched:
+            pairs = matched(store, table.rows, table.labels, table.classes)
+            table = table.take(pairs.rows)
+            print(f"judged on {pairs}")
+        judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
         known = _say_rows(bundle, table)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
               f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
-        hfv = any(name.endswith("_human_dim") for name in said.sources)  # HFV's folders
-        print(text_table(result, paper_numbers(said.classes) if hfv else None))
+        printed = paper.rows(len(said.classes), said.sources, AVERAGE)
+        print(text_table(result, printed))
+        for note in paper.notes(len(said.classes)) if printed else ():
+            print(f"paper: {note}")
         _details(result)
         print(calibration_line(bundle.about))
         for line in operating_lines(said, bundle.about.operating):
             print(line)
         found.append((folder, said, result))
-        document[str(folder)] = {"protocol": table.protocol, "rows": known, **result.to_json()}
+        document[str(folder)] = {
+            "protocol": table.protocol, "rows": known, **result.to_json(),
+        }  # fmt: skip
+        if len(said.ids) == len(table):  # with cut ids it is not known which video is which
+            floor = floors(store, table.rows, said.labels, said.means, said.classes)
+            print("\n".join(floor.lines()))
+            document[str(folder)] |= {"floors": floor.to_json()}
         protocols.add(table.protocol)
     if len(protocols) == 2:
         raise BadSetting(
@@ -114,8 +130,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
     if len(found) == 2:
         document["difference"] = _compare(found[0][1], found[1][1])
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    made_from = {
+        "bundles and videos": judged, "split": arguments.split, "matched": arguments.matched,
+        "official ids": arguments.official_ids,
+    }  # fmt: skip
+    if write_text(out, json.dumps(document, indent=1) + "\n", made_from):
         print(f"all numbers: {arguments.out}")
     return 0
 
@@ -172,6 +191,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.commit import write_file
+    from features_store.outputs import Folder
     from heads.config import assignments
     from heads.data.splits import held_out
     from heads.errors import BadSetting
@@ -179,13 +200,14 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from heads.head import make_head
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
 
+    folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     rows = TABLE_3
     if arguments.grid:
         rows = grid({k: v.split(",") for k, v in assignments(arguments.grid).items()})
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     plan = Plan(head=arguments.head, rows=rows, seeds=arguments.seeds, settings=settings)
     for row in rows.values():  # a wrong setting is known before the first run
         make_head(arguments.head, {**settings, **row}, store.classes)
@@ -193,15 +215,21 @@ def _ablate(arguments: argparse.Namespace) -> int:
     data = choice(arguments).load(store, head)
     test = held_out(store, head, data.train)
     name, test = ("validation", data.validation) if test is None else ("test", test)
+    folder.begin(
+        {"head": arguments.head, "settings": settings, "rows": rows, "videos": data_state(data),
+         "judged": table_state(test)}
+    )  # fmt: skip
     runs = ablate(plan, data, test, arguments.out)
     for _ in tqdm(runs, total=len(plan.runs()), unit="run", disable=None):
         pass
     result = collected(plan, data, test, arguments.out)
     print(result.text())
-    (arguments.out / "ablation.txt").write_text(result.text() + "\n")
-    (arguments.out / "ablation.csv").write_text(result.csv())
-    (arguments.out / "ablation.tex").write_text(result.latex())
-    (arguments.out / "ablation.svg").write_text(charts.ablation(result))
+    texts = {
+        "txt": result.text() + "\n", "csv": result.csv(), "tex": result.latex(),
+        "svg": charts.ablation(result),
+    }  # fmt: skip
+    for suffix, text in texts.items():
+        write_file(arguments.out / f"ablation.{suffix}", [text.encode()])
     print(
         f"on {len(test)} {name} videos ({test.protocol}); text, CSV, LaTeX, figure: {arguments.out}"
     )
@@ -210,14 +238,14 @@ def _ablate(arguments: argparse.Namespace) -> int:
 
 def _cross(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.config import assignments
     from heads.data.splits import Choice
     from heads.figures import charts
     from heads.head import make_head
     from heads.judging.cross import cross
 
+    out = product(arguments, "cross")
     store = Store.open(arguments.store)
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
     choice = Choice(protocol=arguments.protocol, judging=arguments.validation_protocol)
     whole = choice.load_twice(store, head, store.videos.column("label") >= 0)
@@ -229,19 +257,12 @@ def _cross(arguments: argparse.Namespace) -> int:
     )
     print(found.text())
     print(found.text("auc"))
-    if arguments.out is not None:
-        picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
-        arguments.out.write_text(picture)
+    print("\n".join(found.unknown_lines()))
+    picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
+    made_from = {
+        "head": arguments.head, "settings": settings, "one left out": arguments.leave_one_out,
+        "videos": data_state(whole),
+    }  # fmt: skip
+    if write_text(out, picture, made_from):
         print(f"heat map: {arguments.out}")
-    return 0
-
-
-def _audit(arguments: argparse.Namespace) -> int:
-    from features_store import Store
-    from heads.judging.audit import audit
-
-    text = "\n".join(audit(Store.open(arguments.store)).lines())
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
     return 0

@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import data_state
+
 if TYPE_CHECKING:
     from features_store import Store
     from heads.bundle import Bundle
@@ -23,9 +26,11 @@ def add_commands(commands: "Commands") -> None:
         "`telltale heads` lists heads and what can be set.",
     )
     add_data_options(train)
-    train.add_argument("--head", default="fusion", help="default: fusion")
+    train.add_argument(
+        "--head", default="fusion", type=head_name, help="a name, or a file of your own: FILE.py"
+    )
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
-    add_set_option(train)
+    add_head_options(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
     train.add_argument("--seed", type=int, default=0, help="the first of them (default: 0)")
     train.add_argument(
@@ -42,9 +47,10 @@ def add_commands(commands: "Commands") -> None:
     )  # fmt: skip
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
+    add_overwrite_option(train)
     train.set_defaults(run=_train)
     heads = commands.add_parser("heads", help="list heads and their settings")
-    heads.add_argument("name", nargs="?", help="only this one")
+    heads.add_argument("name", nargs="?", type=head_name, help="only this one")
     heads.set_defaults(run=_heads)
 
 
@@ -81,10 +87,47 @@ def add_stop_option(parser: argparse.ArgumentParser, default: float | None = Non
     )  # fmt: skip
 
 
-def add_set_option(parser: argparse.ArgumentParser) -> None:
+def add_set_option(parser: argparse.ArgumentParser, whose: str = "the head") -> None:
+    """`--set`, for settings that `heads.config.build` checks."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the head"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"a setting of {whose}"
     )
+
+
+def add_head_options(parser: argparse.ArgumentParser) -> None:
+    """A head's settings; `settings_of` gives them back."""
+    add_set_option(parser)
+    parser.add_argument(
+        "--arrays", metavar="NAME,NAME",
+        help="arrays of the store that a linear, knn or gbdt head looks at: clip-b32/x, …",
+    )  # fmt: skip
+
+
+def head_name(text: str) -> str:
+    """What `--head` means: a name, several with commas, or a file with a head of one's own."""
+    from extract.plugins import is_file
+
+    names = []
+    for each in text.split(","):
+        path, _, which = each.partition(":")
+        if is_file(path):
+            from features_store.errors import TelltaleError
+            from heads.head import use_head
+
+            try:
+                each = use_head(path, which or "HEAD").name
+            except TelltaleError as error:
+                raise argparse.ArgumentTypeError(str(error)) from error
+        names.append(each)
+    return ",".join(names)
+
+
+def settings_of(arguments: argparse.Namespace) -> "dict[str, str]":
+    """What `--set` and `--arrays` ask for."""
+    from heads.config import assignments
+
+    arrays = [] if arguments.arrays is None else [f"arrays={arguments.arrays}"]
+    return assignments([*arguments.set, *arrays])
 
 
 def choice(arguments: argparse.Namespace) -> "Choice":
@@ -104,20 +147,28 @@ def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.outputs import Folder, finished
     from heads.bundle import calibration_line, is_tiny
-    from heads.config import assignments
+    from heads.commands.device import one_device
     from heads.errors import BadSetting
+    from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.training.seeds import best_bundle, train_seeds
 
+    device = one_device(arguments.device)
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
+    folder = Folder(arguments.out, "train", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
     chosen = choice(arguments)
     data = chosen.load(store, head)
     print(data)
+    made_from = {"head": arguments.head, "settings": settings, "seeds": arguments.seeds,
+                 "videos": data_state(data)}  # fmt: skip
+    if folder.check(made_from) and not arguments.overwrite:
+        print(f"bundle: {arguments.out} (there already, of these settings and videos)")
+        return 0
     if crossing := chosen.crossing(store):
         print(crossing)
     trained = []
@@ -125,7 +176,7 @@ def _train(arguments: argparse.Namespace) -> int:
     for seed in tqdm(seeds, unit="seed", disable=None):
         trained += train_seeds(
             lambda: make_head(arguments.head, settings, store.classes), data, [seed],
-            arguments.device, _epoch_log(arguments.tensorboard, arguments.head, seed),
+            device, _epoch_log(arguments.tensorboard, arguments.head, seed),
         )  # fmt: skip
         one = trained[-1]
         print(
@@ -138,7 +189,7 @@ def _train(arguments: argparse.Namespace) -> int:
     for name in ("accuracy", "auc", "f1", "binary_auc"):
         print(f"validation {name + ':':16} {bundle.about.metrics[f'validation {name}']:.4f}")
     bundle = _calibrated(arguments, store, chosen, bundle)
-    bundle = bundle.save(arguments.out)
+    bundle = bundle.save(arguments.out, finished("train", made_from))
     print(calibration_line(bundle.about))
     if is_tiny(bundle.about):
         print("the branches have random weights: these figures show that it runs, nothing else")
@@ -151,17 +202,16 @@ def _calibrated(
 ) -> "Bundle":
     """By other videos, or out of fold; then the cross-validated numbers are printed too."""
     from heads.commands.calibrate import calibrated_on
-    from heads.config import assignments
     from heads.data.folds import groups_of
+    from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
     from heads.judging.evaluation import Predictions, out_of_fold_lines
-    from heads.judging.metrics import averaged
     from heads.judging.papers import calibrated
-    from heads.training.out_of_fold import most_folds, out_of_fold
+    from heads.measuring.metrics import averaged
 
     if arguments.calibrate_on:
         return calibrated_on(bundle, store, arguments.calibrate_on)
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     learning, deciding = chosen.masks(store)
     labels = store.videos.column("label")
     folds = min(most_folds(labels[mask], arguments.folds) for mask in (learning, deciding))

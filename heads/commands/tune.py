@@ -7,9 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heads.commands.train import add_data_options, add_set_option, add_stop_option, choice
-
-TEST = "test, refitted, by seed"
+from extract.commands.data import add_overwrite_option
+from heads.commands.train import (
+    add_data_options,
+    add_head_options,
+    add_stop_option,
+    choice,
+    head_name,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -33,14 +39,14 @@ def add_commands(commands: "Commands") -> None:
     )
     add_data_options(tune)
     tune.add_argument(
-        "--head", default="fusion", help="one or several: fusion,gbdt (default: fusion)"
+        "--head", default="fusion", type=head_name, help="one or several: fusion,gbdt"
     )
     tune.add_argument("--trials", type=int, default=100, help="finished trials in all (100)")
     tune.add_argument(
         "--space", action="append", default=[], metavar="NAME=RANGE",
         help="lr=1e-5..1e-1:log, depth=true|false; replaces the head's own",
     )  # fmt: skip
-    add_set_option(tune)
+    add_head_options(tune)
     tune.add_argument("--metric", action="append", help="auc (default), accuracy, f1, binary_auc, "
                       "calibration_error; several give a Pareto front")  # fmt: skip
     folds = tune.add_mutually_exclusive_group()
@@ -60,6 +66,7 @@ def add_commands(commands: "Commands") -> None:
     tune.add_argument("--seeds", type=int, default=3, help="of the final training (default: 3)")
     tune.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     tune.add_argument("--out", type=Path, default=Path("runs/tune"), help="%(default)s")
+    add_overwrite_option(tune)
     tune.set_defaults(run=_tune)
 
 
@@ -67,14 +74,19 @@ def _tune(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.outputs import Folder
+    from heads.commands.device import one_device
     from heads.tuning.search import DIRECTIONS, run_trials
-    from heads.tuning.study import finished, open_study
+    from heads.tuning.study import STUDY_FILES, finished, open_study
 
+    arguments.device = one_device(arguments.device)
+    folder = Folder(arguments.out, "tune", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     search, data = _search(arguments, store)
     print(data)
     directions = [DIRECTIONS[metric] for metric in search.metrics]
     plan = _plan(arguments, search, data)
+    folder.begin(plan, outdated=STUDY_FILES)
     study = open_study(arguments.storage, arguments.out, directions, plan, arguments.seed)
     with tqdm(total=arguments.trials, unit="trial", disable=None) as bar:
         bar.update(len(finished(study)))
@@ -109,7 +121,7 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     from heads.errors import BadSetting
     from heads.head import head_class, make_head
     from heads.parts.space import space_of
-    from heads.training.population import population_size
+    from heads.tuning.population import population_size
     from heads.tuning.search import DIRECTIONS, Search
 
     names = arguments.head.split(",")
@@ -119,7 +131,7 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
             raise BadSetting(f"Metric {metric!r} unknown; have: {', '.join(DIRECTIONS)}.")
     if arguments.trials < 1 or arguments.seeds < 1:
         raise BadSetting("Give 1 or more trials, and 1 or more seeds.")
-    own, fixed = assignments(arguments.space), assignments(arguments.set)
+    own, fixed = assignments(arguments.space), settings_of(arguments)
     # A wrong setting is known before the first trial.
     heads = [make_head(name, fixed, store.classes) for name in names]
     widest = max(heads, key=lambda head: len(head.keys))
@@ -168,9 +180,10 @@ def _finish(
     from features_store.commit import write_file
     from features_store.errors import NotComputed
     from heads.data.splits import held_out
+    from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.training.seeds import best_bundle, train_seeds
     from heads.tuning.search import DIRECTIONS, SEED, best_settings, best_trial, score
+    from heads.tuning.summary import TEST, summary
 
     name, settings = best_settings(study, search)
     best = best_trial(study, search)
@@ -201,7 +214,7 @@ def _finish(
         print(f"not judged on the test videos: {error}")
     write_file(arguments.out / "tune.json", [f"{json.dumps(report, indent=1)}\n".encode()])
     _figures(arguments.out, study, search)
-    _say(report, first, larger=DIRECTIONS[first] == "maximize")
+    print("\n".join(summary(report, first, larger=DIRECTIONS[first] == "maximize")))
     print(_command(arguments, name, settings, first_seed, len(search.folds)))
     print(f"bundle: {arguments.out / 'best'}; figures and tune.json beside it")
 
@@ -254,38 +267,3 @@ def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
     for name, picture in pictures.items():
         if picture:
             write_file(out / f"{name}.svg", [picture.encode()])
-
-
-def _say(report: Mapping[str, object], metric: str, *, larger: bool) -> None:
-    from statistics import mean
-
-    settings, best, seeds = (
-        report[n] for n in ("settings", "validation of the best trial", "seeds")
-    )
-    assert isinstance(settings, Mapping)
-    assert isinstance(best, float)
-    assert isinstance(seeds, list)
-    print(f"best: {report['head']} " + " ".join(f"{k}={v}" for k, v in settings.items()))
-    n = report["videos judged"]
-    print(f"{metric} of the best of {report['trials']} trials: {best:.4f} "
-          f"(seed {seeds[0]}, n = {n} videos that did not decide when to stop)")  # fmt: skip
-    sign = 1 if larger else -1
-    found: dict[str, float] = {}
-    names = {"validation, refitted, by seed": f"the same {n} videos",
-             "nested, by fold": "videos that chose nothing, in nested folds",
-             TEST: f"the {report.get('test videos')} test videos"}  # fmt: skip
-    for name, what in names.items():
-        values = report.get(name)
-        if isinstance(values, list):
-            found[name] = sign * mean(values)
-            print(f"{name.partition(',')[0]}: {mean(values):.4f} "
-                  f"({', '.join(f'{v:.4f}' for v in values)}), on {what}")  # fmt: skip
-    best *= sign
-    refitted = found["validation, refitted, by seed"]
-    if len(seeds) > 1:
-        print(f"luck of the seed (best trial - refitted): {best - refitted:+.4f}")
-    if "nested, by fold" in found:
-        print(f"cost of choosing (best trial - nested): {best - found['nested, by fold']:+.4f}")
-    if TEST in found:
-        print(f"other videos (refitted - test): {refitted - found[TEST]:+.4f}; "
-              "how much of it is choosing, --nested 3 says")  # fmt: skip

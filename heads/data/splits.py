@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import BadProtocol
+from extract.views.damage import CANONICAL
 from extract.views.protocol import Protocol
 from features_store.errors import AmbiguousKey, UnknownKey
 from features_store.schema import Status
@@ -57,7 +58,8 @@ class Choice:
     def _load(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
         protocol = self.protocol or training_protocol(store)
         train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
-        judging = self.judging or _val(store, train.fingerprints, deciding) or protocol
+        val = like(protocol, "val")
+        judging = self.judging or _val(store, val, train.fingerprints, deciding) or protocol
         validation = store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
         if train.fingerprints != validation.fingerprints:
             raise WrongFeatures(
@@ -139,24 +141,42 @@ def held_out(store: Store, head: Head, train: Table) -> Table | None:
     mask = (store.videos.column("label") >= 0) & in_split(store, TEST)
     if not mask.any():
         return None
-    protocol = usable(store, testing_protocols(store), train.fingerprints, mask) or train.protocol
+    names = testing_protocols(store, train.protocol)
+    protocol = usable(store, names, train.fingerprints, mask) or train.protocol
     return store.table(head.keys, protocol=protocol, where=mask, lazy=head.lazy)
 
 
-def testing_protocols(store: Store) -> list[str]:
-    """Those of undamaged videos, the one with the most views of testing first, `val` last."""
+def testing_protocols(store: Store, learnt: str) -> list[str]:
+    """Those of undamaged videos, encoded as those that were learnt from: the one with the most
+    views of testing first, `val` last."""
     tests = []
     for name in store.protocols():
         with contextlib.suppress(BadProtocol):  # a name of the user's own
             tests.append(Protocol.parse(name))
-    tests = [one for one in tests if one.kind == "test" and one.perturbation is None]
-    return [one.name for one in sorted(tests, key=lambda one: -one.view_count)] + ["val"]
+    canonical = is_canonical(learnt)
+    tests = [
+        one
+        for one in tests
+        if one.kind == "test" and one.perturbation is None and one.canonical == canonical
+    ]
+    names = [one.name for one in sorted(tests, key=lambda one: -one.view_count)]
+    return [*names, like(learnt, "val")]
 
 
-def _val(store: Store, fingerprints: Mapping[str, str], mask: Mask) -> str | None:
+def is_canonical(protocol: str) -> bool:
+    """Whether every video was encoded the same way before its views were taken."""
+    return f"+{CANONICAL}" in protocol
+
+
+def like(protocol: str, name: str) -> str:
+    """The protocol of that name, of videos encoded as those of the other."""
+    return f"{name}+{CANONICAL}" if is_canonical(protocol) else name
+
+
+def _val(store: Store, name: str, fingerprints: Mapping[str, str], mask: Mask) -> str | None:
     """`val`, unless it lacks something or does not say which network is meant."""
     try:
-        return usable(store, ["val"], fingerprints, mask)
+        return usable(store, [name], fingerprints, mask)
     except AmbiguousKey:
         return None
 
@@ -175,12 +195,11 @@ def usable(
 
 
 def _has(store: Store, protocol: str, key: str, fingerprint: str, rows: NDArray[np.int64]) -> bool:
-    group, _, array = key.rpartition("/")
     try:
-        found = store.open_branch(protocol, group)
+        found, _ = store.find(protocol, key)
     except UnknownKey:
         return False
-    same = array in found.spec.arrays and found.spec.fingerprint == fingerprint
+    same = found.spec.fingerprint == fingerprint
     return same and bool((found.status(rows) != Status.MISSING).all())
 
 

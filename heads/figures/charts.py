@@ -14,10 +14,11 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from heads.judging import curves
 from heads.judging.ablation import Ablation
-from heads.judging.calibration import Reliability
-from heads.judging.metrics import Floats, Labels, area, row_shares
+from heads.measuring import curves
+from heads.measuring.calibration import Reliability
+from heads.measuring.intervals import Interval
+from heads.measuring.metrics import Floats, Labels, area, row_shares
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#808890"
@@ -171,6 +172,26 @@ def lines(series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> st
             axes.legend()
 
     return svg(draw, 5.0, 3.0)
+
+
+def strengths(curves: Mapping[str, Sequence[tuple[float, Interval]]], undamaged: Interval) -> str:
+    """AUC over the strength of each kind of damage, with 95% intervals; dotted: undamaged."""
+
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+        for place, (kind, points) in enumerate(curves.items()):
+            axes, colour = grid[place], COLOURS[place % len(COLOURS)]
+            amounts = [amount for amount, _ in points]
+            values = 100 * np.array([each.value for _, each in points])
+            bounds = 100 * np.array([(each.low, each.high) for _, each in points])
+            axes.plot(amounts, values, color=colour, marker="o", ms=4, lw=1.5)
+            axes.fill_between(amounts, *bounds.T, color=colour, alpha=0.2, lw=0)
+            axes.axhline(100 * undamaged.value, color=GREY, lw=0.8, ls=":")
+            axes.set(xlabel=kind)
+            axes.grid(axis="y")
+        grid[0].set_ylabel("AUC, percent")
+
+    return svg(draw, 1.2 + 2.2 * len(curves), 3.0)
 
 
 def _heat(axes: Any, shares: Floats, texts: Sequence[Sequence[str]]) -> None:  # noqa: ANN401

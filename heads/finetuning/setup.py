@@ -26,7 +26,7 @@ from heads.data.rows import Rows
 from heads.data.sides import Mask
 from heads.data.splits import Choice, training_protocol
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.checks import check_same_depth, check_start, same_network
+from heads.finetuning.checks import check_same_depth, check_same_pixels, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, ClipSource, Source
 from heads.finetuning.loop import Finetuner, Run
@@ -35,7 +35,7 @@ from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.tensor_file import write_tensors
 from heads.head import Probabilities
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout, initial
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel, pooled_of
@@ -105,8 +105,10 @@ class Prepared:
         head.model = FusionModel(self.head, net.layout, tensors)
         found = measure(averaged(probabilities), table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
-        prints = {key: tuned.fingerprint for key in (CLS, AVG, ATTN) if key in head.keys}
-        options = "&".join(f"{n}={value}" for n, value in tuned.provenance["options"].items())
+        made = {f"{tuned.name}/{name}": one for name, one in tuned.offer.fingerprints.items()}
+        prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
+        asked = {**tuned.request.options, "precision": tuned.precision}
+        options = "&".join(f"{name}={value}" for name, value in asked.items())
         branches = {"internvideo2": f"internvideo2={tuned.preset}?{options}"}
         if DEPTH in head.keys:
             prints[DEPTH] = table.fingerprints[DEPTH]
@@ -231,8 +233,9 @@ def _source(
     if not keys:
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)
-    cached = request.store.open_branch(protocol, DEPTH.partition("/")[0])
+    cached, _ = request.store.find(protocol, DEPTH)
     details = cached.groups["protocol"]["details"]
+    check_same_pixels(details, protocol)
     plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}
     return ClipSource(

@@ -22,8 +22,8 @@ from features_store.table import Table
 from heads.config import Settings
 from heads.data.sides import Data
 from heads.head import make_head
-from heads.judging.metrics import Floats, averaged, measure
 from heads.judging.two_way import Spread, difference, spread
+from heads.measuring.metrics import Floats, averaged, measure
 
 Rows = Mapping[str, Settings]
 TABLE_3: Rows = {

@@ -6,7 +6,7 @@ other source, half of them (by their ids) to learn from and half to be tested on
 video is ever on both sides.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,10 @@ from heads.data.generators import of, sources_of_table
 from heads.data.sides import Data, Mask, by_id
 from heads.errors import BadTable
 from heads.head import Head
-from heads.judging.metrics import REAL, averaged, measure
+from heads.measuring.intervals import Interval
+from heads.measuring.intervals import auc as auc_of
+from heads.measuring.metrics import REAL, averaged, measure
+from heads.parts.novelty import familiar, vectors
 
 _JUDGED = 0.2
 """Share of the training videos that decide on the best epoch."""
@@ -35,6 +38,14 @@ class CrossTable:
     reals: NDArray[np.int64]
     """Tested ones of each cell; 0 where nothing was tested."""
     fakes: NDArray[np.int64]
+    unknown: Mapping[str, Interval]
+    """With one left out: how well the distance from what was learnt tells its generated videos
+    from videos of the others that were not learnt from either."""
+
+    def unknown_lines(self) -> list[str]:
+        return [
+            f"unknown {name}: AUC of the distance {found}" for name, found in self.unknown.items()
+        ]
 
     def text(self, metric: str = "accuracy") -> str:
         values = getattr(self, metric)
@@ -60,6 +71,7 @@ def cross(
     known = sources_of_table(whole.train, at_least=2)
     sources, reals = known.generators, known.reals
     rows, numbers = [], []
+    unknown: dict[str, Interval] = {}
     for source in sources:
         learning, judging = (
             _learning(table, source, reals, leave_one_out=leave_one_out)
@@ -73,11 +85,14 @@ def cross(
         others = whole.validation.take(~judging)
         tested = [source] if leave_one_out else sources
         numbers.append([_tested(head, others, name, reals) for name in tested])
+        if leave_one_out and (told := _unknown(head, data, others.take(of(others, [source])))):
+            unknown[source] = told
     columns = ("the one left out",) if leave_one_out else tuple(sources)
     cells = np.array(numbers, np.float64)
     return CrossTable(
         rows=tuple(rows), columns=columns, accuracy=cells[..., 0], auc=cells[..., 1],
         reals=cells[..., 2].astype(np.int64), fakes=cells[..., 3].astype(np.int64),
+        unknown=unknown,
     )  # fmt: skip
 
 
@@ -97,6 +112,21 @@ def _tested(
     found = measure(averaged(head.predict(tested)), tested.labels, head.classes)
     real = int((tested.labels == tested.classes.index(REAL)).sum()) if REAL in tested.classes else 0
     return found.accuracy, found.auc, real, len(tested) - real
+
+
+def _unknown(head: Head, data: Data, left_out: Table) -> Interval | None:
+    """Generated videos of a generator that nobody saw, against others that were not learnt from."""
+    known = familiar(head, data.train, averaged(head.predict(data.validation)))
+    if REAL in left_out.classes:
+        left_out = left_out.take(left_out.labels != left_out.classes.index(REAL))
+    if known is None or not len(left_out):
+        return None
+    near, far = vectors(head, data.validation), vectors(head, left_out)
+    assert near is not None
+    assert far is not None
+    distances = np.concatenate([known.distance(near), known.distance(far)])
+    is_far = np.arange(len(distances)) >= len(near)
+    return auc_of(distances, is_far, ("known", "unknown"))
 
 
 def _split(train: Table, judges: Table) -> Data:

@@ -5,11 +5,9 @@ generator (`heads.data.generators`). What has one class only has an accuracy and
 table says so. Everything printed carries how many videos it is of.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +19,14 @@ from heads.data.generators import sources_of
 from heads.data.splits import testing_protocols, usable
 from heads.errors import BadTable
 from heads.head import Probabilities, check_labels
-from heads.judging.calibration import reliability
-from heads.judging.conformal import Coverage, Thresholds, coverage
-from heads.judging.detection import Detection, detection
-from heads.judging.intervals import Interval, accuracy, f1, macro_auc_interval
-from heads.judging.metrics import REAL, Floats, Metrics, averaged, measure, row_shares
+from heads.judging import paper
 from heads.judging.released import official_id
-from heads.judging.tests import Difference, delong, delong_binary, mcnemar
+from heads.measuring.calibration import reliability
+from heads.measuring.conformal import Coverage, Thresholds, coverage
+from heads.measuring.detection import Detection, detection
+from heads.measuring.intervals import Interval, accuracy, f1, macro_auc_interval
+from heads.measuring.metrics import REAL, Floats, Metrics, averaged, measure, row_shares
+from heads.measuring.tests import Difference, delong, delong_binary, mcnemar
 
 ALL, AVERAGE = "all videos", "average"
 
@@ -78,7 +77,9 @@ def real_means(bundle: Bundle, store: Store, protocol: str | None) -> tuple[Floa
     mask = labels == bundle.classes.index(REAL) if (labels >= 0).any() else labels < 0
     known = store.protocols()
     name = protocol or (known[0] if len(known) == 1 else None)
-    name = name or usable(store, testing_protocols(store), bundle.about.fingerprints, mask)
+    about = bundle.about
+    wanted = testing_protocols(store, about.protocol)
+    name = name or usable(store, wanted, about.fingerprints, mask)
     table = bundle.table(store, protocol=name, where=mask)
     return averaged(bundle.predict(table)), [str(video) for video in table.ids]
 
@@ -205,8 +206,9 @@ def _keys(found: Predictions) -> list[tuple[str, str]]:
     return list(zip(found.sources, found.ids, strict=True))
 
 
-def text_table(evaluation: Evaluation, paper: Mapping[str, Sequence[float]] | None = None) -> str:
-    """The paper's layout: sources as columns, ACC / AUC in percent, and what they are of."""
+def text_table(evaluation: Evaluation, printed: paper.Rows | None = None) -> str:
+    """The paper's layout: sources as columns, ACC / AUC in percent, and what they are of; its own
+    rows below ours."""
     columns = [name for name in evaluation.sources if name != ALL]
     cells = {name: _cell(evaluation.sources[name].metrics.numbers()) for name in columns}
     cells[AVERAGE] = _cell(evaluation.average)
@@ -218,13 +220,14 @@ def text_table(evaluation: Evaluation, paper: Mapping[str, Sequence[float]] | No
     over = evaluation.averaged
     counts[AVERAGE] = f"of {over['accuracy']} / {over['auc']}"
     rows = [("ours", cells), ("n", counts)]
-    if paper:
-        rows.append(("paper", {name: f"{v[0]:.1f} / {v[1]:.1f}" for name, v in paper.items()}))
+    for method, numbers in (printed or {}).items():
+        rows.append((f"paper: {method}", {name: str(cell) for name, cell in numbers.items()}))
     widths = {name: max(len(name), 13) for name in cells}
-    lines = ["        " + "  ".join(name.rjust(widths[name]) for name in cells)]
+    margin = max(6, *(len(title) for title, _ in rows))
+    lines = [f"{'':{margin}}  " + "  ".join(name.rjust(widths[name]) for name in cells)]
     for title, row in rows:
         line = "  ".join(row.get(name, "").rjust(widths[name]) for name in cells)
-        lines.append(f"{title:6}  {line}")
+        lines.append(f"{title:{margin}}  {line}")
     joined = f"; {', '.join(evaluation.reals)} in every column" if evaluation.reals else ""
     lines.append(f"n: reals + generated videos{joined}; {AVERAGE}: over how many sources")
     return "\n".join(lines)
@@ -239,13 +242,6 @@ def confusion_text(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
         cells = (f"{n:,} ({s:.0%})".rjust(width) for n, s in zip(row, shares, strict=True))
         lines.append(name.ljust(width) + " ".join(cells))
     return "\n".join(lines)
-
-
-def paper_numbers(classes: Sequence[str]) -> dict[str, list[float]]:
-    """What is known of the paper's own numbers; shown beside HFV's sources only."""
-    document = json.loads((files("heads.judging") / "paper.json").read_text())
-    found: dict[str, list[float]] = document.get(f"HFV, {len(classes)} classes", {})
-    return found
 
 
 def _result(found: Predictions) -> SourceResult:

@@ -11,11 +11,11 @@ from scipy import stats
 
 from heads.errors import BadSetting
 from heads.head import Probabilities
-from heads.judging.calibration import fit_temperature, tempered
-from heads.judging.conformal import all_thresholds
-from heads.judging.detection import forgery
-from heads.judging.intervals import wilson
-from heads.judging.metrics import REAL, Floats, Labels, averaged
+from heads.measuring.calibration import fit_temperature, tempered
+from heads.measuring.conformal import all_thresholds
+from heads.measuring.detection import forgery
+from heads.measuring.intervals import wilson
+from heads.measuring.metrics import REAL, Floats, Labels, averaged
 
 if TYPE_CHECKING:
     from heads.bundle import Bundle

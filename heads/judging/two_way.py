@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from heads.judging.intervals import class_variance, influence, too_few
-from heads.judging.metrics import Floats, Labels, confusion_matrix, macro_auc
+from heads.measuring.intervals import class_variance, influence, too_few
+from heads.measuring.metrics import Floats, Labels, confusion_matrix, macro_auc
 
 MINIMUM_SEEDS = 3
 """Fewer say nothing of how much seeds differ: no p, no interval."""

@@ -1,4 +1,4 @@
-"""The feature arrays of HumanSAM's two branches, as matrices and safetensors files."""
+"""Feature arrays by name, as matrices and safetensors files."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ def columns(table: Table, keys: Sequence[str]) -> int:
 
 
 def matrix(table: Table, keys: Sequence[str], rows: slice | None = None) -> Tensor:
-    """The vectors of every view side by side, in float32: (n, V, columns). The depth vectors of a
-    view's frames are averaged."""
+    """The vectors of every view side by side, in float32: (n, V, columns). Where a view has
+    several, of its frames say, they are averaged."""
     rows = rows or slice(0, len(table))
     first = table.arrays[keys[0]]
     count = len(range(*rows.indices(len(table))))
@@ -45,7 +45,7 @@ def matrix(table: Table, keys: Sequence[str], rows: slice | None = None) -> Tens
         if array.shape[1] != first.shape[1]:
             raise BadTable(f"{key} has {array.shape[1]} views, {keys[0]} has {first.shape[1]}.")
         part = torch.from_numpy(array)
-        part = part.float().mean(2) if key == DEPTH else part
+        part = part.float().flatten(2, -2).mean(2) if part.ndim > 3 else part
         out[..., column : column + part.shape[-1]] = part
         column += part.shape[-1]
     return out

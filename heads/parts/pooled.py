@@ -10,7 +10,7 @@ from torch import Tensor
 
 from features_store.table import Table
 from heads.head import FitReport, Head, check_labels
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
 
 
@@ -40,10 +40,13 @@ class Standard:
 
 
 class PooledHead(Head):
-    """A head on every pooled vector; its config says whether depth is among them."""
+    """A head on pooled vectors: those that its config's `arrays` name, or HumanSAM's four, of
+    which `depth` may be left out."""
 
     @property
     def keys(self) -> tuple[str, ...]:
+        if self.config.arrays:
+            return tuple(name.strip() for name in self.config.arrays.split(","))
         return (CLS, AVG, ATTN, DEPTH) if self.config.depth else (CLS, AVG, ATTN)
 
 

@@ -30,7 +30,8 @@ def start_statistics(tensors: dict[str, Tensor], x: Tensor, layout: Layout) -> N
     sums = torch.zeros(2, layout.width, dtype=torch.float64, device=x.device)
     centre = x[0, 0, : layout.width].double()  # near the mean, so that squares lose nothing
     for part in torch.split(x, CHUNK):
-        pairs = part[..., : layout.normed].unflatten(-1, (layout.pooled, layout.width)) - centre
+        shape = (*part.shape[:-1], layout.pooled, layout.width)
+        pairs = part[..., : layout.normed].reshape(shape) - centre
         sums += torch.stack([pairs.sum((0, 1, 2)), pairs.square().sum((0, 1, 2))])
     mean, squares = sums / count
     tensors["down_norm.running_mean"].copy_(centre + mean)

@@ -7,7 +7,8 @@ import numpy as np
 
 from heads.errors import BadRun
 from heads.figures import charts
-from heads.judging.evaluation import ALL, AVERAGE, paper_numbers
+from heads.judging import paper
+from heads.judging.evaluation import ALL, AVERAGE
 from heads.reporting.documents import Document, mapping_of, part_of, read_document
 from heads.reporting.parts import (
     NOTHING,
@@ -46,8 +47,10 @@ def _judged(found: Document, path: Path) -> str:
     sources = {n: mapping_of(one, path) for n, one in part_of(found, "sources", path).items()}
     whole = sources[ALL]
     big = [
-        Big(label="accuracy, %", value=percent(whole["accuracy"]), note=_range(whole, "accuracy")),
-        Big(label="AUC, %", value=percent(whole["auc"]), note=_range(whole, "auc")),
+        Big(
+            label="accuracy, %", value=percent(whole["accuracy"]), note=bounds_of(whole, "accuracy")
+        ),
+        Big(label="AUC, %", value=percent(whole["auc"]), note=bounds_of(whole, "auc")),
         Big(label="real or not, AUC, %", value=percent(whole["binary_auc"])),
         Big(label="calibration error, %", value=percent(found.get("calibration error"))),
         Big(label="videos", value=number(whole["videos"])),
@@ -64,6 +67,7 @@ def _judged(found: Document, path: Path) -> str:
     body += _detection(whole.get("detection"))
     for what, why in part_of(whole, "undefined", path).items():
         body += paragraph(f"{what} is not defined: {why}.", "note")
+    body += _floors(part_of(found, "floors", path))
     rates = part_of(found, "conformal", path)
     if rates:
         rows = [_conformal(rate, mapping_of(one, path)) for rate, one in rates.items()]
@@ -74,22 +78,32 @@ def _judged(found: Document, path: Path) -> str:
     return body + folded("The same for each source", side_by_side(others))
 
 
+def _floors(found: Document) -> str:
+    """What this result has to beat, as evaluation wrote it."""
+    lines = found.get("lines", [])
+    if not isinstance(lines, Sequence) or not lines:
+        return ""
+    return "<h3>Floors</h3>" + "".join(paragraph(str(line), "note") for line in lines)
+
+
 def _source_table(sources: Mapping[str, Document], average: Document) -> str:
     classes = list(mapping_of(sources[ALL]["class f1"], Path("class f1")))
-    ours = any(name.endswith("_human_dim") for name in sources)  # HFV's folders
-    paper = paper_numbers(classes) if ours else {}
+    printed = paper.rows(len(classes), sources.keys() - {ALL}, AVERAGE).get(paper.OWN, {})
     order = [*(name for name in sources if name != ALL), AVERAGE, ALL]
     rows = []
     for name in order:
         one = average if name == AVERAGE else sources[name]
         row = [name, _videos(one)]
-        row += [f"{percent(one.get(n))} {_range(one, n)}".strip() for n in SHARES]
-        row += [percent(value / 100) for value in paper.get(name, ())] or ["", ""]
-        rows.append(row if paper else row[:-2])
+        row += [f"{percent(one.get(n))} {bounds_of(one, n)}".strip() for n in SHARES]
+        if printed:
+            cell = printed.get(name)
+            row += [f"{cell.accuracy:.1f}", f"{cell.auc:.1f}"] if cell else ["", ""]
+        rows.append(row)
     columns = ["source", "videos (real + generated)", "accuracy, %", "AUC, %", "F1, %",
                "real or not, accuracy, %", "real or not, AUC, %"]  # fmt: skip
-    columns += ["paper: accuracy, %", "paper: AUC, %"] if paper else []
-    return table(columns, rows, strong=2)
+    columns += ["paper: accuracy, %", "paper: AUC, %"] if printed else []
+    notes = [paragraph(f"Paper: {n}.", "note") for n in paper.notes(len(classes)) if printed]
+    return table(columns, rows, strong=2) + "".join(notes)
 
 
 def _videos(one: Document) -> str:
@@ -99,7 +113,8 @@ def _videos(one: Document) -> str:
     return f"{number(one['videos'])} ({number(one['reals'])} + {number(one['generated'])})"
 
 
-def _range(one: Document, what: str) -> str:
+def bounds_of(one: Document, what: str) -> str:
+    """The 95% interval, in percent."""
     bounds = one.get(f"{what} interval")
     if not isinstance(bounds, Sequence) or len(bounds) != 2 or None in bounds:
         return ""
@@ -133,7 +148,7 @@ def _detection(found: object) -> str:
     rows = []
     for name, one in numbers.items():
         bounds = {f"{name} interval": [one["low"], one["high"]]}
-        rows.append([name, percent(one["value"]), _range(bounds, name) or one["why"],
+        rows.append([name, percent(one["value"]), bounds_of(bounds, name) or one["why"],
                      number(one["n"])])  # fmt: skip
     columns = ("number", "%", "95% interval", "videos")
     return "<h3>Generated against real</h3>" + table(columns, rows)
@@ -144,6 +159,6 @@ def _difference(found: Document) -> str:
     for name, one in found.items():
         values = mapping_of(one, Path(name))
         bounds = {f"{name} interval": [values["low"], values["high"]]}
-        rows.append([name, percent(values["difference"]), _range(bounds, name),
+        rows.append([name, percent(values["difference"]), bounds_of(bounds, name),
                      number(values["p"])])  # fmt: skip
     return table(("number", "difference, %", "95% interval", "p"), rows)

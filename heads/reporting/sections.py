@@ -9,8 +9,8 @@ import numpy as np
 
 from heads.errors import BadRun
 from heads.figures import charts
-from heads.reporting.documents import mapping_of, part_of, read_document
-from heads.reporting.evaluated import evaluation
+from heads.reporting.documents import Document, mapping_of, part_of, read_document
+from heads.reporting.evaluated import bounds_of, evaluation
 from heads.reporting.files import RunFiles
 from heads.reporting.parts import (
     Section,
@@ -39,6 +39,7 @@ def sections(files: RunFiles) -> Iterator[tuple[Section | None, str]]:
     makers: Mapping[str, Callable[[Path, str], Section]] = {
         "evaluation.json": evaluation,
         "cross.svg": _cross,
+        "robustness.json": _robustness,
         "ablation.csv": _ablation,
         "tune.json": _tuning,
         "audit.txt": _audit,
@@ -153,6 +154,30 @@ def _tuning(path: Path, name: str) -> Section:
 def _cross(path: Path, name: str) -> Section:
     drawn = picture(path.read_text(), "Accuracy in percent: learnt from rows, tested on columns")
     return Section(name=name, title="Across generators", body=drawn)
+
+
+def _robustness(path: Path, name: str) -> Section:
+    columns = part_of(read_document(path), "columns", path)
+    rows = []
+    for damage, found in columns.items():
+        one = mapping_of(found, path)
+        numbers = (mapping_of(one[what] or {}, path) for what in ("accuracy", "auc", "flips"))
+        cells = [
+            f"{percent(n['value'])} {bounds_of({'x interval': _bounds(n)}, 'x')}" for n in numbers
+        ]
+        n, published = part_of(one, "accuracy", path)["n"], one.get("paper, table 5")
+        rows.append([damage, number(n), *cells, number(published) if published else ""])
+    titles = ("damage", "videos", "accuracy, %", "AUC, %", "verdicts that flip, %",
+              "paper: AUC on CogVideoX-5B, %")  # fmt: skip
+    body = table(titles, rows)
+    drawn = path.with_name("robustness.svg")
+    if drawn.exists():
+        body += picture(drawn.read_text(), "AUC by strength, with 95% intervals")
+    return Section(name=name, title="Robustness", body=body)
+
+
+def _bounds(one: Document) -> list[object]:
+    return [one.get("low"), one.get("high")]
 
 
 def _audit(path: Path, name: str) -> Section:

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from heads.bundle import Bundle
 from heads.head import Probabilities
-from heads.judging.conformal import sets
-from heads.judging.detection import forgery
 from heads.judging.evaluation import view_spread
-from heads.judging.metrics import REAL, averaged
+from heads.measuring.conformal import sets
+from heads.measuring.detection import forgery
+from heads.measuring.metrics import REAL, averaged
 
 UNSURE = "unsure"
+
+
+Version = tuple[int | None, str | None]
+"""A file's size, and when it was changed last; None where it cannot be looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,8 @@ class Inputs:
     sources: Sequence[str]
     labels: Sequence[str]
     """Class names; empty where none is known."""
+    versions: Sequence[Version] | None = None
+    """Which files they were; None where features were scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +60,10 @@ def schema(classes: Sequence[str]) -> pa.Schema:
     text, number = pa.string(), pa.float32()
     return pa.schema(
         [
-            ("id", text), ("path", text), ("source", text), ("label", text), ("verdict", text),
-            ("confidence", number), ("set", text), ("forgery", number), ("flagged", pa.bool_()),
+            ("id", text), ("path", text), ("size", pa.int64()), ("modified", text),
+            ("source", text), ("label", text), ("verdict", text),
+            ("confidence", number), ("set", text), ("forgery", number),
+            ("flagged", pa.bool_()),
             *((f"p_{name}", number) for name in classes),
             ("spread", number), ("nearest_id", text), ("nearest_source", text),
             ("nearest_similarity", number), ("error", text),
@@ -83,6 +91,9 @@ def rows(
             [errors.get(i) for i in range(count)] if errors else [None] * count, pa.string()
         ),
     }
+    if inputs.versions is not None:
+        columns["size"] = pa.array([size for size, _ in inputs.versions], pa.int64())
+        columns["modified"] = pa.array([time for _, time in inputs.versions], pa.string())
     if len(scored.positions):
         columns |= _verdicts(found, means, bundle, rate)
         columns["spread"] = found.numbers(view_spread(scored.probabilities))

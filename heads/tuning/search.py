@@ -24,10 +24,10 @@ from heads.data.folds import fold_numbers, with_stopping
 from heads.data.sides import Data
 from heads.errors import BadSetting, Diverged
 from heads.head import Head, make_head
-from heads.judging.calibration import reliability
-from heads.judging.metrics import averaged, measure
+from heads.measuring.calibration import reliability
+from heads.measuring.metrics import averaged, measure
 from heads.parts.space import Space
-from heads.training.population import Member, Population, stack_key
+from heads.tuning.population import Member, Population, stack_key
 from heads.tuning.study import Queue, SeededSampler, alive, finished
 from heads.zoo.fusion import Fusion, FusionConfig
 

@@ -30,12 +30,12 @@ from heads.head import (
 )
 from heads.parts import arrays
 from heads.parts.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+from heads.parts.folded import ByArray, Folding
 from heads.parts.fusion_net import (
     NOT_DECAYED,
     AlphaMode,
     BatchStatistics,
     Layout,
-    fold,
     initial,
     logits,
     misordered,
@@ -140,6 +140,7 @@ class Fusion(Head):
         self.model: FusionModel | None = None
         self.means: Tensor | None = None
         """(columns) of the training videos: what explanations are measured against."""
+        self._folding = Folding()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -230,38 +231,28 @@ class Fusion(Head):
         of early versions and of released checkpoints."""
         if self.means is None:
             return {}
-        weights, _ = self._folded(table)
+        weights = self._folded(table).weights
         sizes = arrays.widths(table, self.keys)
         means = dict(zip(sizes, torch.split(self.means.cpu(), list(sizes.values())), strict=True))
         if DEPTH in means:
             means[DEPTH] = means[DEPTH].repeat(table.arrays[DEPTH].shape[2])
-        return {key: mean @ weights[key] for key, mean in means.items()}
+        return {key: weights[key] @ mean for key, mean in means.items()}
 
-    def _folded(self, table: Table) -> tuple[dict[str, Tensor], Tensor]:
-        """Array → (columns, C), and the bias."""
+    def _folded(self, table: Table) -> ByArray:
         model = self._trained()
-        tensors = {name: tensor.detach().cpu() for name, tensor in model.tensors.items()}
-        folded = fold(tensors, model.layout)
-        weights = {}
-        for columns, weight in folded.parts:
-            if columns.start == model.layout.video:
-                frames = table.arrays[DEPTH].shape[2]
-                weights[DEPTH] = torch.cat([weight / frames] * frames)
-            else:
-                normed = [key for key in (CLS, AVG) if key in self.keys]
-                weights |= dict(zip(normed, weight.chunk(len(normed)), strict=True))
-        weights[ATTN] = folded.attn_weight
-        return weights, folded.bias
+        frames = table.arrays[DEPTH].shape[2] if DEPTH in self.keys else 0
+        return self._folding.of(model.tensors, model.layout, self.keys, frames)
 
     def _parts(self, table: Table) -> dict[str, Callable[[slice], Tensor]]:
-        weights, bias = self._folded(table)
+        folded = self._folded(table)
 
         def part(key: str, rows: slice) -> Tensor:
             vectors = torch.from_numpy(table.arrays[key][rows]).float().flatten(2)
-            return (plain_norm(vectors) if key == ATTN else vectors) @ weights[key]
+            vectors = plain_norm(vectors) if key == ATTN else vectors
+            return torch.nn.functional.linear(vectors, folded.weights[key])
 
         found: dict[str, Callable[[slice], Tensor]] = {key: partial(part, key) for key in self.keys}
-        return {**found, "bias": lambda _: bias}
+        return {**found, "bias": lambda _: folded.bias}
 
     def save(self, folder: Path) -> None:
         tensors = dict(self._trained().tensors)

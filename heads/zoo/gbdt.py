@@ -38,6 +38,8 @@ class GbdtConfig:
     """Trees without a better validation loss before it stops."""
     depth: bool = True
     """Use the depth branch too."""
+    arrays: str = ""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
     rank_within_class: bool = False

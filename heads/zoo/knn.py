@@ -30,6 +30,8 @@ class KnnConfig:
     """Neighbours are weighted by exp(similarity / temperature)."""
     depth: bool = True
     """Use the depth branch too."""
+    arrays: str = ""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     floor: float = 0.001
     """Probability that a class without a neighbour keeps."""
 
@@ -92,8 +94,8 @@ class Knn(PooledHead):
 
     def _shares(self, x: Tensor) -> Tensor:
         videos, views, _ = self._known.shape
-        similar = x @ self._known.flatten(0, 1).T
-        similar = similar.view(*x.shape[:-1], videos, views).amax(-1)
+        every = x @ self._known.flatten(0, 1).T
+        similar = every.reshape(*x.shape[:-1], videos, views).amax(-1)
         near, index = similar.topk(min(self.config.neighbours, len(self._known)), -1)
         weight = (near / self.config.temperature).softmax(-1)
         shares = torch.zeros(*x.shape[:-1], len(self.classes))

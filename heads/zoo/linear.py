@@ -29,6 +29,8 @@ class LinearConfig:
     """Inverse strength of the L2 penalty; a video's views count as one video."""
     depth: bool = True
     """Use the depth branch too."""
+    arrays: str = ""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
     rank_within_class: bool = False

@@ -9,12 +9,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from extract.branch import BranchRequest, load_branch
-from extract.branches.depthpro import PRESETS, DepthProEncoder, from_state
+from extract.branches import depthpro
+from extract.branches.depthpro import PRESETS, Architecture, DepthProEncoder, from_state
 from extract.errors import BadSetting, BadWeights
 from extract.views.transforms import depth_input
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 WEIGHTS = GOLDEN / "depthpro_tiny_weights.safetensors"
+SMALL = Architecture(width=32, depth=2, heads=2, hidden=128, out=32)
+"""The golden file's network."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def images(expected: dict[str, Tensor]) -> Tensor:
 
 
 def encoder() -> DepthProEncoder:
-    return from_state(load_file(WEIGHTS), PRESETS["tiny"]).eval()
+    return from_state(load_file(WEIGHTS), SMALL).eval()
 
 
 def full_map(model: DepthProEncoder, images_bchw: Tensor) -> Tensor:
@@ -109,15 +112,16 @@ def hugging_face(state: dict[str, Tensor], *, modern: bool, prefix: str) -> dict
 @pytest.mark.parametrize("modern", [False, True])
 @pytest.mark.parametrize("prefix", ["", "depth_pro."])
 def test_both_file_formats_give_the_same_branch(
-    tmp_path: Path, prefix: str, *, modern: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, *, modern: bool
 ) -> None:
+    monkeypatch.setitem(depthpro.PRESETS, "tiny", SMALL)
     apple = {k: v.clone() for k, v in load_file(WEIGHTS).items()}
     torch.save(apple, tmp_path / "depth_pro.pt")
     converted = hugging_face(apple, modern=modern, prefix=prefix)
     save_file({k: v.contiguous() for k, v in converted.items()}, tmp_path / "m.safetensors")
     one = load_branch(BranchRequest.parse(f"depthpro=tiny:{tmp_path / 'depth_pro.pt'}"))
     two = load_branch(BranchRequest.parse(f"depthpro=tiny:{tmp_path / 'm.safetensors'}"))
-    assert one.fingerprint == two.fingerprint
+    assert one.offer.fingerprint == two.offer.fingerprint
     batch = one.example(1)
     assert torch.equal(one.forward(batch)["depth"], two.forward(batch)["depth"])
 
@@ -126,7 +130,7 @@ def test_missing_parts_are_listed() -> None:
     state = load_file(WEIGHTS)
     del state["encoder.fuse_lowres.bias"]
     with pytest.raises(BadWeights, match=r"missing: fuse_lowres\.bias"):
-        from_state(state, PRESETS["tiny"])
+        from_state(state, SMALL)
     with pytest.raises(BadWeights, match=r"missing: .*shapes|missing"):
         from_state(load_file(WEIGHTS), PRESETS["L16"])
 

@@ -1,7 +1,9 @@
 """The made-up data set: readable as HFV, the same every time, anomalies where they belong."""
 
 import hashlib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from extract.decoding.video import open_video
 from extract.errors import BadSetting
 from extract.manifest.manifest import ManifestOptions, read_manifest
-from extract.synthesis.clip import KINDS, render
+from extract.synthesis.clip import render
 from extract.synthesis.data_set import (
     CLASSES,
     GENERATORS,
@@ -18,6 +20,7 @@ from extract.synthesis.data_set import (
     plan_data_set,
     write_data_set,
 )
+from extract.synthesis.faults import KINDS
 from heads.commands.main import main
 
 
@@ -79,9 +82,24 @@ def test_classes_generators_splits_and_ranks_are_spread() -> None:
     assert KINDS.keys() == set(CLASSES)
 
 
+def test_generator_split_action_and_quality_tell_no_class() -> None:
+    videos = plan_data_set(SyntheticOptions(videos=480, seed=9))
+    groups = Counter((v.generator.name, v.split, v.clip.action, v.label) for v in videos)
+    for generator, split, action, _ in list(groups):
+        counts = {groups[generator, split, action, label] for label in range(len(CLASSES))}
+        assert len(counts) == 1, (generator, split, action)
+    places = Counter((number % len(CLASSES), video.label) for number, video in enumerate(videos))
+    assert min(places.values()) > 15  # nor does the place in a list
+    qualities = [
+        np.mean([v.quality - v.generator.quality for v in videos if v.label == label])
+        for label in range(len(CLASSES))
+    ]
+    assert np.ptp(qualities) < 1.5
+
+
 def test_anomalies_change_pixels_and_difficulty_hides_them() -> None:
-    easy = plan_data_set(SyntheticOptions(videos=4, difficulty=0.0))
-    hard = plan_data_set(SyntheticOptions(videos=4, difficulty=1.0))
+    easy = plan_data_set(SyntheticOptions(videos=8, difficulty=0.0))
+    hard = plan_data_set(SyntheticOptions(videos=8, difficulty=1.0))
     for first, second in zip(easy, hard, strict=True):
         a, b = render(first.clip), render(second.clip)
         assert a.shape == (first.clip.frames, first.clip.height, first.clip.width, 3)
@@ -91,9 +109,12 @@ def test_anomalies_change_pixels_and_difficulty_hides_them() -> None:
         np.testing.assert_array_equal(a, render(first.clip))
 
 
-@pytest.mark.parametrize("options", [{"videos": 0}, {"videos": 3, "difficulty": 2.0}])
-def test_settings_are_checked(options: dict[str, int]) -> None:
-    with pytest.raises(BadSetting, match="give"):
+@pytest.mark.parametrize(
+    "options",
+    [{"videos": 0}, {"videos": 3, "difficulty": 2.0}, {"videos": 3, "shot": "wide"}],
+)
+def test_settings_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(BadSetting, match=r"give|have"):
         SyntheticOptions(**options)
 
 

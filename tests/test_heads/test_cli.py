@@ -1,6 +1,9 @@
 """The `telltale` command itself: help, version, doctor, errors."""
 
 import argparse
+import os
+import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -11,16 +14,50 @@ import pytest
 from features_store import TelltaleError
 from heads.commands import doctor
 from heads.commands import main as cli
+from heads.commands.guide import GROUPS
 from tests.test_features_store.test_cli import telltale
 
 
 def test_help_and_version() -> None:
     printed = telltale("--help")
-    for command in ("store", "doctor"):
-        assert f"    {command}" in printed
-    assert telltale("--version") == f"telltale {version('telltale')}\n"
+    assert "store: what the networks say, kept\n  extract  " in printed
+    assert telltale() == printed
+    assert telltale("--version") == f"telltale {version('telltale-video')}\n"
     assert "verify" in telltale("store", "--help")
-    assert "required" in telltale(expect=2)
+
+
+def test_every_command_is_in_one_group_and_its_examples_parse() -> None:
+    parser = cli.build_parser()
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(parser.told)
+    for name in grouped:
+        printed = telltale(name, "--help")
+        for line in (line for names in GROUPS.values() for line in names.get(name, ())):
+            assert f"\n  {line}\n" in f"{printed}\n"
+            command, _, _ = line.partition(" > ")
+            parsed = parser.parse_args(shlex.split(command)[1:])
+            assert callable(parsed.run)
+
+
+def test_errors_name_what_is_near() -> None:
+    assert "command 'scor' is unknown; did you mean 'score'?" in telltale("scor", expect=2)
+    assert "usage: telltale heads" in telltale("heads", "--sett", expect=2)
+    said = telltale("train", "--store", "s", "--out", "o", "--hed", "x", expect=2)
+    assert "unrecognized arguments: --hed x; did you mean '--head'?" in said
+    assert "unknown; have: bash, zsh, fish" in telltale("completion", "x", expect=2)
+
+
+def test_help_shows_defaults_and_survives_a_terminal_without_utf8() -> None:
+    assert "(default: runs/demo)" in telltale("demo", "--help")
+    command = [sys.executable, "-m", "heads", "extract", "--help"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert b"\\u" in done.stdout
+    assert not done.stderr
+
+
+def test_completion_is_a_script_that_knows_the_commands() -> None:
+    assert "import-checkpoint" in telltale("completion", "bash")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -68,6 +105,27 @@ def test_doctor_tells_missing_from_broken(tmp_path: Path, monkeypatch: pytest.Mo
     assert "1.0 does not import (RuntimeError: operator does not exist); get x" in finding.detail
     monkeypatch.setattr(doctor, "PARTS", (absent, broken))
     assert doctor.run(argparse.Namespace()) == 1
+
+
+def test_a_strangers_package_of_that_name_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "telltale-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: telltale\nVersion: 0.1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(doctor, "PARTS", ())
+    assert doctor.run(argparse.Namespace()) == 1
+    assert "pip uninstall telltale" in capsys.readouterr().out
+
+
+def test_no_message_or_page_advises_a_strangers_package() -> None:
+    root = Path(cli.__file__).parents[2]
+    advice = re.compile(r"pip install[^\n]*[ '\"]telltale(\[|'|\"| |$)")
+    for pattern in ("*.py", "*.md", "*.toml", "*.html"):
+        for path in root.rglob(pattern):
+            if not {".venv", ".git", "tests"} & set(path.relative_to(root).parts):
+                assert not advice.search(path.read_text()), path
 
 
 def test_packages_from_two_places_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

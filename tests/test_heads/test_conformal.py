@@ -9,11 +9,11 @@ import pytest
 from features_store.table import Table
 from heads.data.sides import Data
 from heads.errors import BadSetting
-from heads.judging import conformal
-from heads.judging.calibration import fit_temperature, tempered
-from heads.judging.metrics import Floats, averaged
+from heads.fitting.out_of_fold import most_folds, out_of_fold
 from heads.judging.papers import operating_point
-from heads.training.out_of_fold import most_folds, out_of_fold
+from heads.measuring import conformal
+from heads.measuring.calibration import fit_temperature, tempered
+from heads.measuring.metrics import Floats, averaged
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import ATTN, CLASSES, KEYS, WIDTH, table
 

@@ -16,9 +16,10 @@ from heads.data.sides import Data, by_id
 from heads.errors import BadTable
 from heads.figures import charts
 from heads.head import make_head
-from heads.judging import ablation, calibration, evaluation, metrics
+from heads.judging import ablation, evaluation
 from heads.judging.cross import cross
 from heads.judging.released import official_id
+from heads.measuring import calibration, metrics
 from tests.test_heads.tables import CLASSES, table
 
 

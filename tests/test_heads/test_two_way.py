@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heads.judging import ablation, two_way
-from heads.judging.metrics import Floats, Labels
+from heads.measuring.metrics import Floats, Labels
 from tests.test_heads.tables import CLASSES
 
 METRICS = ("accuracy", "auc", "f1")
