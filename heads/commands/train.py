@@ -202,7 +202,6 @@ def _calibrated(
 ) -> "Bundle":
     """By other videos, or out of fold; then the cross-validated numbers are printed too."""
     from heads.commands.calibrate import calibrated_on
-    from heads.config import assignments
     from heads.data.folds import groups_of
     from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
@@ -212,7 +211,7 @@ def _calibrated(
 
     if arguments.calibrate_on:
         return calibrated_on(bundle, store, arguments.calibrate_on)
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     learning, deciding = chosen.masks(store)
     labels = store.videos.column("label")
     folds = min(most_folds(labels[mask], arguments.folds) for mask in (learning, deciding))

@@ -59,7 +59,7 @@ def again(head: Head, folder: Path) -> Head:
 def test_trajectory_scores_tell_real_from_generated(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
-    head = fitted("trajectory", **settings)
+    head = fitted("trajectory", TWO, **settings)
     found = frame_table(60, seed=4, classes=TWO)
     assert auc(head) > 0.8
     loaded = again(head, tmp_path / "head")
