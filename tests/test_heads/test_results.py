@@ -77,11 +77,13 @@ def test_a_folder_of_somebody_elses_stays(
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
     out = tmp_path / "out"
     assert main(command(name, FOLDERS[name], store, out)) == 0
-    assert main(command(name, FOLDERS[name], store, out)) == 0
+    assert main(command(name, FOLDERS[name], store, out)) == 0, capsys.readouterr().err
     assert main(command(name, FOLDERS[name], store, out, "--set", "depth=false")) == 1
-    assert "with another settings" in capsys.readouterr().err
-    assert main(command(name, FOLDERS[name], store, out, "--set", "depth=false",
-                        "--overwrite")) == 0  # fmt: skip
+    error = capsys.readouterr().err
+    assert "with another" in error
+    assert "settings" in error
+    again = ("--set", "depth=false", "--overwrite")
+    assert main(command(name, FOLDERS[name], store, out, *again)) == 0, capsys.readouterr().err
 
 
 def test_a_bundle_of_another_head_is_not_replaced(
