@@ -39,7 +39,7 @@ FOLDERS = {
         "1",
         "--out",
     ],
-    "tune": ["--store", "STORE", "--head", "linear", "--trials", "1", "--seeds", "1", "--out"],
+    "tune": ["--store", "STORE", "--head", "linear", "--trials", "8", "--seeds", "1", "--out"],
     "robustness": ["BUNDLE", "--store", "STORE", "--out"],
 }
 
