@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.tiny_clips import CLASSES, DEPTH_FIELDS, FIELD, NAMES, Sample
 from extract.branches.depthpro import DepthProEncoder
 from extract.branches.internvideo2 import InternVideo2
+from extract.networks.vit import AttentionPool, Block
 from extract.synthesis.shapes import PARTS
 from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 
@@ -40,10 +42,22 @@ class Batch:
     """How many tokens each stands for."""
 
 
-def kept(score_bn: np.ndarray, keep: int, rng: np.random.Generator) -> np.ndarray:
-    """Places of `keep` tokens a row, those that show more being likelier."""
-    noise = rng.random(score_bn.shape)
-    return np.sort(np.argpartition(-(score_bn + noise), keep - 1, axis=1)[:, :keep], axis=1)
+def kept(
+    wanted_bn: NDArray[np.bool_], keep: int, most: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Places of `keep` tokens a row, up to `most` of them wanted ones, and how many tokens each
+    stands for: weighed so, what is kept speaks for the whole."""
+    noise = rng.random(wanted_bn.shape)
+    rank = np.argsort(np.argsort(np.where(wanted_bn, noise, 2), axis=1), axis=1)
+    score = np.where(wanted_bn & (rank < most), 2, np.where(wanted_bn, 0, 1)) + noise
+    places = np.sort(np.argpartition(-score, keep - 1, axis=1)[:, :keep], axis=1)
+    chosen = np.take_along_axis(wanted_bn, places, 1)
+    weights = np.zeros(places.shape, np.float32)
+    for kind in (True, False):
+        total = (wanted_bn == kind).sum(1, keepdims=True)
+        found = (chosen == kind).sum(1, keepdims=True)
+        weights += np.where(chosen == kind, total / np.maximum(found, 1), 0).astype(np.float32)
+    return places, weights
 
 
 def video_batch(samples: Sequence[Sample], keep: int, side: int, seed: tuple[int, ...]) -> Batch:
@@ -56,8 +70,9 @@ def video_batch(samples: Sequence[Sample], keep: int, side: int, seed: tuple[int
     parts = _cut(np.stack([sample.parts_tgg for sample in samples]), side)
     wrong = _cut(np.stack([sample.wrong_tgg for sample in samples]), side).mean(-1)
     limb = _cut(np.stack([sample.limb_tgg for sample in samples]), side)
-    score = 1.2 * (parts >= _OBJECT).any(-1) + 0.8 * (wrong > 0)
-    places = kept(score.reshape(count * frames, -1), keep, rng).reshape(count, frames, keep)
+    wanted = ((parts >= _OBJECT).any(-1) | (wrong > 0)).reshape(count * frames, -1)
+    places, weights = kept(wanted, keep, keep - keep // 4, rng)
+    places = places.reshape(count, frames, keep)
     cut = clips.reshape(count, frames, side, patch, side, patch, 3)
     b, t = np.arange(count)[:, None, None], np.arange(frames)[None, :, None]
     patches = cut[b, t, places // side, :, places % side]
@@ -67,12 +82,12 @@ def video_batch(samples: Sequence[Sample], keep: int, side: int, seed: tuple[int
         (parts[b, t, places].reshape(count, -1, fields**2),
          wrong[b, t, places].reshape(count, -1),
          _strongest(limb[b, t, places]).reshape(count, -1)),
-        np.ones((count, frames * keep), np.float32),
+        weights.reshape(count, -1),
     )  # fmt: skip
 
 
 def depth_batch(samples: Sequence[Sample], keep: int, side: int, seed: tuple[int, ...]) -> Batch:
-    """`keep` tokens of the picture; weights make their mean that of all tokens."""
+    """`keep` tokens of the picture."""
     import cv2
 
     rng = np.random.default_rng(seed)
@@ -84,19 +99,15 @@ def depth_batch(samples: Sequence[Sample], keep: int, side: int, seed: tuple[int
     wrong = _cut(np.stack([s.depth_maps.wrong for s in samples])[:, None], side)[:, 0].mean(-1)
     limb = _cut(np.stack([s.depth_maps.limb for s in samples])[:, None], side)[:, 0]
     wanted = (parts >= _OBJECT).any(-1) | (wrong > 0)
-    places = kept(1.2 * wanted, keep, rng)
+    places, weights = kept(wanted, keep, keep - keep // 4, rng)
     b = np.arange(count)[:, None]
-    shown = wanted[b, places]
-    totals, found = wanted.sum(1, keepdims=True), shown.sum(1, keepdims=True)
-    weights = np.where(shown, totals / np.maximum(found, 1),
-                       (side**2 - totals) / np.maximum(keep - found, 1))  # fmt: skip
     cut = images.reshape(count, side, patch, side, patch, 3)
     patches = cut[b, places // side, :, places % side]
     return _batch(
         patches.reshape(count, keep, -1),
         places,
         (parts[b, places], wrong[b, places], _strongest(limb[b, places])),
-        weights.astype(np.float32),
+        weights,
     )
 
 
@@ -138,6 +149,44 @@ def _embedded(patches_bnp: Tensor, proj: nn.Conv2d | nn.Conv3d, statistics: Tens
     return functional.linear(patches_bnp.float() / 255, weight.flatten(1), bias)
 
 
+def _weighed(block: Block, x_bnd: Tensor, bias_bn: Tensor) -> Tensor:
+    """The block on tokens of which each stands for exp(bias) alike ones."""
+    attn = block.attn
+    q, k, v = attn.qkv(block.norm1(x_bnd)).chunk(3, dim=-1)
+    shape = (*x_bnd.shape[:2], attn.heads, -1)
+    q, k, v = (part.reshape(shape).transpose(1, 2) for part in (attn.q_norm(q), attn.k_norm(k), v))
+    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias_bn[:, None, None])
+    x_bnd = x_bnd + block.ls1(attn.proj(mixed.transpose(1, 2).flatten(2)))
+    result: Tensor = x_bnd + block.ls2(block.mlp(block.norm2(x_bnd)))
+    return result
+
+
+def _run(blocks: nn.ModuleList, tokens_bnd: Tensor, weights_bn: Tensor) -> Tensor:
+    """All blocks on a class token and weighed ones."""
+    bias_bn = functional.pad(weights_bn.log(), (1, 0))
+    for block in blocks:
+        assert isinstance(block, Block)
+        tokens_bnd = _weighed(block, tokens_bnd, bias_bn)
+    return tokens_bnd
+
+
+def _pooled(pool: AttentionPool, tokens_bnd: Tensor, weights_bn: Tensor) -> Tensor:
+    """InternVideo2's pool, on weighed tokens."""
+    weights_bn = functional.pad(weights_bn, (1, 0), value=1.0)
+    mean = (tokens_bnd * weights_bn[..., None]).sum(1) / weights_bn.sum(1)[:, None]
+    cross = pool.cross_attn
+    rows = (pool.norm1_q(mean[:, None]), pool.norm1_k(tokens_bnd), pool.norm1_v(tokens_bnd))
+    parts: list[Tensor] = []
+    for name, row in zip("qkv", rows, strict=True):
+        made = functional.linear(row, getattr(cross, name).weight, getattr(cross, f"{name}_bias"))
+        parts.append(made.reshape(*row.shape[:2], cross.heads, -1).transpose(1, 2))
+    mask = weights_bn.log()[:, None, None]
+    query, key, value = parts
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    result: Tensor = cross.proj(mixed.transpose(1, 2).flatten(2))[:, 0]
+    return result
+
+
 def _readout(width: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, out))
 
@@ -163,8 +212,13 @@ class VideoGoals(nn.Module):
         positions = model.positions()[0]
         tokens = tokens + positions[1 + batch.tokens_bn]
         first = (model.cls_token[0, 0] + positions[0]).expand(len(tokens), 1, -1)
-        tokens = model.run(torch.cat([first, tokens], 1))
-        return tokens, model.vectors(tokens)
+        tokens = _run(model.blocks, torch.cat([first, tokens], 1), batch.weights_bn)
+        shares = batch.weights_bn / batch.weights_bn.sum(1, keepdim=True)
+        return tokens, {
+            "cls": tokens[:, 0],
+            "avg": (tokens[:, 1:] * shares[..., None]).sum(1),
+            "attn": _pooled(model.clip_projector, tokens, batch.weights_bn),
+        }
 
     def forward(
         self, batch: Batch, states_btk: Tensor, kind_b: Tensor, label_b: Tensor
@@ -174,7 +228,9 @@ class VideoGoals(nn.Module):
         local = self.local(tokens)
         parts = local[..., 2:].reshape(*tokens.shape[:2], self.fields, len(PARTS))
         frames = states_btk.shape[1]
-        means = tokens.reshape(len(tokens), frames, -1, tokens.shape[-1]).mean(2)
+        weights = batch.weights_bn.reshape(len(tokens), frames, -1, 1)
+        weighed = tokens.reshape(len(tokens), frames, -1, tokens.shape[-1]) * weights
+        means = weighed.sum(2) / weights.sum(2)
         change = states_btk - states_btk[:, :1]
         said = [head(v) for head, v in zip(self.kinds, vectors.values(), strict=True)]
         kinds = [functional.cross_entropy(s[:, : len(NAMES)], kind_b) for s in said]
@@ -209,9 +265,7 @@ class DepthGoals(nn.Module):
             tokens = _embedded(batch.patches_bnp, encoder.patch_embed.proj, statistics)
             tokens = tokens + encoder.pos_embed[0][1 + batch.tokens_bn]
             first = (encoder.cls_token[0, 0] + encoder.pos_embed[0, 0]).expand(len(tokens), 1, -1)
-            tokens = torch.cat([first, tokens], 1)
-            for block in encoder.blocks:
-                tokens = block(tokens)
+            tokens = _run(encoder.blocks, torch.cat([first, tokens], 1), batch.weights_bn)
             tokens = encoder.norm(tokens)[:, 1:]
             said = local(tokens)
             parts = said[..., 2:].reshape(-1, len(PARTS))

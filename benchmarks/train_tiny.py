@@ -13,6 +13,7 @@ weights in half precision, `FOLDER/curve.jsonl` a line per round.
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from benchmarks import tiny_goals, tiny_start
@@ -39,8 +41,10 @@ from heads.finetuning.processes import Processes, processes
 from heads.finetuning.tensor_file import write_tensors
 
 FILES = {"internvideo2": "internvideo2-tiny.safetensors", "depthpro": "depthpro-tiny.safetensors"}
-REVISION = 1
+REVISION = 2
 """Raised when clips or goals change."""
+CASTS_SEEN = 40
+"""Before training begins, for the patch embeddings to start from."""
 _START, _TRAIN = range(2)
 
 
@@ -55,9 +59,9 @@ class Recipe:
     """How often each clip is looked at."""
     batch: int = 8
     """Of one process."""
-    depth_batch: int = 3
+    depth_batch: int = 4
     """The first so many of a batch are shown to the depth network too."""
-    keep: int = 11
+    keep: int = 12
     """Tokens of each frame, of 64."""
     depth_keep: int = 160
     """Tokens of a picture, of 576."""
@@ -80,8 +84,9 @@ class Trainee(nn.Module):
         self.depth = DepthGoals(depthpro.DepthProEncoder(depth), depth.width, depth.out)
 
     def start(self, seed: int) -> None:
-        torch.manual_seed(seed)
-        samples = [sample for number in range(40) for sample in four((seed, _START, number))]
+        samples = [
+            sample for number in range(CASTS_SEEN) for sample in four((seed, _START, number))
+        ]
         tiny_start.start_video(self.video.model, samples, seed)
         tiny_start.start_depth(self.depth.model, samples, seed)
 
@@ -109,22 +114,29 @@ def _moved(batch: tiny_goals.Batch, device: str) -> tiny_goals.Batch:
 class Run:
     """One process's part of the training."""
 
-    def __init__(self, recipe: Recipe, out: Path, crew: Processes) -> None:
+    def __init__(self, recipe: Recipe, out: Path, crew: Processes, begin: Path | None) -> None:
         self.recipe, self.out, self.crew = recipe, out, crew
-        self.facts = {
+        self.facts: dict[str, object] = {
             "recipe": asdict(recipe),
             "revision": REVISION,
             "processes": crew.count,
             "internvideo2": asdict(internvideo2.PRESETS["tiny"]),
             "depthpro": asdict(depthpro.PRESETS["tiny"]),
         }
+        torch.manual_seed(recipe.seed)
         self.net = Trainee().to(crew.device)
         self.names: dict[Tensor, str] = {p: name for name, p in self.net.named_parameters()}
         self.optimisers = _optimisers(self.net, recipe)
         self.round = 0
         self.step = 0
+        if begin is not None:
+            self.facts["begun from"] = hashlib.sha256(begin.read_bytes()).hexdigest()[:12]
         if self.checkpoint.exists():
             self._restore()
+        elif begin is not None:
+            with safe_open(begin, "pt") as file:
+                names = self.net.state_dict()
+                self.net.load_state_dict({n: file.get_tensor(f"live|{n}") for n in names})
         else:
             self.net.start(recipe.seed)
 
@@ -158,7 +170,9 @@ class Run:
         sums: dict[str, float] = {}
         count = 0
         for _ in range(recipe.looks):
-            shuffled = order.permutation(len(samples))
+            # Whole fours, so that what tells their classes apart is the fault alone.
+            casts = order.permutation(recipe.fours)
+            shuffled = (4 * casts[:, None] + np.arange(4)).flatten()
             for first in range(0, len(samples), recipe.batch):
                 chosen = [samples[i] for i in shuffled[first : first + recipe.batch]]
                 warm = min(1.0, (self.step + 1) / recipe.warm)
@@ -253,13 +267,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--decay-from", type=int, default=800, help="the round after which the rate falls"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--begin", type=Path, help="a checkpoint of another run to begin from")
     parser.add_argument("--every", type=int, default=5, help="rounds between checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     with processes(given.device) as crew:
-        run = Run(Recipe(seed=given.seed), given.out, crew)
+        run = Run(Recipe(seed=given.seed), given.out, crew, given.begin)
         train(run, given.rounds, given.decay_from, given.every)
     return 0
 

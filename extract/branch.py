@@ -4,9 +4,8 @@ A branch is one file in `extract/branches/`; the file's name is its name, and it
 `load(request) -> Branch`. Asking is `NAME=PRESET[:WEIGHTS][?option=value&…]`, for example
 `internvideo2=L14:/weights/internvideo2-L14-k400.bin?outputs=cls,avg,attn,tokens`.
 
-A branch's outputs come in families: what is computed together, kept in one group of the store and
-committed as one. A fingerprint belongs to a family, and does not depend on which other families
-were asked for: whoever asks for more outputs later computes those alone.
+What a branch writes into a store, by families of outputs with a fingerprint each, is said in
+`extract.offer`.
 """
 
 import copy
@@ -16,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,12 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract import branches
+from extract import branches, plugins
 from extract.decoding.job import Output
 from extract.errors import BadSetting, DoesNotFit
 from extract.libraries import library_versions
 from extract.networks.exact import exact_float32
-from features_store.schema import ArraySpec, BranchSpec, fingerprint
+from extract.offer import Offer
+from extract.views.protocol import Protocol
+from features_store.schema import ArraySpec, BranchSpec
 
 PATH_OPTIONS = ("clip", "raft")
 """Options that name a second file of weights."""
@@ -103,7 +105,8 @@ class BranchRequest:
             for name, value in self.options.items()
             if name in PATH_OPTIONS and Path(value).expanduser().exists()
         }
-        return replace(self, weights=weights, options={**self.options, **paths})
+        name = str(Path(self.name).absolute()) if plugins.is_file(self.name) else self.name
+        return replace(self, name=name, weights=weights, options={**self.options, **paths})
 
     def check_options(self, known: Sequence[str]) -> None:
         for name in self.options:
@@ -136,34 +139,38 @@ class Branch(ABC):
     decides: Mapping[str, Any]
     """All that decides the numbers of all outputs: architecture, weights' hash, preprocessing,
     precision, revision. With a family's names and types it is the family's fingerprint."""
+    types_decide = True
+    """Whether names and types of the outputs are hashed too."""
     provenance: Mapping[str, Any]
     """For people: where the weights are from."""
     request: BranchRequest
     """How another process gets the very same branch; `load_branch` notes it."""
 
     @property
-    def fingerprint(self) -> str:
-        """Of all outputs, kept in one group."""
-        return self.fingerprint_of(self.outputs)
+    def offer(self) -> Offer:
+        """The same without the network, for whoever plans a run."""
+        return Offer(
+            name=self.name,
+            preset=self.preset,
+            outputs=self.outputs,
+            families=self.families or [tuple(self.outputs)],
+            asked=self.asked or tuple(self.outputs),
+            decides=self.decides,
+            types_decide=self.types_decide,
+            provenance={**self.provenance, "libraries": library_versions()},
+            options={**self.request.options, "precision": self.precision},
+        )
 
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Output → the fingerprint of its family."""
-        found: dict[str, str] = {}
-        for family in self.families or [tuple(self.outputs)]:
-            own = self.fingerprint_of({name: self.outputs[name] for name in family})
-            found |= dict.fromkeys(family, own)
-        return {name: found[name] for name in self.outputs}
-
-    def fingerprint_of(self, arrays: Mapping[str, ArraySpec]) -> str:
-        """Of these arrays, made by this network and kept together."""
-        types = {name: array.dtype for name, array in arrays.items()}
-        return fingerprint({**self.decides, "outputs": types})
-
-    def only(self, outputs: Mapping[str, ArraySpec]) -> "Branch":
-        """The same network, which computes no more than these outputs."""
+    def filling(self, groups: Sequence[BranchSpec]) -> "Branch":
+        """The same network, which computes what these groups hold and no more."""
         narrow = copy.copy(self)
-        narrow.outputs, narrow.families, narrow.asked = dict(outputs), (), ()
+        narrow.outputs = {
+            name: replace(array, shape=array.shape[1:])
+            for group in groups
+            for name, array in group.arrays.items()
+        }
+        narrow.families = tuple(tuple(group.arrays) for group in groups)
+        narrow.asked = ()
         return narrow
 
     @torch.inference_mode()
@@ -188,30 +195,6 @@ class Branch(ABC):
     def example(self, count: int) -> Tensor:
         """Random input of the right shape and type, for measuring memory and speed."""
 
-    def spec(self, views: int) -> BranchSpec:
-        """What the store has to know to keep all outputs in one group."""
-        arrays = {
-            name: replace(array, shape=(views, *array.shape))
-            for name, array in self.outputs.items()
-        }
-        types = {name: array.dtype for name, array in self.outputs.items()}
-        options = {**self.request.options, "precision": self.precision}
-        if "outputs" in options:
-            options["outputs"] = ",".join(self.outputs)
-        return BranchSpec(
-            name=self.name,
-            preset=self.preset,
-            fingerprint=self.fingerprint,
-            arrays=arrays,
-            provenance={
-                **self.decides,
-                "outputs": types,
-                **self.provenance,
-                "options": options,
-                "libraries": library_versions(),
-            },
-        )
-
     def numpy(self, results: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
         """Results as they are stored. A number too large for its type is an error, not infinity."""
         stored: dict[str, NDArray[Any]] = {}
@@ -235,11 +218,39 @@ def branch_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(branches.__path__))
 
 
+def for_protocol(request: BranchRequest, protocol: Protocol) -> BranchRequest:
+    """With as many frames as the protocol's views have, where a branch takes any number of them
+    and none was asked for."""
+    if "frames" not in getattr(_module(request.name), "OPTIONS", ()):
+        return request
+    return replace(request, options={"frames": str(protocol.view_frames), **request.options})
+
+
 def load_branch(request: BranchRequest) -> Branch:
     """Find a branch by its file's name and load it."""
-    if request.name not in branch_names():
-        raise BadSetting(f"Branch {request.name!r} unknown; have: {', '.join(branch_names())}.")
-    module = importlib.import_module(f"extract.branches.{request.name}")
-    branch: Branch = module.load(request)
+    branch: Branch = _module(request.name).load(request)
     branch.request = replace(request.with_whole_paths(), precision=branch.precision)
     return branch
+
+
+ENTRY_POINTS = "telltale.branches"
+"""Where another distribution offers branches: name → a module with a function `load`."""
+
+
+def _module(name: str) -> ModuleType:
+    """Ours by its file's name, another distribution's, or one out of a file: `my_branch.py`."""
+    if plugins.is_file(name):
+        return _checked(name, plugins.module_of(name))
+    if name in branch_names():
+        return importlib.import_module(f"extract.branches.{name}")
+    others = plugins.offered_names(ENTRY_POINTS)
+    if name in others:
+        return _checked(name, plugins.offered(ENTRY_POINTS, name))
+    have = ", ".join([*branch_names(), *others])
+    raise BadSetting(f"Branch {name!r} unknown; have: {have}. One of your own: FILE.py=PRESET.")
+
+
+def _checked(where: str, found: object) -> ModuleType:
+    if not (isinstance(found, ModuleType) and callable(getattr(found, "load", None))):
+        raise BadSetting(f"{where} gives {found!r}; a module with a function `load` is needed.")
+    return found

@@ -128,6 +128,17 @@ class BranchArrays:
         status: Array = self.files.statuses([shard])[0, : len(self.rows(shard))]
         return status
 
+    def over_all_videos(self, name: str, fill: float = 0) -> Array:
+        """One array over all videos of the store, `fill` where a video is not OK."""
+        spec = self.spec.arrays[name]
+        found = np.full((self._videos.count, *spec.shape), fill, spec.dtype)
+        ok = np.flatnonzero(self.status() == Status.OK)
+        shards = ok // self.shard_rows
+        for shard in np.unique(shards).tolist():
+            rows = ok[shards == shard]
+            found[rows] = self.files.rows_of(name, shard, rows - shard * self.shard_rows)
+        return found
+
     def stored(self, name: str) -> dict[str, ChunkedArray]:
         """The Zarr arrays behind one named array: itself, and its scales when quantised."""
         return self.files.data[name]
@@ -137,6 +148,22 @@ class BranchArrays:
     ) -> None:
         """Copy rows of one array of a shard into place, whatever their status."""
         self.files.copy_rows(name, shard, pieces, verify=verify)
+
+    def info(self) -> Json:
+        """What there is of it, as plain data."""
+        counts = np.bincount(self.status(), minlength=3).tolist()
+        arrays = self.spec.arrays
+        return {
+            "branch": self.spec.group,
+            "fingerprint": self.spec.fingerprint,
+            "arrays": {name: f"{a.dtype}{list(a.shape)}" for name, a in arrays.items()},
+            "shards": self.shards,
+            "shard_rows": self.shard_rows,
+            "ok": counts[Status.OK],
+            "failed": counts[Status.FAILED],
+            "missing": counts[Status.MISSING],
+            "bytes": counts[Status.OK] * sum(a.row_bytes for a in arrays.values()),
+        }
 
     def require_computed(self, status: Array) -> None:
         """Refuse to go on with videos that nobody computed: they would silently be left out."""

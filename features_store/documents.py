@@ -12,7 +12,7 @@ from typing import Any
 
 import crc32c
 
-from features_store.errors import Damaged
+from features_store.errors import BadInput, Damaged
 from features_store.place import Place
 from features_store.place.place import Version
 
@@ -54,8 +54,11 @@ def array(  # noqa: PLR0913 (the fields of a zarr array)
 
 def encode(document: Json) -> bytes:
     """The document's bytes, sealed."""
-    # As JSON has it: numbers that were keys become text, and are sorted as such by the seal.
-    document = json.loads(json.dumps(document, allow_nan=False))
+    try:
+        # As JSON has it: numbers that were keys become text, and are sorted as such by the seal.
+        document = json.loads(json.dumps(document, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"The description is not JSON ({error}); give texts and numbers.") from error
     sealed = {**document, "attributes": {**document["attributes"]}}
     sealed["attributes"]["telltale"] = {
         **document["attributes"]["telltale"],

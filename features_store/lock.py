@@ -121,7 +121,7 @@ def _state(path: Path) -> tuple[int, ...]:
 
 def _remove(path: Path, state: tuple[int, ...]) -> None:
     """Remove a dead holder's file: renamed first, for of several only one can do that."""
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # for `gc`, if killed
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
         if _state(aside) == state or path.exists():

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from features_store import documents
 from features_store.chunks import CRC_BYTES
 from features_store.documents import Json
-from features_store.errors import Damaged
+from features_store.errors import Damaged, ReadFailed
 from features_store.place import Place
 from features_store.schema import Layout
 from features_store.store import Store
-from features_store.videos import CHUNK_ROWS, column_array
-from features_store.videos import PREFIX as VIDEOS
+from features_store.video_files import CHUNK_ROWS, VideoFiles
+from features_store.video_files import PREFIX as VIDEOS
 
 
 def find(place: Place, prefix: str) -> Json | None:
@@ -42,7 +42,7 @@ def _attributes(place: Place, prefix: str) -> Json | None:
 def _intact(place: Place, prefix: str) -> Json | None:
     try:
         return documents.read(place, prefix)
-    except Damaged:
+    except (Damaged, ReadFailed):
         return None
 
 
@@ -65,7 +65,7 @@ def _videos(place: Place) -> Json | None:
 
 def _crcs(place: Place, name: str, layout: Layout, count: int) -> list[list[str]]:
     """The checksums that a column's chunks carry; nothing is left that says others."""
-    array = column_array(place, name, layout)
+    array = VideoFiles(place, layout).array(name)
     values = [place.get(array.key(chunk)) or b"" for chunk in range(-(-count // CHUNK_ROWS))]
     return [[f"{int.from_bytes(value[-CRC_BYTES:], 'little'):08x}"] for value in values]
 
@@ -77,7 +77,7 @@ def _column(place: Place, name: str) -> Json | None:
     layout = Layout(format=int(videos["store"]["format"]))
     if name not in layout.columns:
         return None
-    return column_array(place, name, layout).document(int(videos["count"]))
+    return VideoFiles(place, layout).array(name).document(int(videos["count"]))
 
 
 def _array(place: Place, parts: list[str]) -> Json | None:

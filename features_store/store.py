@@ -18,22 +18,24 @@ import numpy as np
 from features_store import documents, loading, selection, stream
 from features_store.branch_arrays import BranchArrays, check_same
 from features_store.chunks import Array
-from features_store.commit import TEMPORARY_SUFFIX
+from features_store.creation import create
 from features_store.documents import Json
 from features_store.errors import (
     AmbiguousKey,
     BadInput,
     Damaged,
     NotAStore,
+    ReadFailed,
     StoreExists,
     UnknownKey,
 )
 from features_store.installing import how_to_install
+from features_store.keys import fitting, holder, parted
 from features_store.place import Location, Place, open_place
-from features_store.schema import COLUMNS, FORMAT_VERSION, BranchSpec, Layout, Status, check_name
+from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, check_name
 from features_store.selection import Selection
 from features_store.table import Table, Where
-from features_store.videos import PREFIX as VIDEOS
+from features_store.video_files import PREFIX as VIDEOS
 from features_store.videos import Videos
 
 
@@ -53,21 +55,8 @@ class Store:
     @staticmethod
     def create(where: Location, *, scheme: str, classes: Sequence[str]) -> "Store":
         """Make an empty store. `scheme` names the label scheme, `classes` its class names."""
-        check_name(scheme, "scheme")
-        classes = [str(name) for name in classes]
-        if not classes or len(set(classes)) != len(classes) or not all(classes):
-            raise BadInput(f"Classes {classes}: give one or more different, non-empty names.")
         place = open_place(where)
-        _require_empty(place)
-        attributes: Json = {
-            "kind": "store",
-            "format": FORMAT_VERSION,
-            "scheme": scheme,
-            "classes": classes,
-        }
-        layout = Layout(format=FORMAT_VERSION)
-        attributes = Videos.create(place, attributes, layout)  # of several the first decides
-        place.put_new("zarr.json", [documents.encode(documents.group(attributes))])
+        create(place, scheme, classes)
         store = Store.open(place)
         if (store.scheme, store.classes) != (scheme, tuple(classes)):
             raise StoreExists(
@@ -128,10 +117,11 @@ class Store:
         return [name for name in groups if self._attributes(f"{protocol}/{name}")]
 
     def protocol_folders(self) -> list[str]:
-        """The same by their folders alone, for looking at damaged stores."""
+        """The same by their folders alone, to look at damaged stores."""
         return [name for name in self._folders("") if name != VIDEOS]
 
     def branch_folders(self, protocol: str) -> list[str]:
+        """Branch groups, by their folders too."""
         return self._folders(protocol)
 
     def branch(
@@ -163,45 +153,19 @@ class Store:
 
     def open_branch(self, protocol: str, name: str) -> BranchArrays:
         """A branch by its full name, without the fingerprint, or without the preset too."""
-        fitting = self._fitting(protocol, name)
-        if len(fitting) > 1:
+        groups = fitting(self.branches(protocol), name, protocol)
+        if len(groups) > 1:
             raise AmbiguousKey(
-                f"Branch {name!r} fits {' and '.join(fitting)} under {protocol}; give one in full."
+                f"Branch {name!r} fits {' and '.join(groups)} under {protocol}; give one in full."
             )
-        return self._opened(protocol, fitting[0])
+        return self._opened(protocol, groups[0])
 
     def find(self, protocol: str, key: str) -> tuple[BranchArrays, str]:
-        """The branch that holds an array, by `BRANCH/ARRAY`, and the array's name in it.
-
-        A branch's arrays may lie in several groups, each with a fingerprint of its own; only two
-        groups that hold the same array are ambiguous.
-        """
-        name, slash, array = key.partition("/")
-        if not slash or not name or not array:
-            raise BadInput(f"Key {key!r}: give BRANCH/ARRAY, such as 'internvideo2/cls'.")
-        fitting = [self._opened(protocol, group) for group in self._fitting(protocol, name)]
-        holding = [branch for branch in fitting if array in branch.spec.arrays]
-        if not holding:
-            have = ", ".join(name for branch in fitting for name in branch.spec.arrays)
-            where = " and ".join(branch.prefix for branch in fitting)
-            raise UnknownKey(f"Array {array!r} unknown in {where}; have: {have}.")
-        if len(holding) > 1:
-            groups = " and ".join(branch.spec.group for branch in holding)
-            raise AmbiguousKey(
-                f"{key!r} fits {groups} under {protocol}; give one in full, as in "
-                f"'{holding[0].spec.group}/{array}'."
-            )
-        return holding[0], array
-
-    def _fitting(self, protocol: str, name: str) -> list[str]:
-        """The groups that a branch's name may mean."""
-        groups = self.branches(protocol)
-        fitting = [group for group in groups if _fits(group, name)]
-        if not fitting:
-            raise UnknownKey(
-                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
-            )
-        return fitting
+        """The group that holds an array, by `BRANCH/ARRAY`, and the array's name in it."""
+        name, array = parted(key)
+        groups = fitting(self.branches(protocol), name, protocol)
+        branches = [self._opened(protocol, group) for group in groups]
+        return holder(branches, key, array), array
 
     def _opened(self, protocol: str, group: str) -> BranchArrays:
         branch = self.read_branch(protocol, group)
@@ -278,24 +242,9 @@ class Store:
             "videos": self.videos.count,
             "classes": {**classes, "unlabelled": named.get(-1, 0)},
             "protocols": {
-                protocol: [self._branch_info(protocol, name) for name in self.branches(protocol)]
+                protocol: [self._opened(protocol, name).info() for name in self.branches(protocol)]
                 for protocol in self.protocols()
             },
-        }
-
-    def _branch_info(self, protocol: str, name: str) -> Json:
-        branch = self.open_branch(protocol, name)
-        counts = np.bincount(branch.status(), minlength=3).tolist()
-        return {
-            "branch": name,
-            "fingerprint": branch.spec.fingerprint,
-            "arrays": {n: f"{a.dtype}{list(a.shape)}" for n, a in branch.spec.arrays.items()},
-            "shards": branch.shards,
-            "shard_rows": branch.shard_rows,
-            "ok": counts[Status.OK],
-            "failed": counts[Status.FAILED],
-            "missing": counts[Status.MISSING],
-            "bytes": counts[Status.OK] * sum(a.row_bytes for a in branch.spec.arrays.values()),
         }
 
     def read_branch(self, protocol: str, group: str) -> BranchArrays:
@@ -319,10 +268,7 @@ class Store:
         return documents.attributes(document)
 
     def _put_group(self, prefix: str, attributes: Mapping[str, Any]) -> None:
-        try:
-            content = documents.encode(documents.group(attributes))
-        except (TypeError, ValueError) as error:
-            raise BadInput(f"{prefix}: the description is not JSON ({error}).") from error
+        content = documents.encode(documents.group(attributes))
         self.place.put_new(documents.document_key(prefix), [content])
 
     def _folders(self, prefix: str) -> list[str]:
@@ -331,30 +277,13 @@ class Store:
         for name in self.place.children(prefix):
             if name == "zarr.json" or name.startswith("."):  # some list a file as its own child
                 continue
-            below = self.place.children(f"{prefix}/{name}" if prefix else name)
-            if any(child == "zarr.json" or not child.startswith(".") for child in below):
+            if self._holds_something(f"{prefix}/{name}" if prefix else name):
                 found.append(name)
         return found
 
-
-def _fits(group: str, name: str) -> bool:
-    return name in (group, group.split("@", 1)[0], group.split("-", 1)[0])
-
-
-def _require_empty(place: Place) -> None:
-    """Nothing may be in a new store's way but what a killed or another `create` has left."""
-    there = {name for name in place.children("") if not name.endswith(TEMPORARY_SUFFIX)}
-    ours = all(
-        name in (*COLUMNS, "zarr.json") and _only_documents(place, f"{VIDEOS}/{name}")
-        for name in place.children(VIDEOS)
-        if not name.startswith(".")
-    )
-    if "zarr.json" in there or there - {VIDEOS} or not ours:
-        raise StoreExists(
-            f"{place.name} exists and is not empty. Open it instead, or choose another path."
-        )
-
-
-def _only_documents(place: Place, prefix: str) -> bool:
-    names = {name for name in place.children(prefix) if not name.startswith(".")}
-    return names <= {"zarr.json"}
+    def _holds_something(self, prefix: str) -> bool:
+        try:
+            below = self.place.children(prefix)
+        except (Damaged, ReadFailed):
+            return True  # who goes on to read it learns why that is not possible
+        return any(child == "zarr.json" or not child.startswith(".") for child in below)

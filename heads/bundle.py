@@ -1,6 +1,9 @@
 """A bundle: a folder with a trained head and everything needed to score new videos with it.
 
-    head.safetensors or head.txt    what was learnt
+    head.safetensors or head.txt    what was learnt; of an ensemble, member0/, member1/, …
+    rows.safetensors                hashes of the videos learnt from, decided and calibrated by
+    learning.json                   curves of every seed's training
+    familiar.safetensors            what the training videos looked like, see `judging.novelty`
     bundle.json                     config, classes, protocol, fingerprints, calibration, metrics
     README.md                       a model card
 
@@ -24,37 +27,22 @@ from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
 from features_store.lock import alone
 from features_store.outputs import RECORD
+from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
+from heads.data.rows import Rows
+from heads.data.splits import like
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
+from heads.parts.about import About
+from heads.parts.arrays import load_tensors, save_tensors
+from heads.parts.model_card import model_card
+from heads.parts.novelty import Familiar
 
 FORMAT = 1
+FAMILIAR = "familiar.safetensors"
+LEARNING = "learning.json"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """All that a bundle says of itself, as JSON."""
-
-    head: str
-    config: Mapping[str, Any]
-    scheme: str
-    classes: Sequence[str]
-    protocol: str
-    """That it was trained on; scoring may use another one of the same branches."""
-    fingerprints: Mapping[str, str]
-    """Array → full fingerprint of the branch that makes it."""
-    branches: Mapping[str, str]
-    """Branch → NAME=PRESET?options, as `telltale extract --branch` takes it."""
-    temperature: float = 1.0
-    """Probabilities are sharpened or softened by it; see `calibrate`."""
-    conformal: Mapping[str, float] = field(default_factory=dict)
-    """Error rate → threshold; see `calibrate`."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    """File → sha256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +51,23 @@ class Bundle:
 
     head: Head
     about: About
+    rows: Rows = field(default_factory=Rows)
+    """Which videos it knows."""
+    learning: Sequence[Mapping[str, Any]] = ()
+    """Of each seed: `seed`, and the validation metric and training loss by epoch."""
+    familiar: Familiar | None = None
+    """What the training videos looked like; None where a head reads tokens, or none was kept."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
+
+    @property
+    def scoring_protocol(self) -> str:
+        """Views by which new videos are scored: where it learnt from training views, `val`, of
+        videos encoded as those."""
+        name = self.about.protocol
+        return like(name, "val") if name.startswith("train-") else name
 
     @property
     def content(self) -> str:
@@ -74,7 +75,7 @@ class Bundle:
         about = self.about
         decides = [
             about.head, dict(about.config), list(about.classes), dict(about.fingerprints),
-            about.temperature, dict(about.conformal), dict(about.files),
+            about.temperature, dict(about.conformal), list(about.operating), dict(about.files),
         ]  # fmt: skip
         text = json.dumps(decides, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -91,7 +92,13 @@ class Bundle:
         draft = Path(mkdtemp(TEMPORARY_SUFFIX, f".{folder.name}-", folder.parent))
         draft.chmod(0o755)
         self.head.save(draft)
-        files = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
+        self.rows.save(draft)
+        if self.learning:
+            write_file(draft / LEARNING, [f"{json.dumps(list(self.learning))}\n".encode()])
+        if self.familiar is not None:
+            save_tensors(draft / FAMILIAR, self.familiar.tensors())
+        written = sorted(path for path in draft.rglob("*") if path.is_file())
+        files = {path.relative_to(draft).as_posix(): _sha256(path) for path in written}
         about = replace(self.about, files=files)
         text = json.dumps({"format": FORMAT, **asdict(about)}, indent=1, default=str)
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
@@ -106,7 +113,7 @@ class Bundle:
             draft.rename(folder)
             shutil.rmtree(_old(folder), ignore_errors=True)  # this one, or of a killed save
         fsync_directory(folder.parent)
-        return Bundle(self.head, about)
+        return replace(self, about=about)
 
     @staticmethod
     def load(folder: str | Path) -> "Bundle":
@@ -118,7 +125,7 @@ class Bundle:
         if not isinstance(about.files, dict) or not about.files:
             raise BadBundle(f"{folder / 'bundle.json'} lists no files; copy the bundle again.")
         for name, expected in about.files.items():
-            if Path(name).name != name or not (folder / name).is_file():
+            if not _is_inside(name) or not (folder / name).is_file():
                 raise BadBundle(f"{folder} lacks {name!r}; copy the whole folder.")
             if _sha256(folder / name) != expected:
                 raise BadBundle(f"{folder / name} is damaged or was changed; its sha256 differs.")
@@ -134,7 +141,11 @@ class Bundle:
                 f"head needs {', '.join(head.keys)}."
             )
         head.load(folder)
-        return Bundle(head, about)
+        learning = json.loads((folder / LEARNING).read_text()) if LEARNING in about.files else ()
+        familiar = None
+        if FAMILIAR in about.files:
+            familiar = Familiar.of_tensors(load_tensors(folder / FAMILIAR))
+        return Bundle(head, about, Rows.load(folder), learning, familiar)
 
     def table(self, store: Store, *, protocol: str | None = None, where: Where = None) -> Table:
         """What the head needs of a store's videos, checked."""
@@ -158,7 +169,7 @@ class Bundle:
 
     def predict(self, table: Table) -> Probabilities:
         """Calibrated probabilities per view: (n, V, C)."""
-        from heads.judging.calibration import tempered
+        from heads.measuring.calibration import tempered
 
         self.check(table)
         return tempered(self.head.predict(table), self.about.temperature)
@@ -179,45 +190,26 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
 
 def branch_requests(store: Store, table: Table) -> dict[str, str]:
     """Branch → NAME=PRESET?options for the arrays of a table."""
-    found = {}
+    groups: dict[str, dict[str, BranchSpec]] = {}
     for key in table.fingerprints:
-        name = key.partition("/")[0]
-        spec = store.open_branch(table.protocol, name).spec
-        options = spec.provenance.get("options", {})
-        query = "&".join(f"{option}={value}" for option, value in options.items())
-        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
-    return found
+        spec = store.find(table.protocol, key)[0].spec
+        groups.setdefault(key.partition("/")[0], {})[spec.group] = spec
+    return {name: _request(list(specs.values())) for name, specs in groups.items()}
 
 
-def is_tiny(about: About) -> bool:
-    """Its branches have random weights."""
-    return any(request.partition("?")[0].endswith("=tiny") for request in about.branches.values())
+def _request(specs: Sequence[BranchSpec]) -> str:
+    """What to ask for, to get what these groups of one network hold."""
+    known = [spec.provenance.get("options", {}) for spec in specs]
+    options = dict(known[0])
+    if any("outputs" in each for each in known):
+        options["outputs"] = ",".join(dict.fromkeys(n for spec in specs for n in spec.arrays))
+    query = "&".join(f"{option}={value}" for option, value in options.items())
+    return f"{specs[0].name}={specs[0].preset}{'?' if query else ''}{query}"
 
 
-def model_card(about: About) -> str:
-    """README.md of a bundle."""
-    lines = [
-        f"# {about.head} head, {about.scheme}",
-        "",
-        f"Tells {', '.join(about.classes)} from features of {', '.join(about.branches.values())}. "
-        f"Trained by Telltale on {about.provenance.get('videos', '?')} videos' features "
-        f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
-        "",
-    ]
-    if is_tiny(about):
-        lines += ["**The branches have random weights: this head is for trying things out.**", ""]
-    if about.metrics:
-        lines += ["| figure | value |", "| --- | --- |"]
-        lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]
-        lines += [""]
-    lines += [
-        f"Temperature {about.temperature:.3f}. Settings: "
-        + ", ".join(f"`{name}={value}`" for name, value in about.config.items()),
-        "",
-        "    telltale score VIDEOS --bundle THIS_FOLDER --out scores.csv",
-        "",
-    ]
-    return "\n".join(lines)
+def _is_inside(name: str) -> bool:
+    """A file of the bundle's folder, or of a member's in it."""
+    return bool(name) and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _old(folder: Path) -> Path:
@@ -242,7 +234,3 @@ def _about(path: Path) -> About:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -104,6 +104,10 @@ def head_class(name: str) -> type[Head]:
     if name in head_names():
         found: type[Head] = importlib.import_module(f"heads.zoo.{name}").HEAD
         return found
+    if name == "ensemble":  # made of trained ones, so not among those that can be trained
+        from heads.parts.ensemble import Ensemble
+
+        return Ensemble
     if name in _named_by_user:
         return _named_by_user[name]
     others = plugins.offered_names(ENTRY_POINTS)

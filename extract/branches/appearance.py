@@ -62,7 +62,7 @@ class ConsistencyScorer(Branch):
         self.decides = {
             "method": "VBench consistency",
             "subject": asdict(dinov2.PRESETS[request.preset]),
-            "background": None if background is None else asdict(background.config),
+            "background": None if background is None else background.config.described(),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": {
                 "size": SIDE,

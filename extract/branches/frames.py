@@ -3,15 +3,13 @@
 `frames=rgb` keeps uint8 clips: 1.2 MB a view, as many bytes as they look. There is no network.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest
 from extract.decoding.job import CLIPS
 from extract.errors import BadSetting
-from features_store.schema import ArraySpec, fingerprint
+from features_store.schema import ArraySpec
 
 PRESET = "rgb"
 REVISION = 1
@@ -24,6 +22,8 @@ class FramesBranch(Branch):
     name = "frames"
     preset = PRESET
     precision = "float32"
+    types_decide = False
+    """There is one array, of one type."""
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")  # the clips never leave the host
@@ -31,10 +31,6 @@ class FramesBranch(Branch):
         self.outputs = {CLIPS.name: ArraySpec(shape=CLIPS.shape, dtype=CLIPS.dtype)}
         self.decides = {"clips": list(CLIPS.shape), "revision": REVISION}
         self.provenance = {"source": "no weights: the videos' own pixels"}
-
-    def fingerprint_of(self, arrays: Mapping[str, ArraySpec]) -> str:
-        """There is one array, of one type: they are not in the hash."""
-        return fingerprint(self.decides)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
         return {CLIPS.name: batch}

@@ -70,16 +70,16 @@ class ImageBranch(Branch):
         self.prepare = self._pictures.output
         shapes = _shapes(model, frames)
         small = (TOKENS, FIELDS, PROJECTED)
-        self.outputs, self.families = wanted_outputs(request, shapes, FAMILIES, small)
+        wanted = wanted_outputs(request, shapes, FAMILIES, small)
+        self.outputs, self.families, self.asked = wanted
         self.decides = {
             "architecture": dict(model.architecture),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": look.plain(),
-            "outputs": {name: array.dtype for name, array in self.outputs.items()},
             "precision": self.precision,
             "revision": REVISION,
         }
-        self.provenance = {"source": model.source, "torch": torch.__version__}
+        self.provenance = {"source": model.source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:

@@ -51,16 +51,16 @@ class VideoBranch(Branch):
             FIELDS: (times, FIELD**2, width),
             VELOCITY: (times - 1, width),
         }
-        self.outputs, self.families = wanted_outputs(request, shapes, FAMILIES, (TOKENS, FIELDS))
+        wanted = wanted_outputs(request, shapes, FAMILIES, (TOKENS, FIELDS))
+        self.outputs, self.families, self.asked = wanted
         self.decides = {
             "architecture": dict(model.architecture),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": model.look.plain(),
-            "outputs": {name: array.dtype for name, array in self.outputs.items()},
             "precision": self.precision,
             "revision": REVISION,
         }
-        self.provenance = {"source": model.source, "torch": torch.__version__}
+        self.provenance = {"source": model.source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:

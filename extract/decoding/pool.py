@@ -13,6 +13,7 @@ import mmap
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,10 @@ from extract.views.protocol import Protocol
 
 START_LIMIT = 120.0
 RECYCLE_AFTER = 500
+_LONGEST_REPLY = 2**16
+"""Bytes."""
+_PARTING = 5
+"""Seconds for what takes a healthy worker none: to end, or to end a reply that it has begun."""
 
 
 class DecodePool:
@@ -148,6 +153,8 @@ class _Worker:
         self._buffer = memoryview(mmap.mmap(memory, size))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by `stop`
         ours, theirs = socket.socketpair()
+        # A reply that is begun and not ended must not keep us.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PARTING, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "extract.decoding.worker"]
             + [str(number) for number in (theirs.fileno(), memory, size)],
@@ -173,14 +180,17 @@ class _Worker:
     def receive(self) -> Outcome | None:
         """What the worker has to say; None when it was only that it is ready."""
         try:
-            said = self.connection.recv()
+            data = self.connection.recv_bytes(_LONGEST_REPLY)
         except (EOFError, OSError):
             return self._died()
-        if said == READY:
+        if data == READY and not self.ready:
             self.ready = True
             self.deadline = time.monotonic() + self.plan.limits.time_limit
             return None
-        assert isinstance(said, Reply)
+        try:
+            said = Reply.decode(data)
+        except ValueError as error:
+            return self._lost(f"its worker does not answer as workers do: {error}")
         assert self.job is not None
         self.done += 1
         failure = said.failure()
@@ -210,7 +220,7 @@ class _Worker:
             self.process.kill()
         self.connection.close()
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=_PARTING)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -224,7 +234,11 @@ class _Worker:
             self.healthy = False
 
     def _died(self) -> Outcome:
-        code = self.process.wait()
+        try:
+            code = self.process.wait(timeout=_PARTING)
+        except subprocess.TimeoutExpired:  # it hung up and went on
+            self.process.kill()
+            code = self.process.wait()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         if not self.ready and code >= 0:
             self._cannot_start(cause)

@@ -23,15 +23,16 @@ import av
 import cv2
 import numpy as np
 
+from extract.decoding.frames import read_frames
 from extract.decoding.job import Job, Plan, Reply, slot_arrays, slot_bytes
 from extract.decoding.video import open_video
 from extract.errors import OverLimit, VideoError
 from extract.views.frame_hash import video_hashes
-from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 
-READY = "ready"
+READY = b"ready"
 GRACE = 10.0
+LONGEST_REASON = 2000
 MAKERS = dict[str, Callable[..., Any]]
 
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     plan: Plan = connection.recv()
     makers = {output.name: output.load() for output in plan.outputs}
     _limit_memory(plan.limits.memory_limit)
-    connection.send(READY)
+    connection.send_bytes(READY)
     while True:
         try:
             job, slot = connection.recv()
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         reply = work(plan, makers, job, memoryview(buffer)[slot:])
         signal.setitimer(signal.ITIMER_REAL, 0)
         with contextlib.suppress(BrokenPipeError):
-            connection.send(reply)
+            connection.send_bytes(reply.encode())
 
 
 def work(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
@@ -70,7 +71,11 @@ def work(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
         failure = OverLimit("it needs too much memory") if lacking else VideoError(str(error))
     except Exception as error:  # a bug is one video's failure, and is named as what it is
         failure = VideoError(f"unexpected {type(error).__name__}: {error}")
-    return Reply(error=type(failure).__name__, reason=str(failure), resident=resident_bytes())
+    return Reply(
+        error=type(failure).__name__,
+        reason=str(failure)[:LONGEST_REASON],
+        resident=resident_bytes(),
+    )
 
 
 def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:

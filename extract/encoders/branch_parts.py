@@ -63,10 +63,12 @@ def named_look(request: BranchRequest) -> Look | None:
 
 def wanted_outputs(
     request: BranchRequest, shapes: Shapes, families: Families, small: Sequence[str]
-) -> tuple[dict[str, ArraySpec], Families]:
-    """What is stored of a view, and what of it is kept together. The first family always is; of
-    the others, those of which something is asked for. `small` arrays are stored in half precision
-    unless asked otherwise."""
+) -> tuple[dict[str, ArraySpec], Families, tuple[str, ...]]:
+    """What is stored of a view, what of it is kept together, and what was asked for by name.
+
+    The first family always is; of the others, those of which something is asked for. `small` arrays
+    are stored in half precision unless asked otherwise.
+    """
     asked = request.options.get("outputs", families[0][0]).split(",")
     unknown = [name for name in asked if name not in shapes]
     if unknown or len(set(asked)) != len(asked):
@@ -89,7 +91,7 @@ def wanted_outputs(
         for family in whole
         for name in family
     }
-    return outputs, whole
+    return outputs, whole, tuple(asked) if "outputs" in request.options else ()
 
 
 def velocity(tokens_bfpd: Tensor) -> Tensor:

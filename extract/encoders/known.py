@@ -58,7 +58,7 @@ class Clip(Encoder):
     def __init__(self, network: ClipTower, source: str) -> None:
         super().__init__()
         self.network = network
-        self.architecture = asdict(network.config)
+        self.architecture = network.config.described()
         self.source = source
 
     def forward(self, images_bchw: Tensor) -> dict[str, Tensor]:

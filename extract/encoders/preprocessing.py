@@ -91,7 +91,7 @@ def _look(folder: Path, said: Mapping[str, Any]) -> Look:
 
 def _sizes(said: Mapping[str, Any]) -> tuple[int, int, int, Any]:
     size = said["size"]
-    size = {"shortest_edge": size} if isinstance(size, int) else dict(size)
+    size = {"shortest_edge": size} if isinstance(size, int) else _plain_size(size)
     cropped = said.get("crop_size") if said.get("do_center_crop") else None
     if isinstance(cropped, int):
         cropped = {"height": cropped, "width": cropped}
@@ -103,6 +103,12 @@ def _sizes(said: Mapping[str, Any]) -> tuple[int, int, int, Any]:
     if cropped and (int(cropped["height"]), int(cropped["width"])) != (height, width):
         raise ValueError("a crop of another size behind a resize to a fixed one")
     return height, width, height, "whole"
+
+
+def _plain_size(size: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Some processors keep sizes in records of their own."""
+    named = size if isinstance(size, Mapping) else vars(size)
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def _check(folder: Path, look: Look, processor: Any) -> None:  # noqa: ANN401

@@ -9,7 +9,7 @@ Legend: b images, n tokens, d channels.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,11 @@ class ClipConfig:
     image: int = IMAGE
     hidden: int = 0
     """Width of the MLPs' middle; 0: four times the width."""
+
+    def described(self) -> dict[str, int]:
+        """For a fingerprint; what is as in every published CLIP is left unsaid."""
+        unsaid = {"image": IMAGE, "hidden": 0}
+        return {key: size for key, size in asdict(self).items() if unsaid.get(key) != size}
 
     @property
     def tokens(self) -> int:

@@ -57,7 +57,7 @@ def with_crew(
     with crew as workers:
         ready = workers.ready()
         extraction = Extraction.planned(
-            run.manifest, run.store, ready.specs, run.settings, run.part
+            run.manifest, run.store, ready.offers, run.settings, run.part
         )
         each = ready.buffers + extraction.shard_memory(workers.workers)
         announce(extraction, each * workers.count)

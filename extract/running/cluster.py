@@ -81,7 +81,7 @@ class Runner:
         with self._one_at_a_time, Progress(bar=False, tell=reports.append) as progress:
             if self._pipeline is None:
                 store, settings = Store.open(self._told.store), self._told.settings
-                targets = open_arrays(store, self._ready.specs, settings)
+                targets = open_arrays(store, self._ready.offers, settings)
                 self._pipeline = Pipeline(targets, self._branches, settings)
             self._pipeline.run([piece], self._decode, progress, lambda: self._stopping)
         return reports

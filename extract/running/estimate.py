@@ -20,11 +20,13 @@ from extract.manifest.manifest import Manifest
 from extract.running import seen
 from extract.running.batching import Batcher
 from extract.running.extraction import default_workers
+from extract.running.lanes import lane_counts
 from extract.running.pipeline import (
     Settings,
     branch_specs,
     buffer_bytes,
     decode_plan,
+    offers_of,
     open_shard_bytes,
 )
 from extract.running.run import Run
@@ -120,17 +122,23 @@ def estimate(run: Run) -> Estimate:
     except NotAStore:
         store = None
     rows, count = _rows(store, manifest)
-    anew = _changed(store, manifest, settings, rows)
-    specs = all_specs(branch_specs(branches, settings))
+    changed = _changed(store, manifest, settings, rows)
+    anew = changed if settings.changed == "recompute" else changed[:0]
+    offers = offers_of(branches, settings)
+    own = branch_specs(store, offers, settings)
+    specs = all_specs(own)
     targets = [_target(store, spec, settings, count, anew) for spec in specs]
     work = workload(rows, targets, retry_failed=settings.retry_failed).part(run.part)
+    if settings.changed == "say":
+        work = work.without(changed)
     devices = len(run.devices) if run.cluster is None else run.cluster.runners
-    workers = run.workers or default_workers()
+    workers = run.workers or default_workers(devices)
     decode, compute = Seconds(), Seconds() if measured else None
     if len(work):
         decode = _measure_decoding(manifest, branches, settings, len(work), workers)
         if measured:
-            compute = _measure_computing(branches, settings, work, devices)
+            alone = _measure_computing(branches, own, settings, work)
+            compute = Seconds(low=alone.low / devices, high=alone.high / devices)
     each = max(1, workers // devices)
     needed = {target.name: int(work.needs[target.name].sum()) for target in targets}
     shards = sum(min(t.shard_rows, needed[t.name]) * t.row_bytes for t in targets)
@@ -148,7 +156,7 @@ def _branches(run: Run) -> tuple[list[Branch], bool]:
     if not run.devices[0].startswith("cuda") or torch.cuda.is_available():
         return run.load_branches(), True
     # Ray's devices: the very same branches on a CPU, to know what they would write.
-    requests = [replace(r, device=run.devices[0]) for r in run.branches]
+    requests = [replace(r, device=run.devices[0]) for r in run.requests()]
     here = [replace(r, device="cpu", precision=r.computes_in) for r in requests]
     return [load_branch(request) for request in here], False
 
@@ -167,9 +175,9 @@ def _rows(store: Store | None, manifest: Manifest) -> tuple[Rows, int]:
 
 
 def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: Rows) -> Rows:
-    """Rows that would be computed anew since their files changed."""
+    """Rows whose files are not what they were when they were extracted."""
     group = seen.spec().group
-    if settings.changed != "recompute" or store is None:
+    if settings.changed == "ignore" or store is None:
         return rows[:0]
     if group not in _groups(store, settings.protocol):
         return rows[:0]
@@ -222,11 +230,11 @@ def _measure_decoding(
 
 
 def _measure_computing(
-    branches: Sequence[Branch], settings: Settings, work: Workload, devices: int
+    branches: Sequence[Branch], specs: Sequence[BranchSpec], settings: Settings, work: Workload
 ) -> Seconds:
-    """For all the work, shared out over so many devices."""
+    """For all the work, by one device."""
     low = high = 0.0
-    for branch in branches:
+    for branch, videos in _passes(branches, specs, work):
         batcher = Batcher(branch, settings.batch)
         example = branch.example(min(batcher.size, 4 if branch.device.type == "cpu" else 512))
         branch.numpy(batcher.run(example))
@@ -235,10 +243,19 @@ def _measure_computing(
             start = time.perf_counter()
             branch.numpy(batcher.run(example))
             times.append((time.perf_counter() - start) / len(example))
-        needed = int(work.needs[branch.spec(settings.views).group].sum())
-        views = needed * settings.views / devices
+        views = videos * settings.views
         low, high = low + min(times) * views, high + max(times) * views
     return Seconds(low=low, high=high)
+
+
+def _passes(
+    branches: Sequence[Branch], specs: Sequence[BranchSpec], work: Workload
+) -> Iterator[tuple[Branch, int]]:
+    """Networks with what they have to compute, and for how many videos."""
+    for branch in branches:
+        own = {spec.group: spec for spec in specs if branch.offer.made(spec)}
+        for groups, videos in lane_counts(list(own), work).items():
+            yield branch.filling([own[group] for group in groups]), videos
 
 
 def _free(where: Location) -> int | None:

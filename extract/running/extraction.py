@@ -15,24 +15,27 @@ from extract.branch import Branch
 from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting
 from extract.manifest.manifest import Manifest, Video
+from extract.offer import Offer
 from extract.running import seen
 from extract.running.flow import Stop
+from extract.running.lanes import lane_counts
 from extract.running.pipeline import (
     Pipeline,
     Settings,
-    branch_specs,
     buffer_bytes,
     decode_plan,
+    offers_of,
     open_arrays,
     open_shard_bytes,
+    own_targets,
 )
 from extract.running.progress import Progress
 from extract.running.summary import Summary
 from extract.running.targets import Targets, check_details, missing
-from extract.running.workload import Part, Piece, Rows, Workload
+from extract.running.workload import Part, Piece, Rows, Workload, piece_rows
 from features_store.errors import NotAStore, StoreExists
 from features_store.place import Location
-from features_store.schema import BranchSpec, Status
+from features_store.schema import Status
 from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))
@@ -40,9 +43,9 @@ UNLABELLED = ("unlabelled", ("unlabelled",))
 _NOTHING = np.empty(0, np.int64)
 
 
-def default_workers() -> int:
-    """A decode worker per core that we may use, at most 16."""
-    return max(1, min(16, len(os.sched_getaffinity(0))))
+def default_workers(devices: int = 1) -> int:
+    """A decode worker per core that we may use, at most 16 for each device."""
+    return max(1, min(16 * devices, len(os.sched_getaffinity(0))))
 
 
 def open_store(where: Location, manifest: Manifest) -> Store:
@@ -92,23 +95,23 @@ class Extraction:
         part: Part | None = None,
     ) -> "Extraction":
         """Open or make the store, add its videos, and see what is missing."""
-        specs = branch_specs(branches, settings)
-        return Extraction.planned(manifest, where, specs, settings, part, branches)
+        offers = offers_of(branches, settings)
+        return Extraction.planned(manifest, where, offers, settings, part, branches)
 
     @staticmethod
     def planned(
         manifest: Manifest,
         where: Location,
-        specs: Sequence[BranchSpec],
+        offers: Sequence[Offer],
         settings: Settings,
         part: Part | None = None,
         branches: Sequence[Branch] = (),
     ) -> "Extraction":
-        """The same by what the branches are; `branches` are needed to `run` it here."""
+        """The same by what the branches give; `branches` are needed to `run` it here."""
         check_details(where, settings.protocol, settings.protocol_details())
         store = open_store(where, manifest)
         rows = store.add_videos(manifest.columns(), keep_existing=True)
-        targets = open_arrays(store, specs, settings)
+        targets = open_arrays(store, offers, settings)
         changed = _NOTHING
         if settings.changed != "ignore":
             paths = [video.path for video in manifest.videos]
@@ -116,6 +119,8 @@ class Extraction:
         anew = changed if settings.changed == "recompute" else _NOTHING
         work = missing(targets, rows, anew, retry_failed=settings.retry_failed)
         work = work.part(part or Part())
+        if settings.changed == "say":  # what is added now would be of another file
+            work = work.without(changed)
         if len(anew):
             _forget(store, settings.protocol, targets, np.intersect1d(anew, work.rows))
         return Extraction(
@@ -130,9 +135,9 @@ class Extraction:
             branches=branches,
         )
 
-    def pieces(self, blocks: int = 1) -> Iterator[Piece]:
-        """The work, so many blocks at a time."""
-        for work in self.work.pieces(blocks):
+    def pieces(self, processes: int = 1) -> Iterator[Piece]:
+        """The work in pieces that so many processes do side by side, without one waiting long."""
+        for work in self.work.pieces(piece_rows(len(self.work), processes)):
             yield Piece(work=work, videos=[self.video(row) for row in work.rows.tolist()])
 
     def video(self, row: int) -> Video:
@@ -141,7 +146,13 @@ class Extraction:
 
     def memory(self, workers: int) -> int:
         """Bytes that `run` may take beside the networks."""
-        return buffer_bytes(self.branches, self.settings, workers) + self.shard_memory(workers)
+        lanes = [
+            branch
+            for branch in self.branches
+            for _ in lane_counts(list(own_targets(branch.offer, self.targets)), self.work)
+        ]
+        buffers = buffer_bytes(lanes or self.branches, self.settings, workers)
+        return buffers + self.shard_memory(workers)
 
     def shard_memory(self, workers: int) -> int:
         """Bytes of shards that are being filled, in each process that fills some."""

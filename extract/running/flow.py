@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from extract.decoding.job import Job, Outcome
 from extract.decoding.video import VideoInfo
 from extract.running.device import Device
-from extract.running.lane import Lane
+from extract.running.lanes import Lanes
 from extract.running.open_shards import Numbers, OpenShard, OpenShards
 from extract.running.progress import Progress
 from extract.running.summary import Commit, Failure
@@ -36,13 +36,13 @@ class Flow:
 
     def __init__(
         self,
-        lanes: Mapping[str, Lane],
+        lanes: Sequence[Lanes],
         shards: Mapping[str, OpenShards],
         files: Mapping[str, Encode],
         devices: Sequence[Device],
         progress: Progress,
     ) -> None:
-        """Each target's shards are filled by its lane, or from the file by one of `files`."""
+        """A target's shards are filled by a network's lanes, or from the file by `files`."""
         self.lanes = lanes
         self.shards = shards
         self.files = files
@@ -78,12 +78,12 @@ class Flow:
                 break
             with stage("prepare"):
                 self._take(outcome)
-                for lane in self.lanes.values():
-                    lane.collect()
+                for lanes in self.lanes:
+                    lanes.collect()
             self._write_whole()
         with stage("prepare"):
-            for lane in self.lanes.values():
-                lane.flush()
+            for lanes in self.lanes:
+                lanes.flush()
 
     def _jobs(self, pieces: Iterable[Piece], stop: Stop) -> Iterator[Job]:
         for piece in pieces:
@@ -109,18 +109,17 @@ class Flow:
             return
         assert outcome.info is not None
         self.progress.video()
+        for lanes in self.lanes:
+            lanes.add(row, outcome.job.id, outcome.arrays, wanting)
         for name in wanting:
-            if name in self.lanes:
-                lane = self.lanes[name]
-                lane.add(row, outcome.job.id, outcome.arrays[lane.branch.prepare.name])
-            else:
+            if name in self.files:
                 self.shards[name].put(row, self.files[name](outcome.info))
 
     def _write_whole(self) -> None:
         """Hand whole shards to the writer, and take note of what it has committed."""
         self.progress.device_busy = sum(device.busy for device in self.devices)
-        for lane in self.lanes.values():
-            for failure in lane.take_failures():
+        for lanes in self.lanes:
+            for failure in lanes.take_failures():
                 self.progress.failed_late(failure)
         for shards in self.shards.values():
             for whole in shards.take_whole():

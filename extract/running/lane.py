@@ -5,6 +5,7 @@ staging buffers bounds the memory.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,15 @@ class Lane:
     """Views in, rows of open shards out. Used by one thread."""
 
     def __init__(
-        self, branch: Branch, shards: OpenShards, device: Device, batcher: Batcher, clock: Clock
+        self, batcher: Batcher, shards: Sequence[OpenShards], device: Device, clock: Clock
     ) -> None:
-        self.branch = branch
+        """`shards` of the groups that together hold what the batcher's branch gives."""
+        self.branch = batcher.branch
         self.shards = shards
         self._device = device
         self._batcher = batcher
         self._clock = clock
-        prepare = branch.prepare
+        prepare = self.branch.prepare
         self.capacity = max(1, min(batcher.size, STAGING_BYTES // prepare.nbytes(1)))
         self._shape = (self.capacity, *prepare.shape)
         self._free: list[Batch] = []
@@ -129,14 +131,18 @@ class Lane:
         for segment in batch.segments:
             rows = range(segment.start, segment.start + segment.count)
             unfit = next((result.unfit[row] for row in rows if row in result.unfit), None)
-            numbers = {
-                name: array[rows.start : rows.stop] for name, array in result.numbers.items()
-            }
-            reason = self.shards.fill(
-                segment.row, segment.first_view, segment.count, numbers, unfit
-            )
-            if reason is not None:
-                self._failures.append(Failure(id=segment.video, reason=reason))
+            reasons = [
+                shards.fill(
+                    segment.row,
+                    segment.first_view,
+                    segment.count,
+                    {name: result.numbers[name][rows.start : rows.stop] for name in shards.arrays},
+                    unfit,
+                )
+                for shards in self.shards
+            ]
+            if reasons[0] is not None:  # they have the same views, and end together
+                self._failures.append(Failure(id=segment.video, reason=reasons[0]))
         batch.filled = 0
         batch.segments.clear()
         self._free.append(batch)

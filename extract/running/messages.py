@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from extract.branch import Branch
-from extract.running.pipeline import Settings, branch_specs, buffer_bytes
-from features_store.schema import BranchSpec
+from extract.offer import Offer
+from extract.running.pipeline import Settings, buffer_bytes, offers_of
 
 AHEAD = 2
 """Pieces that a process has at a time: one in the works, one to go on with."""
@@ -19,14 +19,15 @@ STOP = "stop"
 class Ready:
     """The first word of a process that has its networks."""
 
-    specs: Sequence[BranchSpec]
+    offers: Sequence[Offer]
+    """What its networks give."""
     buffers: int
     """Bytes that it will take beside the networks and the shards."""
 
     @staticmethod
     def of(branches: Sequence[Branch], settings: Settings, workers: int) -> "Ready":
-        specs = branch_specs(branches, settings)
-        return Ready(specs=specs, buffers=buffer_bytes(branches, settings, workers))
+        offers = offers_of(branches, settings)
+        return Ready(offers=offers, buffers=buffer_bytes(branches, settings, workers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,11 @@ class OpenShards:
         self._open: dict[int, OpenShard] = {}
         self._whole: list[OpenShard] = []
 
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of what a row holds."""
+        return tuple(self.target.spec.arrays)
+
     def expect(self, rows: Rows) -> None:
         """Rows that will come; their shards are whole when all of them have."""
         shards, counts = np.unique(rows // self.target.shard_rows, return_counts=True)

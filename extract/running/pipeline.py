@@ -13,18 +13,20 @@ from extract.branch import Branch
 from extract.decoding.containers import Limits
 from extract.decoding.job import Job, Outcome, Output, Plan, slot_bytes
 from extract.errors import BadSetting
+from extract.offer import Offer, group_specs
 from extract.running import seen
-from extract.running.batching import Batcher
 from extract.running.device import Device
 from extract.running.failures import check_failures
 from extract.running.flow import WRITES_AHEAD, Decode, Flow, Stop
-from extract.running.lane import Lane, staging_bytes
+from extract.running.lane import staging_bytes
+from extract.running.lanes import Batchers, Lanes
 from extract.running.open_shards import OpenShards
 from extract.running.progress import Progress
 from extract.running.targets import Targets, open_targets
 from extract.running.workload import Piece
 from extract.views.protocol import Protocol
 from features_store import facts, frame_hashes
+from features_store.branch_arrays import BranchArrays
 from features_store.schema import BranchSpec
 from features_store.store import Store
 
@@ -81,8 +83,10 @@ class Pipeline:
     def __init__(self, targets: Targets, branches: Sequence[Branch], settings: Settings) -> None:
         self.settings = settings
         self.targets = targets
-        self.branches = {branch.spec(settings.views).group: branch for branch in branches}
-        self._batchers: dict[str, Batcher] = {}
+        self._networks = [
+            Batchers(branch, own_targets(branch.offer, targets), settings.batch)
+            for branch in branches
+        ]
 
     def run(
         self,
@@ -92,17 +96,15 @@ class Pipeline:
         stop: Stop = lambda: False,
     ) -> None:
         """Do the pieces; `stop` is asked between videos."""
-        devices = {b.device: Device(b.device) for b in self.branches.values()}
+        kinds = {network.branch.device for network in self._networks}
+        devices = {kind: Device(kind) for kind in kinds}
         shards = {
             name: OpenShards(arrays, self.settings.views) for name, arrays in self.targets.items()
         }
-        lanes = {
-            name: Lane(
-                branch, shards[name], devices[branch.device],
-                self._batcher(name, devices[branch.device]), progress.clock,
-            )
-            for name, branch in self.branches.items()
-        }  # fmt: skip
+        lanes = [
+            Lanes(network, shards, devices[network.branch.device], progress.clock)
+            for network in self._networks
+        ]
         files = {
             seen.spec().group: seen.encode,
             facts.spec().group: lambda info: facts.encode(info.facts()),
@@ -117,27 +119,30 @@ class Pipeline:
 
         flow.through(pieces, checked, stop)
 
-    def _batcher(self, name: str, device: Device) -> Batcher:
-        """Kept from run to run: measuring takes time, and so does running out of memory."""
-        if name not in self._batchers:
-            branch = self.branches[name]
-            self._batchers[name] = Batcher(branch, self.settings.batch, in_flight=device.in_flight)
-        return self._batchers[name]
 
-
-def open_arrays(store: Store, specs: Sequence[BranchSpec], settings: Settings) -> Targets:
+def open_arrays(store: Store, offers: Sequence[Offer], settings: Settings) -> Targets:
     """The arrays of these branches, and of the files."""
     details = settings.protocol_details()
+    specs = branch_specs(store, offers, settings)
     return open_targets(store, settings.protocol, details, specs, settings.shard_rows)
 
 
-def branch_specs(branches: Sequence[Branch], settings: Settings) -> list[BranchSpec]:
-    """What the store has to know of branches; refuses those that cannot be run together."""
+def branch_specs(
+    store: Store | None, offers: Sequence[Offer], settings: Settings
+) -> list[BranchSpec]:
+    """The groups that these branches fill, those that are yet to be made too."""
+    return group_specs(offers, store, settings.protocol, settings.views, settings.decoder)
+
+
+def own_targets(offer: Offer, targets: Targets) -> dict[str, BranchArrays]:
+    """Those that a branch fills."""
+    return {group: arrays for group, arrays in targets.items() if offer.made(arrays.spec)}
+
+
+def offers_of(branches: Sequence[Branch], settings: Settings) -> list[Offer]:
+    """What branches give; refuses those that cannot be run together."""
     check_fit(branches, settings.protocol)
-    specs = [branch.spec(settings.views) for branch in branches]
-    if len({spec.group for spec in specs}) < len(specs):
-        raise BadSetting("A branch was given twice, with the same weights and options.")
-    return specs
+    return [branch.offer for branch in branches]
 
 
 def decode_plan(branches: Sequence[Branch], settings: Settings, root: str) -> Plan:

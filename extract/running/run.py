@@ -7,10 +7,11 @@ handed a `Run`; nothing else tells them what to do.
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from extract.branch import Branch, BranchRequest, load_branch
+from extract.branch import Branch, BranchRequest, for_protocol, load_branch
 from extract.manifest.manifest import Manifest
 from extract.running.pipeline import Settings
 from extract.running.workload import Part
+from extract.views.protocol import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,4 +58,9 @@ class Run:
 
     def load_branches(self) -> list[Branch]:
         """The networks, on the first device."""
-        return [load_branch(replace(r, device=self.devices[0])) for r in self.branches]
+        return [load_branch(replace(r, device=self.devices[0])) for r in self.requests()]
+
+    def requests(self) -> list[BranchRequest]:
+        """The branches, with as many frames as the protocol's views have."""
+        protocol = Protocol.parse(self.settings.protocol)
+        return [for_protocol(request, protocol) for request in self.branches]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from extract.errors import BadSetting, is_temporary
 from extract.running import seen
 from extract.running.workload import Rows, Target, Workload, workload
+from extract.views.revisions import with_revisions
 from features_store import facts, frame_hashes
 from features_store.branch_arrays import BranchArrays
 from features_store.errors import NotAStore
@@ -35,16 +36,19 @@ def check_details(where: Location, protocol: str, details: Mapping[str, object])
         store = Store.open(where)
     except NotAStore:
         return
-    there = store.protocol_details(protocol)
+    known = store.protocol_details(protocol)
+    if known is None:
+        return
     wanted = json.loads(json.dumps(details))
-    if there is None or there == wanted:
+    there = with_revisions(known, wanted)
+    if there == wanted:
         return
     differs = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
     raise BadSetting(
         f"{store.place.name} has protocol {protocol} with another "
         f"{', '.join(differs)}: {[there.get(key) for key in differs]} there, "
         f"{[wanted.get(key) for key in differs]} asked for. Views of both never mix; use the "
-        f"same, or another store."
+        f"same, or another store. (Revisions are those of Telltale that made the views.)"
     )
 
 

@@ -13,6 +13,7 @@ from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
 from extract.views.damage import CANONICAL, RECIPE, Perturbation, after_the_plus
 from extract.views.rates import RULES, Pace
+from extract.views.revisions import revisions
 from extract.views.sampling import (
     CLIP_FRAMES,
     adjacent_frames,
@@ -132,7 +133,7 @@ class Protocol:
         return Protocol(
             kind=kind,
             rule=rule,
-            rate=0.0 if rate in ("", "all") else float(rate),
+            rate=_rate(rate),
             canonical=canonical,
             perturbation=Perturbation.parse(damage) if damage else None,
             changes=parse_changes(changes),
@@ -140,7 +141,7 @@ class Protocol:
         )
 
     def describe(self) -> dict[str, Any]:
-        """In full, for a store's attributes: two protocols are the same if this is."""
+        """In full, for a store's attributes: two protocols' pixels are the same if this is."""
         plain = asdict(self)
         more = {key: plain.pop(key) for key in _OPTIONAL}
         plain |= {"changes": more["changes"]} if self.changes else {}
@@ -149,6 +150,7 @@ class Protocol:
             plain["canonical"] = RECIPE
         else:
             del plain["canonical"]  # nor of this
+        plain["revisions"] = revisions(self)
         if self.kind == "pairs":
             return {**plain, "pairs": self.pairs, "frames": self.view_frames}
         if self.kind == "frames":
@@ -231,3 +233,12 @@ class Protocol:
         return changed_clip(
             self.changes, CLIP_FRAMES, lambda clip: train_frames(frame_count, rng, clip), choice
         )
+
+
+def _rate(text: str) -> float:
+    """Frames a second; 0 says that they are spread over the whole video."""
+    if text in ("", "all"):
+        return 0.0
+    if float(text) == 0:
+        raise BadProtocol("0 frames a second in a protocol: give 0.1 to 240, or 'all'.")
+    return float(text)

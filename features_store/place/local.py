@@ -98,6 +98,10 @@ class LocalPlace(Place):
         path = self.root / key
         commit.make_directory(path.parent)
         with lock.alone(path):
+            # An NFS client remembers for a minute that a file was not there. Changing the folder
+            # makes it ask the server again, so that what the last holder wrote is seen.
+            with contextlib.suppress(OSError):
+                os.utime(path.parent)
             yield
 
     def delete(self, *keys: str) -> None:

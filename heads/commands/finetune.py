@@ -70,7 +70,7 @@ def add_commands(commands: "Commands") -> None:
 def _finetune(arguments: argparse.Namespace) -> int:
     from features_store.outputs import Folder
     from heads.commands.device import one_device
-    from heads.data.splits import Data
+    from heads.data.sides import Data
     from heads.errors import BadSetting
     from heads.finetuning.loop import CHECKPOINT
     from heads.finetuning.processes import processes

@@ -22,7 +22,9 @@ from heads.commands.train import (
 )
 
 if TYPE_CHECKING:
-    from heads.judging.evaluation import Evaluation
+    from features_store.table import Table
+    from heads.bundle import Bundle
+    from heads.judging.evaluation import Evaluation, Predictions
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -84,9 +86,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
     from heads.functions import split_table
     from heads.judging import paper
-    from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
+    from heads.judging.evaluation import ALL, AVERAGE, evaluate, predictions, text_table
     from heads.judging.floors import floors
     from heads.judging.matched import matched
+    from heads.judging.papers import operating_lines
+    from heads.parts.model_card import calibration_line
 
     out, judged = product(arguments, "evaluate"), []
     store = Store.open(arguments.store)
@@ -101,15 +105,22 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
+        left_out = f"{table.failed} failed ones{_nothing(said)} left out"
+        known = _say_rows(bundle, table)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
-              f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
-        printed = paper.rows(len(said.classes), said.sources, AVERAGE)
+              f"{left_out}; ACC / AUC in percent")  # fmt: skip
+        printed = paper.rows(len(said.classes), result.sources.keys() - {ALL}, AVERAGE)
         print(text_table(result, printed))
         for note in paper.notes(len(said.classes)) if printed else ():
             print(f"paper: {note}")
         _details(result)
+        print(calibration_line(bundle.about))
+        for line in operating_lines(said, bundle.about.operating):
+            print(line)
         found.append((folder, said, result))
-        document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
+        document[str(folder)] = {
+            "protocol": table.protocol, "rows": known, **result.to_json(),
+        }  # fmt: skip
         if len(said.ids) == len(table):  # with cut ids it is not known which video is which
             floor = floors(store, table.rows, said.labels, said.means, said.classes)
             print("\n".join(floor.lines()))
@@ -130,19 +141,40 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _nothing(said: "Predictions") -> str:
+    return f" and {said.nothing} with nothing to look at" if said.nothing else ""
+
+
+def _say_rows(bundle: "Bundle", table: "Table") -> dict[str, object]:
+    """First of all: how many judged videos the bundle knows already."""
+    rows, seen = bundle.rows, bundle.rows.seen(table.ids.tolist())
+    if not rows:
+        print("the bundle does not say which videos it learnt from; some may be among these")
+        return {"judged": len(table)}
+    if seen:
+        print(f"careful: {seen}; these numbers are no measure of new videos")
+    said = ", ".join(f"{count:,} {name}" for name, count in rows.counts().items())
+    print(f"videos: {said}, {len(table):,} judged")
+    return {**rows.counts(), "judged": len(table), "known": dict(seen.counts)}
+
+
 def _details(result: "Evaluation") -> None:
-    from heads.judging.evaluation import ALL
+    from heads.judging.evaluation import ALL, confusion_text
 
     whole = result.sources[ALL]
-    print(f"all videos: accuracy {whole.accuracy}, AUC {whole.auc} (95% intervals)")
-    print("  ".join(f"F1 {name} {100 * f1:.1f}" for name, f1 in whole.metrics.class_f1.items()))
-    numbers = whole.metrics.numbers()
-    accuracy, auc, f1 = (100 * numbers[f"binary_{name}"] for name in ("accuracy", "auc", "f1"))
-    print(f"real against the rest: accuracy {accuracy:.1f}, AUC {auc:.1f}, F1 {f1:.1f}")
-    print(f"calibration error {100 * result.calibration_error:.1f}%")
-    for rate, (promised, measured, size) in result.conformal.items():
-        print(f"conformal sets at {float(rate):.0%} errors: promised {promised:.0%} coverage, "
-              f"measured {measured:.1%}, {size:.2f} classes a set")  # fmt: skip
+    print(f"all videos, {whole.counts}, with 95% intervals:")
+    print(f"  accuracy {whole.accuracy}\n  AUC {whole.auc}\n  F1 {whole.f1}")
+    counts = whole.metrics.confusion.sum(1)
+    each = zip(whole.metrics.class_f1.items(), counts, strict=True)
+    print("  ".join(f"F1 {name} {100 * f1:.1f} (n = {n:,})" for (name, f1), n in each))
+    print(confusion_text(whole.metrics.confusion, list(whole.metrics.class_f1)))
+    if whole.detection is not None:
+        print("\n".join(whole.detection.lines()))
+    error, n = 100 * result.calibration_error, whole.metrics.videos
+    print(f"calibration error {error:.1f}% (n = {n:,})")
+    for rate, found in result.conformal.items():
+        print(f"sets at {float(rate):.0%} errors: promised {found.promised:.0%} coverage, "
+              f"measured {found.measured}, {found.size:.2f} classes a set")  # fmt: skip
     for name, source in result.sources.items():
         for what, why in source.metrics.undefined.items():
             if name != ALL or len(result.sources) == 2:
@@ -168,11 +200,14 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from features_store.commit import write_file
     from features_store.outputs import Folder
     from heads.config import assignments
+    from heads.data.generators import sources_of_table
     from heads.data.splits import held_out
     from heads.errors import BadSetting
     from heads.figures import charts
     from heads.head import make_head
+    from heads.judging import paper
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
+    from heads.judging.evaluation import AVERAGE
 
     folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
@@ -198,6 +233,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
         pass
     result = collected(plan, data, test, arguments.out)
     print(result.text())
+    for line in paper.ablation_lines(sources_of_table(test).generators, AVERAGE):
+        print(line)
     texts = {
         "txt": result.text() + "\n", "csv": result.csv(), "tex": result.latex(),
         "svg": charts.ablation(result),
@@ -231,6 +268,7 @@ def _cross(arguments: argparse.Namespace) -> int:
     )
     print(found.text())
     print(found.text("auc"))
+    print("\n".join(found.unknown_lines()))
     picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
     made_from = {
         "head": arguments.head, "settings": settings, "one left out": arguments.leave_one_out,

@@ -23,6 +23,7 @@ from features_store.errors import TelltaleError
 from features_store.installing import DISTRIBUTION
 from heads.commands import (
     audit,
+    calibrate,
     finetune,
     import_checkpoint,
     judge,
@@ -117,7 +118,8 @@ def build_parser() -> Main:
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
         extract.commands.label, features_store.cli, train, judge, robustness, audit,
-        finetune, tune, score, import_checkpoint, report,
+        finetune, tune, score, calibrate,
+        import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")

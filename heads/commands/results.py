@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from features_store.outputs import Product
     from features_store.table import Table
-    from heads.data.splits import Data
+    from heads.data.sides import Data
 
 
 def product(arguments: argparse.Namespace, command: str) -> "Product | None":

@@ -10,11 +10,13 @@ from extract.exit_codes import INTERRUPTED, SOME_FAILED
 from extract.running.interrupt import Interrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from extract.manifest.manifest import Manifest
     from features_store import Store
     from heads.bundle import Bundle
+    from heads.parts.novelty import Drift
     from heads.scoring.archive import Result
     from heads.scoring.output import Output
     from heads.scoring.scorer import Scorer
@@ -58,7 +60,8 @@ def add_commands(commands: "Commands") -> None:
     )
     parser.add_argument("--store", help="keep features here")
     parser.add_argument("--reference", help="a store: name each video's nearest example in it")
-    parser.add_argument("--error-rate", default="0.1", help="of the conformal sets (default: 0.1)")
+    parser.add_argument("--error-rate", help="of the sets of classes, one that the bundle has "
+                        "thresholds for (default: 0.1)")  # fmt: skip
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda or cuda:1 (default: a GPU if there is one)"
     )
@@ -80,15 +83,17 @@ def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.commands.device import one_device
+    from heads.parts.model_card import calibration_line
     from heads.scoring.branches import check_weights
 
     arguments.device = one_device(arguments.device)
     check_weights(arguments.weights)
     bundle = Bundle.load(arguments.bundle)
+    print(calibration_line(bundle.about))
     scorer, reference = _scorer(arguments, bundle)
     if _is_store(arguments.inputs):
         return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)
-    protocol = arguments.protocol or _scoring_protocol(bundle)
+    protocol = arguments.protocol or bundle.scoring_protocol
     if arguments.watch is not None:
         return _watch(arguments, scorer, protocol, reference)
     return _from_videos(arguments, scorer, _manifest(arguments), protocol, reference)
@@ -105,16 +110,17 @@ def _scorer(arguments: argparse.Namespace, bundle: "Bundle") -> "tuple[Scorer, s
         return Scorer(bundle=bundle, rate=arguments.error_rate), None
     store = Store.open(arguments.reference)
     names = store.protocols()
-    wanted = arguments.protocol or _scoring_protocol(bundle)
+    wanted = arguments.protocol or bundle.scoring_protocol
     protocol = wanted if wanted in names else names[0]
     neighbours = Neighbours(store, protocol)
     scorer = Scorer(bundle=bundle, rate=arguments.error_rate, neighbours=neighbours)
     return scorer, reference_state(store, protocol)
 
 
-def _scoring_protocol(bundle: "Bundle") -> str:
-    name = bundle.about.protocol
-    return "val" if name.startswith("train-") else name
+def say_seen(bundle: "Bundle", ids: "Sequence[object]") -> None:
+    """In the first lines: how many of these videos the bundle knows already, by their ids."""
+    if seen := bundle.rows.seen(ids):
+        print(f"careful: {seen}")
 
 
 def _is_store(names: list[str]) -> bool:
@@ -156,13 +162,14 @@ def _from_store(
         )
     names = store.protocols()
     protocol = arguments.protocol or (
-        names[0] if len(names) == 1 else _scoring_protocol(scorer.bundle)
+        names[0] if len(names) == 1 else scorer.bundle.scoring_protocol
     )
+    say_seen(scorer.bundle, store.videos.column("id").tolist())
     made_from = plan(scorer, protocol, store.place.name, reference)
     output = _output(arguments, arguments.out, scorer, made_from)
     with Interrupt(NOTICE) as interrupt:
         result = score_store(scorer, store, protocol, output, lambda: interrupt.asked)
-    return _end(output, result)
+    return _end(output, result, scorer.drift)
 
 
 def _from_videos(
@@ -177,6 +184,7 @@ def _from_videos(
     from heads.errors import BadSetting
     from heads.scoring.about import plan
 
+    say_seen(scorer.bundle, [video.id for video in manifest.videos])
     count = len(manifest.videos)
     if count > 1 and arguments.explain is not None:
         raise BadSetting(f"--explain takes one video; {' '.join(arguments.inputs)} has {count}.")
@@ -185,7 +193,7 @@ def _from_videos(
     made_from = plan(scorer, protocol, str(manifest.root), reference)
     if arguments.out is not None and arguments.explain is None:
         output = _output(arguments, arguments.out, scorer, made_from)
-        return _end(output, _score_all(arguments, scorer, manifest, protocol, output))
+        return _end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
@@ -255,8 +263,8 @@ def _one_video(
 def _watch(
     arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
 ) -> int:
-    from heads.bundle import is_tiny
     from heads.errors import BadSetting
+    from heads.parts.model_card import is_tiny
     from heads.scoring.about import RANDOM_WEIGHTS, plan
     from heads.scoring.screen import verdict
     from heads.scoring.watch import Watch
@@ -278,7 +286,7 @@ def _watch(
     return 0
 
 
-def _end(output: "Output", result: "Result") -> int:
+def _end(output: "Output", result: "Result", drift: "Drift | None" = None) -> int:
     """Say what came of it; the exit status."""
     for note in result.notes:
         print(note)
@@ -286,6 +294,8 @@ def _end(output: "Output", result: "Result") -> int:
         print(f"stopped with {result.left} videos left; run the same command again to go on.")
         return INTERRUPTED
     print(f"{output.out}: {result.counts}")
+    if drift is not None and drift.enough:
+        print(drift.line())
     if output.note:
         print(output.note)
     if output.folder.parent.exists():

@@ -14,11 +14,11 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from heads.judging import curves
 from heads.judging.ablation import Ablation
-from heads.judging.calibration import Reliability
-from heads.judging.intervals import Interval
-from heads.judging.metrics import Floats, Labels, area
+from heads.measuring import curves
+from heads.measuring.calibration import Reliability
+from heads.measuring.intervals import Interval
+from heads.measuring.metrics import Floats, Labels, area, row_shares
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#808890"
@@ -51,12 +51,16 @@ Drawing = Any
 
 
 def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
-    """Counts, coloured by the share of the true class."""
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    """Counts and shares of the true class, which also colour."""
+    shares = row_shares(matrix)
+    texts = [
+        [f"{n:,}\n{s:.0%}" for n, s in zip(*row, strict=True)]
+        for row in zip(matrix, shares, strict=True)
+    ]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        _heat(axes, shares, [[str(n) for n in row] for row in matrix])
+        _heat(axes, shares, texts)
         axes.set(xlabel="said", ylabel="is", xticks=range(len(classes)), yticks=range(len(classes)))
         axes.set_xticklabels(classes, rotation=30, ha="right")
         axes.set_yticklabels(classes)
@@ -150,7 +154,7 @@ def ablation(result: Ablation, metric: str = "auc") -> str:
         axes.set_yticks(range(len(result.rows)), list(result.rows))
         axes.invert_yaxis()
         axes.grid(axis="x")
-        axes.set_xlabel(f"{metric}, percent (bars: 95% interval, small dots: seeds)")
+        axes.set_xlabel(f"{metric}, percent (bars: 95% over videos and seeds; small dots: seeds)")
 
     return svg(draw, 6.0, 1.2 + 0.5 * len(result.rows))
 

@@ -21,10 +21,12 @@ from extract.networks import weights
 from features_store.schema import fingerprint
 from features_store.store import Store
 from heads import bundle
-from heads.bundle import About, Bundle
-from heads.data.splits import Choice, Mask, training_protocol
+from heads.bundle import Bundle
+from heads.data.rows import Rows
+from heads.data.sides import Mask
+from heads.data.splits import Choice, training_protocol
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.checks import check_same_depth, check_start, same_network
+from heads.finetuning.checks import check_same_depth, check_same_pixels, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, ClipSource, Source
 from heads.finetuning.loop import Finetuner, Run
@@ -33,8 +35,8 @@ from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.tensor_file import write_tensors
 from heads.head import Probabilities
-from heads.judging.calibration import conformal_thresholds, fit_temperature, tempered
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
+from heads.parts.about import About
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout, initial
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel, pooled_of
@@ -102,11 +104,9 @@ class Prepared:
         net, table = self.finetuner.net, run.validation.table
         head = Fusion(self.head, table.classes)
         head.model = FusionModel(self.head, net.layout, tensors)
-        temperature = fit_temperature(probabilities, table.labels)
-        means = averaged(tempered(probabilities, temperature))
-        found = measure(means, table.labels, head.classes)
+        found = measure(averaged(probabilities), table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
-        made = {f"{tuned.name}/{name}": one for name, one in tuned.fingerprints.items()}
+        made = {f"{tuned.name}/{name}": one for name, one in tuned.offer.fingerprints.items()}
         prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
         asked = {**tuned.request.options, "precision": tuned.precision}
         options = "&".join(f"{name}={value}" for name, value in asked.items())
@@ -122,8 +122,6 @@ class Prepared:
             protocol=table.protocol,
             fingerprints=prints,
             branches=branches,
-            temperature=temperature,
-            conformal=conformal_thresholds(means, table.labels),
             metrics={f"validation {name}": value for name, value in found.numbers().items()},
             provenance={
                 **bundle.provenance(request.store, [request.seed], "train"),
@@ -132,7 +130,11 @@ class Prepared:
                 "steps": self.finetuner.step,
             },
         )
-        return Bundle(head, about)
+        learnt = run.train.table.ids.tolist()
+        rows = Rows.made(learnt=learnt, decided=table.ids.tolist())
+        curves = {self.finetuner.metric: self.finetuner.history, "loss": self.finetuner.losses}
+        learning = {"seed": request.seed, **{name: list(one) for name, one in curves.items()}}
+        return Bundle(head, about, rows, [learning])
 
 
 @contextmanager
@@ -232,8 +234,9 @@ def _source(
     if not keys:
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)
-    cached = request.store.open_branch(protocol, DEPTH.partition("/")[0])
+    cached, _ = request.store.find(protocol, DEPTH)
     details = cached.groups["protocol"]["details"]
+    check_same_pixels(details, protocol)
     plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}
     return ClipSource(

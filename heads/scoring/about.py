@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from features_store.installing import DISTRIBUTION
 from features_store.store import Store
-from heads.bundle import is_tiny
 from heads.parts.arrays import ATTN
+from heads.parts.model_card import is_tiny
 from heads.scoring.scorer import Scorer
 from heads.scoring.versions import digest
 
 RANDOM_WEIGHTS = "the networks have random weights: these verdicts mean nothing"
-_PACKAGES = ("telltale", "torch", "numpy", "av", "pyarrow")
+_PACKAGES = (DISTRIBUTION, "torch", "numpy", "av", "pyarrow")
 
 
 def about(scorer: Scorer, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +48,6 @@ def plan(scorer: Scorer, protocol: str, place: str, reference: str | None) -> di
 
 def reference_state(store: Store, protocol: str) -> str:
     """Tells a reference store from itself with more videos."""
-    status = store.open_branch(protocol, ATTN.partition("/")[0]).status()
+    status = store.find(protocol, ATTN)[0].status()
     ids = store.videos.column("id").tolist()
     return f"{store.place.name} {protocol} {digest(ids, [status.tobytes()])}"

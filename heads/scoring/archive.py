@@ -26,6 +26,7 @@ from extract.running.pipeline import Settings
 from features_store.errors import OutputExists
 from features_store.store import Store
 from heads.errors import BadSetting
+from heads.scoring.branches import as_extracted
 from heads.scoring.formats import Block, Counts
 from heads.scoring.kept import KeptRows, is_settled
 from heads.scoring.output import Output
@@ -212,7 +213,8 @@ class _Job:
     def _rows(self, extraction: Extraction, positions: Positions) -> Block:
         order = np.argsort(extraction.rows)
         protocol = self.videos.settings.protocol
-        found = self.scorer.from_store(extraction.store, protocol, extraction.rows[order])
+        scorer = replace(self.scorer, bundle=as_extracted(self.scorer.bundle, extraction))
+        found = scorer.from_store(extraction.store, protocol, extraction.rows[order])
         found = found.take(pa.array(np.argsort(order)))
         assert self.inputs.versions is not None
         mine = [self.inputs.versions[i] for i in positions.tolist()]

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from heads.bundle import Bundle
 from heads.head import Probabilities
-from heads.judging.calibration import conformal_sets
 from heads.judging.evaluation import view_spread
-from heads.judging.metrics import REAL, averaged
+from heads.measuring.conformal import sets
+from heads.measuring.detection import forgery
+from heads.measuring.metrics import REAL, averaged, has_result
 
 UNSURE = "unsure"
+NOTHING = "nothing"
+"""The verdict where there was nothing to look at: too few frames, no face, no person."""
 
 
 Version = tuple[int | None, str | None]
@@ -62,6 +66,7 @@ def schema(classes: Sequence[str]) -> pa.Schema:
             ("id", text), ("path", text), ("size", pa.int64()), ("modified", text),
             ("source", text), ("label", text), ("verdict", text),
             ("confidence", number), ("set", text), ("forgery", number),
+            ("flagged", pa.bool_()),
             *((f"p_{name}", number) for name in classes),
             ("spread", number), ("nearest_id", text), ("nearest_source", text),
             ("nearest_similarity", number), ("error", text),
@@ -70,10 +75,14 @@ def schema(classes: Sequence[str]) -> pa.Schema:
 
 
 def rows(
-    inputs: Inputs, scored: Scored, errors: Mapping[int, str], bundle: Bundle, rate: str
+    inputs: Inputs, scored: Scored, errors: Mapping[int, str], bundle: Bundle, rate: str | None
 ) -> pa.Table:
-    """Every input has exactly one row, also when it failed: position → reason in `errors`."""
+    """Every input has exactly one row, also when it failed: position → reason in `errors`.
+
+    `set` is null without calibration, `flagged` without an operating point (the last one counts).
+    """
     count = len(inputs.ids)
+    scored, nothing = _seen(scored)
     means = averaged(scored.probabilities) if len(scored.positions) else np.zeros((0, 1))
     classes = bundle.classes
     found = _Spread(count, scored.positions)
@@ -90,8 +99,12 @@ def rows(
         columns["size"] = pa.array([size for size, _ in inputs.versions], pa.int64())
         columns["modified"] = pa.array([time for _, time in inputs.versions], pa.string())
     if len(scored.positions):
-        columns |= _verdicts(found, means, classes, bundle.about.conformal.get(rate, 0.0))
+        columns |= _verdicts(found, means, bundle, rate)
         columns["spread"] = found.numbers(view_spread(scored.probabilities))
+    if len(nothing):
+        columns["verdict"] = _with_nothing(
+            columns.get("verdict", pa.nulls(count, pa.string())), nothing
+        )
     if scored.nearest is not None:
         columns["nearest_id"] = found.texts(scored.nearest.ids)
         columns["nearest_source"] = found.texts(scored.nearest.sources)
@@ -102,9 +115,35 @@ def rows(
     )
 
 
+def _seen(scored: Scored) -> tuple[Scored, NDArray[np.int64]]:
+    """What has a result, and the positions of what has none: there was nothing to look at."""
+    if not np.isnan(scored.probabilities).any():
+        return scored, scored.positions[:0]
+    there = has_result(averaged(scored.probabilities))
+    nearest = scored.nearest
+    if nearest is not None:
+        rows = np.flatnonzero(there).tolist()
+        nearest = Nearest(
+            ids=[nearest.ids[i] for i in rows], sources=[nearest.sources[i] for i in rows],
+            similarity=nearest.similarity[rows],
+        )  # fmt: skip
+    seen = Scored(
+        positions=scored.positions[there], probabilities=scored.probabilities[there],
+        nearest=nearest,
+    )  # fmt: skip
+    return seen, scored.positions[~there]
+
+
+def _with_nothing(verdicts: pa.Array, positions: NDArray[np.int64]) -> pa.Array:
+    mask = np.zeros(len(verdicts), bool)
+    mask[positions] = True
+    return pc.if_else(pa.array(mask), NOTHING, verdicts)
+
+
 def _verdicts(
-    found: "_Spread", means: NDArray[np.floating], classes: Sequence[str], threshold: float
+    found: "_Spread", means: NDArray[np.floating], bundle: Bundle, rate: str | None
 ) -> dict[str, pa.Array]:
+    classes = bundle.classes
     columns = {
         "verdict": found.chosen(means.argmax(1), classes),
         "confidence": found.numbers(means.max(1)),
@@ -112,10 +151,13 @@ def _verdicts(
     for place, name in enumerate(classes):
         columns[f"p_{name}"] = found.numbers(means[:, place])
     if REAL in classes:
-        columns["forgery"] = found.numbers(1 - means[:, list(classes).index(REAL)])
-    if len(classes) <= 8:
-        sets = conformal_sets(means, threshold)
-        codes = sets @ (1 << np.arange(len(classes)))
+        columns["forgery"] = found.numbers(forgery(means, classes))
+        if bundle.about.operating:
+            limit = bundle.about.operating[-1]["threshold"]
+            columns["flagged"] = found.chosen(forgery(means, classes) > limit, (False, True))
+    if len(classes) <= 8 and rate is not None:
+        inside = sets(means, bundle.about.conformal[rate], classes)
+        codes = inside @ (1 << np.arange(len(classes)))
         columns["set"] = found.chosen(codes, _set_names(classes))
     return columns
 
@@ -144,10 +186,12 @@ class _Spread:
             return pa.array(values)
         return pa.array(np.append(values, np.float32(0))[self._take], mask=self._absent)
 
-    def chosen(self, indices: NDArray[np.integer], names: Sequence[str]) -> pa.Array:
+    def chosen(
+        self, indices: NDArray[np.integer] | NDArray[np.bool_], names: Sequence[str | bool]
+    ) -> pa.Array:
         spread = np.append(indices, 0)[self._take].astype(np.int32)
         codes = pa.array(spread, mask=self._absent)
-        return pa.DictionaryArray.from_arrays(codes, pa.array(list(names))).cast(pa.string())
+        return pa.DictionaryArray.from_arrays(codes, pa.array(list(names))).dictionary_decode()
 
     def texts(self, values: Sequence[str]) -> pa.Array:
         return pa.array([None if i < 0 else values[i] for i in self._take.tolist()], pa.string())

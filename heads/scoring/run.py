@@ -3,13 +3,14 @@
 import argparse
 from dataclasses import replace
 
-from extract.branch import Branch, BranchRequest, load_branch
+from extract.branch import Branch, BranchRequest, for_protocol, load_branch
 from extract.commands.data import limits
 from extract.running.extraction import Extraction
 from extract.running.interrupt import Interrupt
 from extract.running.pipeline import Settings
 from extract.running.run import Cluster
 from extract.running.run import Run as ExtractRun
+from extract.views.protocol import Protocol
 from heads.bundle import Bundle
 from heads.scoring.archive import Run
 from heads.scoring.branches import check_branches, check_weights, find_branches
@@ -52,7 +53,8 @@ def load_branches(arguments: argparse.Namespace, bundle: Bundle) -> list[Branch]
     check_weights(arguments.weights)
     if arguments.branch:
         asked = [replace(BranchRequest.parse(t), device=arguments.device) for t in arguments.branch]
-        branches = [load_branch(request) for request in asked]
+        protocol = Protocol.parse(bundle.about.protocol)
+        branches = [load_branch(for_protocol(request, protocol)) for request in asked]
         check_branches(bundle, branches)
         return branches
     places = [*arguments.weights, arguments.bundle, arguments.bundle.parent]

@@ -1,16 +1,19 @@
 """A bundle at work on the rows of a store: every row gets a verdict, or the reason for none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.errors import BadSetting
+from heads.measuring.conformal import rate_of
+from heads.measuring.metrics import averaged
+from heads.parts.novelty import Drift
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 
@@ -23,14 +26,16 @@ class Scorer:
     """A bundle, and how its verdicts are put."""
 
     bundle: Bundle
-    rate: str = "0.1"
-    """Error rate of the conformal sets."""
+    rate: str | None = None
+    """Error rate of the conformal sets; None: 0.1 where the bundle has it."""
     neighbours: Neighbours | None = None
+    drift: Drift | None = field(init=False)
+    """Collects how far the rows lie from what the bundle learnt from, where it knows that."""
 
     def __post_init__(self) -> None:
-        if self.bundle.about.conformal and self.rate not in self.bundle.about.conformal:
-            have = ", ".join(self.bundle.about.conformal)
-            raise BadSetting(f"Error rate {self.rate} unknown to the bundle; have: {have}.")
+        known = self.bundle.familiar
+        object.__setattr__(self, "drift", None if known is None else Drift(known))
+        object.__setattr__(self, "rate", rate_of(self.bundle.about.conformal, self.rate))
 
     def from_store(
         self, store: Store, protocol: str, wanted: NDArray[np.int64], status: Status | None = None
@@ -47,6 +52,8 @@ class Scorer:
             mask[wanted] = True
             for table in self._tables(store, protocol, mask):
                 probabilities.append(self.bundle.predict(table))
+                if self.drift is not None:
+                    self.drift.add(self.bundle.head, table, averaged(probabilities[-1]))
                 positions.append(np.searchsorted(wanted, table.rows))
                 if self.neighbours is not None:
                     near.append(self.neighbours.of(table))
@@ -64,13 +71,15 @@ class Scorer:
     def status(self, store: Store, protocol: str, wanted: NDArray[np.int64]) -> Status:
         """Per video the worst of the branches that the bundle needs: 0 missing, 2 failed, 1 ok."""
         worst = np.ones(len(wanted), np.uint8)
-        for name in self._branches():
-            status = store.open_branch(protocol, name).status(wanted)
+        for arrays in self._groups(store, protocol):
+            status = arrays.status(wanted)
             worst = np.where(status == 1, worst, status).astype(np.uint8)
         return worst
 
-    def _branches(self) -> list[str]:
-        return sorted({key.partition("/")[0] for key in self.bundle.head.keys})
+    def _groups(self, store: Store, protocol: str) -> list[BranchArrays]:
+        """The groups that hold what the head needs, each once."""
+        found = [store.find(protocol, key)[0] for key in self.bundle.head.keys]
+        return list({arrays.prefix: arrays for arrays in found}.values())
 
     def _tables(self, store: Store, protocol: str, mask: NDArray[np.bool_]) -> Iterator[Table]:
         head = self.bundle.head
@@ -90,8 +99,8 @@ class Scorer:
         if not len(without):
             return {}
         known: dict[int, str] = {}
-        for name in self._branches():
-            known |= store.open_branch(protocol, name).errors(wanted[without])
+        for arrays in self._groups(store, protocol):
+            known |= arrays.errors(wanted[without])
         return {
             position: known.get(int(wanted[position]), "its features are not in the store")
             for position in without.tolist()

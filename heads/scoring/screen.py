@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from extract.errors import one_line
-from heads.bundle import Bundle, is_tiny
+from heads.bundle import Bundle
+from heads.judging.papers import OperatingPoint
+from heads.measuring.conformal import NO_CALIBRATION
+from heads.parts.model_card import is_tiny
 from heads.scoring.about import RANDOM_WEIGHTS
 
 _WIDE = 40
@@ -14,19 +17,24 @@ def verdict(row: Mapping[str, object]) -> str:
     name = one_line(str(row["id"]))
     if row["error"]:
         return f"{name}: cannot be scored: {row['error']}"
+    if row["confidence"] is None:
+        return f"{name}: {row['verdict']} to look at"
     return f"{name}: {row['verdict']}, confidence {row['confidence']:.0%}"
 
 
 def screen(row: Mapping[str, object], bundle: Bundle) -> Sequence[str]:
     """All that is known of it."""
-    if row["error"]:
+    if row["error"] or row["confidence"] is None:
         return [verdict(row)]
     lines = [verdict(row), ""]
     for name in bundle.classes:
         share = row[f"p_{name}"]
         assert isinstance(share, float)
         lines.append(f"  {name:12} {share:6.1%}  {'█' * round(share * _WIDE)}")
-    lines += ["", f"  answer at the chosen error rate: {row['set']}"]
+    lines += ["", f"  answer at the chosen error rate: {row['set'] or NO_CALIBRATION}"]
+    if row["flagged"] is not None:
+        point = OperatingPoint.read(bundle.about.operating[-1])
+        lines.append(f"  {'flagged' if row['flagged'] else 'not flagged'} ({point})")
     if row["forgery"] is not None:
         lines.append(f"  generated with probability {row['forgery']:.1%}")
     if row["nearest_id"]:

@@ -227,19 +227,16 @@ class Fusion(Head):
         return {key: part - part.mean(-1, keepdim=True) for key, part in parts.items()}
 
     def _mean_parts(self, table: Table) -> dict[str, Tensor]:
-        """What the training videos' mean vector adds by each array: none where it is not known, as
-        in a bundle of an early version or of a released checkpoint."""
+        """What the training videos' mean vector adds; nothing where it is not known, as in bundles
+        of early versions and of released checkpoints."""
         if self.means is None:
             return {}
         weights = self._folded(table).weights
-        found, column = {}, 0
-        for key, size in arrays.widths(table, self.keys).items():
-            mean = self.means[column : column + size].cpu()
-            column += size
-            if key == DEPTH:
-                mean = torch.cat([mean] * table.arrays[DEPTH].shape[2])
-            found[key] = weights[key] @ mean
-        return found
+        sizes = arrays.widths(table, self.keys)
+        means = dict(zip(sizes, torch.split(self.means.cpu(), list(sizes.values())), strict=True))
+        if DEPTH in means:
+            means[DEPTH] = means[DEPTH].repeat(table.arrays[DEPTH].shape[2])
+        return {key: weights[key] @ mean for key, mean in means.items()}
 
     def _folded(self, table: Table) -> ByArray:
         model = self._trained()

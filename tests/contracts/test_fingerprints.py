@@ -11,15 +11,15 @@ import torch
 from extract.branch import Branch
 from extract.networks.attention import attention_backend
 from extract.running.batching import Batcher
-from tests.contracts.branches import NETWORK, QUERIES, asked, load
+from tests.contracts.branches import asked, load, queries_of
 from tests.data import make_fingerprints
 
 
 def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
-    assert load(asked(branch)).fingerprint == branch.fingerprint
-    queries = QUERIES.get(asked(branch), NETWORK)
-    others = [load(asked(branch), query) for query in queries]
-    assert len({branch.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
+    own = branch.offer.fingerprint
+    assert load(asked(branch)).offer.fingerprint == own
+    others = [load(asked(branch), query).offer.fingerprint for query in queries_of(branch)]
+    assert len({own, *others}) == len(others) + 1
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:  # noqa: ANN401
@@ -48,8 +48,8 @@ def test_every_part_of_what_decides_the_numbers_is_in_every_fingerprint(branch: 
     for path in paths:
         other = copy.copy(branch)
         other.decides = changed_at(branch.decides, path)
-        for output, before in branch.fingerprints.items():
-            assert other.fingerprints[output] != before, (output, path)
+        for output, before in branch.offer.fingerprints.items():
+            assert other.offer.fingerprints[output] != before, (output, path)
 
 
 @pytest.mark.parametrize("asked", make_fingerprints.ASKED)
@@ -69,10 +69,10 @@ def test_networks_name_their_weights_precision_and_revision(network: Branch) -> 
 def test_a_fingerprint_belongs_to_a_family_whatever_else_is_asked_for() -> None:
     pooled = load("internvideo2=tiny")
     more = load("internvideo2=tiny", "outputs=tokens@2,tokens,cls,avg,attn")
-    assert {more.fingerprints[name] for name in pooled.outputs} == {pooled.fingerprint}
-    assert len(set(more.fingerprints.values())) == 3
-    assert load("internvideo2=tiny", "outputs=tokens").fingerprints == {
-        "tokens": more.fingerprints["tokens"]
+    assert {more.offer.fingerprints[name] for name in pooled.outputs} == {pooled.offer.fingerprint}
+    assert len(set(more.offer.fingerprints.values())) == 3
+    assert load("internvideo2=tiny", "outputs=tokens").offer.fingerprints == {
+        "tokens": more.offer.fingerprints["tokens"]
     }
 
 
@@ -80,7 +80,7 @@ def test_a_part_of_a_family_brings_the_whole() -> None:
     part = load("internvideo2=tiny", "outputs=avg")
     assert part.asked == ("avg",)
     assert tuple(part.outputs) == ("cls", "avg", "attn")
-    assert part.fingerprint == load("internvideo2=tiny").fingerprint
+    assert part.offer.fingerprints == load("internvideo2=tiny").offer.fingerprints
 
 
 def test_some_of_the_outputs_are_the_same_numbers_as_all_of_them() -> None:
@@ -88,7 +88,7 @@ def test_some_of_the_outputs_are_the_same_numbers_as_all_of_them() -> None:
     views = branch.example(2)
     every = branch.forward(views)
     for names in (["tokens@2"], ["tokens", "tokens@2"], ["cls", "avg", "attn"], ["tokens:4x4"]):
-        narrow = branch.only({name: branch.outputs[name] for name in names})
+        narrow = branch.filling([branch.offer.spec(names, 1)])
         found = narrow.forward(views)
         assert list(found) == names
         for name, numbers in found.items():
@@ -107,5 +107,5 @@ def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
 
 def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: Branch) -> None:
     with attention_backend("sdpa"):
-        assert load(asked(branch)).fingerprint == branch.fingerprint
-    assert Batcher(branch, 3).branch.fingerprint == branch.fingerprint
+        assert load(asked(branch)).offer.fingerprint == branch.offer.fingerprint
+    assert Batcher(branch, 3).branch.offer.fingerprint == branch.offer.fingerprint

@@ -21,6 +21,9 @@ ASKED = (
     "appearance=dinov2-tiny?clip=tiny",
     "depthpro=tiny",
     "frames=rgb",
+    "image=clip-tiny?outputs=cls,tokens,tokens:4x4,tokens-projected,steps,roughness,velocity",
+    "image=dinov2-tiny",
+    "image=xclip-tiny?look=d3&frames=16",
     "internvideo2=tiny?outputs=cls,avg,attn,tokens,tokens:4x4,tokens@2",
     "motion=dis",
     "motion=raft-tiny",
@@ -32,7 +35,7 @@ def fingerprints(asked: str) -> dict[str, str]:
     """Output → fingerprint, as if the weights were the same everywhere."""
     branch: Branch = copy.copy(load_branch(BranchRequest.parse(asked)))
     branch.decides = without_weights(branch.decides)
-    return branch.fingerprints
+    return branch.offer.fingerprints
 
 
 def without_weights(decides: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from extract.decoding.job import Output
 from extract.errors import ExtractError
 from extract.running.batching import Batcher
 from extract.running.clock import Clock
-from extract.running.device import Device
+from extract.running.device import Device, Result
 from extract.running.lane import Lane
 from extract.running.open_shards import OpenShards
 from features_store import Store
@@ -73,11 +73,12 @@ class Memory:
 def lane_of(branch: Echo, folder: Path, views: int, *, rows: int, batch: int) -> Lane:
     store = Store.create(folder / "s", scheme="hfv2", classes=("forgery", "real"))
     store.add_videos({"id": [f"{row}.mp4" for row in range(rows)]})
-    arrays = store.branch("val", branch.spec(views), shard_rows=4)
+    (spec,) = branch.offer.specs(views)
+    arrays = store.branch("val", spec, shard_rows=4)
     shards = OpenShards(arrays, views)
     shards.expect(np.arange(rows))
     batcher = Batcher(branch, batch)
-    return Lane(branch, shards, Device(CPU, in_flight=2), batcher, Clock())
+    return Lane(batcher, [shards], Device(CPU, in_flight=2), Clock())
 
 
 def test_a_batch_halved_by_another_thread_loses_and_repeats_nothing() -> None:
@@ -151,7 +152,7 @@ def test_with_two_batches_in_flight_and_little_memory_every_row_is_its_videos(
         lane.collect()
     lane.flush()
     assert memory.refused
-    whole = lane.shards.take_whole()
+    whole = lane.shards[0].take_whole()
     assert len(whole) == rows // 4
     for shard in whole:
         for position in range(4):
@@ -181,7 +182,31 @@ def test_a_number_that_cannot_be_stored_fails_its_video_alone(tmp_path: Path) ->
     (failure,) = lane.take_failures()
     assert failure.id == "1.mp4"
     assert "number holds numbers that do not fit float16 (largest 1e+09)" in failure.reason
-    (shard,) = lane.shards.take_whole()
+    (shard,) = lane.shards[0].take_whole()
     assert shard.status.tolist() == [1, 2, 1, 1]
     assert shard.errors == {1: failure.reason}
     assert shard.arrays["number"][:, :, 0].tolist() == [[0.0] * 3, [0.0] * 3, [2.0] * 3, [3.0] * 3]
+
+
+def test_what_two_batches_cover_counts_once() -> None:
+    device = Device(CPU, in_flight=2)
+    for start, end in ((0.0, 2.0), (1.0, 3.0), (1.5, 2.5), (5.0, 6.0)):
+        device.note(Result(numbers={}, start=start, end=end))
+    device.close()
+    assert device.busy == 4.0
+
+
+def test_a_stage_inside_another_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane that waits for its device while views are copied: each second is charged once."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    clock = Clock()
+    with clock.stage("prepare"):
+        now[0] += 1
+        with clock.stage("device"):
+            now[0] += 10
+        now[0] += 2
+    now[0] += 100  # outside, nobody's
+    with clock.stage("write"):
+        now[0] += 4
+    assert clock.seconds == {"decode": 0.0, "prepare": 3.0, "device": 10.0, "write": 4.0}

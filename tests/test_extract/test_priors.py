@@ -170,4 +170,4 @@ def test_what_scorers_refuse(text: str) -> None:
 def test_motion_and_spatial_share_what_workers_make() -> None:
     motion, spatial = (load_branch(BranchRequest.parse(f"{n}=dis")) for n in ("motion", "spatial"))
     assert motion.prepare == spatial.prepare
-    assert motion.fingerprint != spatial.fingerprint
+    assert motion.offer.fingerprint != spatial.offer.fingerprint

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.decoding.frames import read_frames
 from extract.decoding.video import open_video
 from extract.errors import BadProtocol
 from extract.views import augment
 from extract.views.damage import RECIPE, Perturbation
 from extract.views.frame_hash import frame_hash, video_hashes
-from extract.views.perturb import MIXED, X264, held_frame, perturb_frame, read_frames, reencode
+from extract.views.perturb import MIXED, X264, held_frame, perturb_frame, reencode
 from extract.views.protocol import Protocol
 from extract.views.transforms import view_clip, view_clips
 from extract.views.view import Crop, View, needed_frames, view_seed

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from features_store import NotAStore, Store, StoreExists
+from features_store import NotAStore, Store, StoreExists, sweep
 from features_store.errors import Damaged
 from features_store.place import LocalPlace
+from features_store.place.place import PROBE
 from tests.test_features_store import samples
 
 FORK = multiprocessing.get_context("fork")
@@ -111,6 +112,12 @@ def test_a_folder_with_something_of_the_users_is_refused(tmp_path: Path, file: s
     with pytest.raises(StoreExists, match="not empty"):
         samples.new_store(tmp_path / "s", 0)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_a_process_tries_a_server_with_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / f"{PROBE}00ff").write_bytes(b"1")
+    assert samples.new_store(tmp_path, 1).protocols() == []
+    assert sweep.leftovers(LocalPlace(tmp_path), older_than=0) == [f"{PROBE}00ff"]
 
 
 def test_a_store_whose_making_was_killed_says_what_it_is(tmp_path: Path) -> None:

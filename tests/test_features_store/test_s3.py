@@ -1,5 +1,6 @@
 """Processes that write one store on an S3 server at the same time."""
 
+import contextlib
 import multiprocessing
 import random
 import signal
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from features_store import Damaged, Status, Store, check
+from features_store import Damaged, NotAStore, Status, Store, StoreExists, check
 from features_store.place import open_place
 from tests.test_features_store import samples
 from tests.test_features_store.s3_server import Bucket, new_bucket, open_bucket, s3_server
@@ -28,6 +29,11 @@ def write_some(url: str, bucket: str, seed: int) -> None:
     chooser = random.Random(seed)
     place = open_place(open_bucket(url, bucket))
     place.patience = 0.2
+    try:
+        store = Store.open(place)
+    except NotAStore:
+        with contextlib.suppress(StoreExists):  # another process was quicker
+            samples.new_store(place, 0)
     for stop in (7, VIDEOS):
         store = Store.open(place)
         store.add_videos(samples.video_columns(0, stop), keep_existing=True)
@@ -56,7 +62,6 @@ def name_of(bucket: Bucket) -> str:
 
 def test_three_processes_write_the_same_shards(server: str) -> None:
     bucket = new_bucket(server)
-    samples.new_store(bucket, 0)
     arguments = [(server, name_of(bucket), seed) for seed in range(3)]
     processes = [SPAWN.Process(target=write_some, args=given) for given in arguments]
     for process in processes:

@@ -27,6 +27,7 @@ from features_store import (
     selection,
 )
 from features_store.chunks import Array
+from features_store.schema import COLUMNS
 from features_store.table import Where
 from tests.test_features_store import samples
 from tests.test_features_store.samples import PROTOCOL, SPEC
@@ -87,6 +88,9 @@ def test_plain_zarr_reads_the_store(tmp_path: Path) -> None:
     assert group["videos/id"][4] == "generator 1/clip é4.mp4"
     assert group["videos/rank"].dtype == np.float64
     assert {name for name, _ in group.members()} == {"videos", PROTOCOL}
+    # Nothing of ours lies where others look for arrays: they would warn of it.
+    assert {name for name, _ in group[branch].members()} == {"cls", "depth", "error", "status"}
+    assert {name for name, _ in group["videos"].members()} == set(COLUMNS)
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
@@ -362,6 +366,17 @@ def test_many_ids_are_looked_up_among_many() -> None:
     ids = np.array([f"generator/{row:06}.mp4" for row in range(300_000)], np.dtypes.StringDType())
     found = selection._among(ids, ids[::3].tolist())
     assert np.flatnonzero(found).tolist() == list(range(0, 300_000, 3))
+
+
+def test_an_array_over_all_videos_is_filled_where_there_is_none(tmp_path: Path) -> None:
+    store = samples.full_store(tmp_path / "s", videos=6, shard_rows=4)
+    store.add_videos(samples.video_columns(6, 9))
+    found = store.open_branch(PROTOCOL, "internvideo2").over_all_videos("depth", np.nan)
+    for row in range(9):
+        if row >= 6 or samples.failed(row):
+            assert np.isnan(found[row]).all()
+        else:
+            assert np.array_equal(found[row], samples.numbers("depth", row))
 
 
 def test_videos_have_groups_to_select_by(tmp_path: Path) -> None:

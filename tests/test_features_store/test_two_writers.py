@@ -349,3 +349,30 @@ def test_videos_added_by_two_at_once_are_all_there_once(
     assert check.verify(world.place()) == []
     found = Store.open(world.place()).videos.column("id").tolist()
     assert sorted(found) == [f"clip {row}" for row in range(8)]
+
+
+@pytest.mark.parametrize("kind", [SharedFolder, SharedBucket])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_noted_about_videos_beside_those_that_are_added_stays(
+    tmp_path: Path, kind: type[SharedFolder] | type[SharedBucket], seed: int
+) -> None:
+    world = World(tmp_path, kind, Turns(seed))
+    store = Store.create(world.place(), scheme="hfv2", classes=("forgery", "real"))
+    store.add_videos({"id": ["a", "b", "c"]})
+
+    def note(row: int) -> Callable[[], None]:
+        def work() -> None:
+            videos = Store.open(world.place()).videos
+            videos.note(np.array([row]), {"frames": np.array([row + 10])})
+            videos.note(np.array([row]), {"digest": np.array([f"d{row}"])})
+
+        return work
+
+    def add() -> None:
+        Store.open(world.place()).add_videos({"id": ["d"], "frames": [99]})
+
+    world.turns.run(note(0), note(2), add)
+    assert check.verify(world.place()) == []
+    videos = Store.open(world.place()).videos
+    assert videos.column("frames").tolist() == [10, -1, 12, 99]
+    assert videos.column("digest").tolist() == ["d0", "", "d2", ""]

@@ -8,7 +8,7 @@ import pytest
 
 from features_store import Store, check
 from features_store.errors import BadInput
-from features_store.videos import CHUNK_ROWS
+from features_store.video_files import CHUNK_ROWS
 
 
 def store_of(folder: Path, count: int) -> Store:

@@ -15,7 +15,8 @@ from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
 from features_store.branch_arrays import BranchArrays
 from features_store.schema import Status
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
+from heads.parts.about import About
 from heads.scoring.archive import Result, VideoRun, score_videos
 from heads.scoring.inputs import read_inputs
 from heads.scoring.output import Output, read_scores
@@ -40,7 +41,7 @@ def scorer() -> Scorer:
     shapes = {
         f"{branch.name}/{name}": array.shape
         for branch in branches()
-        for name, array in branch.spec(1).arrays.items()
+        for name, array in branch.offer.specs(1)[0].arrays.items()
     }
     random = np.random.default_rng(0)
     arrays = {key: random.normal(size=(40, *shapes[key])).astype(np.float16) for key in KEYS}
@@ -56,7 +57,7 @@ def scorer() -> Scorer:
 
 
 def fingerprint(key: str) -> str:
-    return next(b.fingerprint for b in branches() if b.name == key.partition("/")[0])
+    return next(b.offer.fingerprint for b in branches() if b.name == key.partition("/")[0])
 
 
 def fill(folder: Path, texts: Mapping[str, str]) -> None:
@@ -119,7 +120,7 @@ def features(path: str, branch: str) -> tuple[dict[str, np.ndarray], str]:
         return {}, "temporary: the worker was lost"
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
     random = np.random.default_rng(seed)
-    spec = next(b for b in branches() if b.name == branch).spec(1)
+    spec = next(b for b in branches() if b.name == branch).offer.specs(1)[0]
     return {key: random.normal(size=a.shape).astype(a.dtype) for key, a in spec.arrays.items()}, ""
 
 

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from features_store.table import Table
-from heads.data.splits import Data, by_id
+from heads.data.sides import Data, by_id
 from heads.errors import BadTable
 from heads.figures import charts
 from heads.head import make_head
-from heads.judging import ablation, calibration, evaluation, metrics
+from heads.judging import ablation, evaluation
 from heads.judging.cross import cross
 from heads.judging.released import official_id
+from heads.measuring import calibration, metrics
 from tests.test_heads.tables import CLASSES, table
 
 
@@ -66,26 +67,6 @@ def test_temperature_undoes_overconfidence() -> None:
     assert calibration.fit_temperature(np.full((8, 1, 4), 0.25, np.float32), labels[:8]) == 1.0
 
 
-@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.3]))
-@settings(max_examples=20)
-def test_conformal_sets_cover_what_they_promise(seed: int, rate: float) -> None:
-    probabilities, labels = random_case(seed, 2000)
-    threshold = calibration.conformal_threshold(probabilities[:1000], labels[:1000], rate)
-    covered, size = calibration.coverage(probabilities[1000:], labels[1000:], threshold)
-    assert covered > 1 - rate - 0.05
-    assert 1 <= size <= 4
-    few = calibration.conformal_threshold(probabilities[:5], labels[:5], 0.05)
-    assert few == 0.0  # too few videos to promise anything: every class stays in
-
-
-def test_verdicts() -> None:
-    thresholds = {"0.1": 0.3}
-    row = np.array([0.35, 0.4, 0.15, 0.1])
-    assert calibration.verdict(row, CLASSES, thresholds, "0.1") == "appearance|spatial"
-    assert calibration.verdict(row, CLASSES, {"0.1": 0.9}, "0.1") == "unsure"
-    assert calibration.verdict(row, CLASSES, {"0.1": 0.0}, "0.1") == "unsure"
-
-
 def predictions(seed: int) -> evaluation.Predictions:
     probabilities, labels = random_case(seed)
     return evaluation.Predictions(
@@ -100,12 +81,61 @@ def predictions(seed: int) -> evaluation.Predictions:
 def test_an_evaluation_averages_over_sources() -> None:
     found = predictions(4)
     result = evaluation.evaluate(found, {"0.1": 0.05})
+    assert result.averaged["auc"] == 2
+    assert result.sources["plain"].reals == (found.labels[::3] == 3).sum()
     each = [result.sources[name].metrics.accuracy for name in ("<b>odd</b>", "plain")]
     assert result.average["accuracy"] == pytest.approx(np.mean(each))
     assert "<b>odd</b>" in evaluation.text_table(result)
     json.dumps(result.to_json(), allow_nan=False)
     difference = evaluation.compare(found, predictions(4))["accuracy"]
     assert difference.interval.value == 0
+
+
+def test_reals_of_their_own_source_join_every_generator() -> None:
+    """Each generator has an AUC, and says how many reals it was measured with."""
+    found = predictions(4)
+    names = np.array(["pika" if i % 2 else "kling" for i in range(60)], dtype=object)
+    names[found.labels == 3] = "k400"
+    found = replace(found, sources=names.tolist())
+    result = evaluation.evaluate(found)
+    assert list(result.sources) == ["kling", "pika", evaluation.ALL]
+    assert result.reals == ("k400",)
+    reals = int((found.labels == 3).sum())
+    for name in ("kling", "pika"):
+        one = result.sources[name]
+        assert (one.reals, one.fakes) == (reals, int((names == name).sum()))
+        assert not math.isnan(one.metrics.binary_auc)
+        assert one.detection is not None
+        assert one.detection.auc.n == one.reals + one.fakes
+    said = evaluation.text_table(result)
+    assert "k400 in every column" in said
+    assert f"{reals}+" in said
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_a_source_of_one_video_does_not_pass_for_an_average() -> None:
+    found = predictions(4)
+    alone = int(np.flatnonzero(found.labels != 3)[0])
+    sources = ["one" if i == alone else "many" for i in range(60)]
+    found = replace(found, sources=sources)
+    result = evaluation.evaluate(found)
+    assert result.averaged["accuracy"] == 2
+    assert result.averaged["auc"] == 1
+    assert "of 2 / 1" in evaluation.text_table(result)
+
+
+def test_few_reals_promise_nothing_at_a_thousandth() -> None:
+    found = evaluation.evaluate(predictions(4)).sources[evaluation.ALL].detection
+    assert found is not None
+    said = "\n".join(found.lines())
+    assert "found at 0.1% false alarms - (n = 60; too few reals to say, 15 of 3,000)" in said
+
+
+def test_confusion_has_the_shares_of_each_row() -> None:
+    said = evaluation.confusion_text(np.array([[3, 1], [0, 0]]), ("fake", "real"))
+    assert "3 (75%)" in said
+    assert "1 (25%)" in said
+    assert "0 (0%)" in said.splitlines()[2]
 
 
 def test_what_does_not_exist_is_null_in_json() -> None:
@@ -124,16 +154,6 @@ def test_videos_are_paired_by_source_and_id() -> None:
         means=np.eye(4, dtype=np.float32)[labels],
     )
     assert evaluation.compare(perfect, perfect)["accuracy"].interval.value == 0
-
-
-def test_equal_gains_on_every_seed_have_no_t_test() -> None:
-    rows = {
-        name: {metric: ablation.Cell(values=(value, value)) for metric in ablation.METRICS}
-        for name, value in (("before", 0.5), ("after", 0.75))
-    }
-    gain, p = ablation.Ablation(rows=rows).gain("after", "auc")
-    assert gain == 0.25
-    assert math.isnan(p)
 
 
 def test_official_ids_are_cut() -> None:
@@ -156,7 +176,7 @@ def test_cross_generator_tables_tell_who_travels() -> None:
     assert left.rows == ("all but kappa", "all but lambda")
     assert (left.accuracy > 0.7).all()
     one = found.take(found.sources == "kappa")
-    with pytest.raises(BadTable, match="two sources or more"):
+    with pytest.raises(BadTable, match="2 generators or more"):
         cross(Data(train=one, validation=one), lambda: make_head("linear", {}, CLASSES))
 
 
@@ -184,9 +204,11 @@ def test_an_ablation_finds_what_carries_the_label_and_resumes(tmp_path: Path) ->
     assert before == 5
     assert (tmp_path / "runs.jsonl").read_text().count('"row"') == 12
     result = ablation.collected(PLAN, made, test, tmp_path)
-    gain, p = result.gain("+ depth", "auc")
-    assert gain > 0.1
-    assert 0 < p < 0.5
+    gain = result.gains["+ depth"]["auc"]
+    assert gain.value > 0.1
+    assert 0 < gain.p < 0.2
+    assert result.against["+ depth"] == "+ cat"
+    assert "n = 200 videos x 3 seeds" in result.text()
     assert "+ depth" in result.text()
     assert result.latex().startswith(r"\begin{tabular}")
     assert len(result.csv().splitlines()) == 13

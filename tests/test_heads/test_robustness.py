@@ -12,8 +12,10 @@ from features_store import Store
 from heads.bundle import Bundle
 from heads.commands.main import main
 from heads.errors import BadTable
+from heads.figures import charts
 from heads.judging import paper
 from heads.judging.robustness import Robustness, perturbed, robustness
+from heads.reporting.page import write_report
 from tests.test_heads.stores import write_features
 from tests.test_heads.tables import CLASSES, table
 
@@ -118,3 +120,16 @@ def test_a_store_without_damage_says_what_to_extract(place: Path) -> None:
     with pytest.raises(BadTable, match=r"--protocol val\+jpeg50\+jpeg50"):
         robustness(Bundle.load(place / "b"), store, "val+jpeg50", np.ones(VIDEOS, bool))
     assert [name for name, _ in perturbed(store, "test-4x3")] == []
+
+
+def test_a_report_shows_it(tmp_path: Path, judged: Robustness) -> None:
+    (tmp_path / "robustness.json").write_text(json.dumps(judged.to_json()))
+    (tmp_path / "robustness.svg").write_text(
+        charts.strengths(judged.curves(), judged.columns[""].auc)
+    )
+    written = write_report(tmp_path)
+    assert written.sections == ["Robustness"]
+    assert written.problems == []
+    page = written.page.read_text()
+    for said in ("verdicts that flip, %", "jpeg50", "91.8", "data:image/svg+xml"):
+        assert said in page

@@ -19,6 +19,7 @@ from features_store import Store
 from heads.bundle import Bundle
 from heads.data.splits import Choice
 from heads.errors import BadRun, BadSetting, WrongFeatures
+from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.parts.arrays import save_tensors
 from heads.scoring import archive, neighbours
@@ -28,7 +29,6 @@ from heads.scoring.branches import find_branches
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.output import Output, read_scores
 from heads.scoring.scorer import Scorer
-from heads.training.seeds import best_bundle, train_seeds
 from heads.zoo.fusion import Fusion
 from tests.test_extract.extractions import extract, settings, write_videos
 from tests.test_heads.stores import write_features, write_store
