@@ -66,6 +66,7 @@ def test_a_file_of_somebody_elses_stays(
     assert out.read_bytes() != b"corrected by hand"
 
 
+@pytest.mark.filterwarnings("ignore:.*importances will be equal")
 @pytest.mark.parametrize("name", [name for name in FOLDERS if name != "robustness"])
 def test_a_folder_of_somebody_elses_stays(
     name: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
