@@ -17,6 +17,7 @@ from features_store.errors import NotComputed, UnknownKey
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
+from heads.data.generators import sources_of
 from heads.data.sides import Mask
 from heads.errors import BadTable, WrongFeatures
 from heads.judging import paper
