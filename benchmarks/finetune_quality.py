@@ -29,10 +29,10 @@ from heads.data.splits import TEST, Choice, in_split
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Request, prepared
+from heads.fitting.seeds import train_seeds
 from heads.head import make_head
-from heads.judging.metrics import averaged
-from heads.judging.metrics import measure as measured
-from heads.training.seeds import train_seeds
+from heads.measuring.metrics import averaged
+from heads.measuring.metrics import measure as measured
 
 OUTPUTS = "cls,avg,attn,tokens,tokens@2"
 BACKBONE = BranchRequest.parse("internvideo2=tiny?precision=float32")

@@ -43,6 +43,8 @@ from heads.finetuning.tensor_file import write_tensors
 FILES = {"internvideo2": "internvideo2-tiny.safetensors", "depthpro": "depthpro-tiny.safetensors"}
 REVISION = 2
 """Raised when clips or goals change."""
+CASTS_SEEN = 40
+"""Before training begins, for the patch embeddings to start from."""
 _START, _TRAIN = range(2)
 
 
@@ -82,8 +84,9 @@ class Trainee(nn.Module):
         self.depth = DepthGoals(depthpro.DepthProEncoder(depth), depth.width, depth.out)
 
     def start(self, seed: int) -> None:
-        torch.manual_seed(seed)
-        samples = [sample for number in range(40) for sample in four((seed, _START, number))]
+        samples = [
+            sample for number in range(CASTS_SEEN) for sample in four((seed, _START, number))
+        ]
         tiny_start.start_video(self.video.model, samples, seed)
         tiny_start.start_depth(self.depth.model, samples, seed)
 
@@ -120,6 +123,7 @@ class Run:
             "internvideo2": asdict(internvideo2.PRESETS["tiny"]),
             "depthpro": asdict(depthpro.PRESETS["tiny"]),
         }
+        torch.manual_seed(recipe.seed)
         self.net = Trainee().to(crew.device)
         self.names: dict[Tensor, str] = {p: name for name, p in self.net.named_parameters()}
         self.optimisers = _optimisers(self.net, recipe)

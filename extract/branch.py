@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract import branches
+from extract import branches, plugins
 from extract.decoding.job import Output
 from extract.errors import BadSetting, DoesNotFit
 from extract.libraries import library_versions
@@ -105,7 +105,8 @@ class BranchRequest:
             for name, value in self.options.items()
             if name in PATH_OPTIONS and Path(value).expanduser().exists()
         }
-        return replace(self, weights=weights, options={**self.options, **paths})
+        name = str(Path(self.name).absolute()) if plugins.is_file(self.name) else self.name
+        return replace(self, name=name, weights=weights, options={**self.options, **paths})
 
     def check_options(self, known: Sequence[str]) -> None:
         for name in self.options:
@@ -232,7 +233,24 @@ def load_branch(request: BranchRequest) -> Branch:
     return branch
 
 
+ENTRY_POINTS = "telltale.branches"
+"""Where another distribution offers branches: name → a module with a function `load`."""
+
+
 def _module(name: str) -> ModuleType:
-    if name not in branch_names():
-        raise BadSetting(f"Branch {name!r} unknown; have: {', '.join(branch_names())}.")
-    return importlib.import_module(f"extract.branches.{name}")
+    """Ours by its file's name, another distribution's, or one out of a file: `my_branch.py`."""
+    if plugins.is_file(name):
+        return _checked(name, plugins.module_of(name))
+    if name in branch_names():
+        return importlib.import_module(f"extract.branches.{name}")
+    others = plugins.offered_names(ENTRY_POINTS)
+    if name in others:
+        return _checked(name, plugins.offered(ENTRY_POINTS, name))
+    have = ", ".join([*branch_names(), *others])
+    raise BadSetting(f"Branch {name!r} unknown; have: {have}. One of your own: FILE.py=PRESET.")
+
+
+def _checked(where: str, found: object) -> ModuleType:
+    if not (isinstance(found, ModuleType) and callable(getattr(found, "load", None))):
+        raise BadSetting(f"{where} gives {found!r}; a module with a function `load` is needed.")
+    return found

@@ -15,11 +15,10 @@ In format 1 a status chunk is the statuses and their crc32c alone.
 """
 
 import json
-import os
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import crc32c
 import numpy as np
@@ -52,7 +51,7 @@ class Record:
         return None if self.chunks is None else self.chunks.get(array, frozenset())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Records:
     """The `status` array of a branch, chunk by chunk."""
 
@@ -141,25 +140,26 @@ class Records:
         chunks: Chunks | None = {} if self.layout.records else None
         return Record(status=np.zeros(self.rows, np.uint8), chunks=chunks)
 
-    @property
+    @cached_property
     def _plain(self) -> ChunkedArray:
         return ChunkedArray(
             self.place, self.prefix, "uint8", self.rows, separator=self.layout.separator
         )
 
-    @property
+    @cached_property
     def _index(self) -> bytes:
         """The Zarr shard's index: one inner chunk, at the start."""
         index = struct.pack("<QQ", 0, self.rows + CRC_BYTES)
         return index + _crc(index)
 
     def _start(self, shard: int) -> bytes:
-        start = json.dumps({"branch": self.branch, "shard": shard}, separators=(",", ":"))
-        return start[:-1].encode() + b","
+        return self._start_of_all % shard
 
-
-def this_writer() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+    @cached_property
+    def _start_of_all(self) -> bytes:
+        """How every record of the branch begins; `%d` stands for the shard."""
+        branch = json.dumps(self.branch).replace("%", "%%")
+        return f'{{"branch":{branch},"shard":%d,'.encode()
 
 
 def _crc(content: bytes) -> bytes:

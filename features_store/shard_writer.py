@@ -15,8 +15,8 @@ old: both hold the rows that it calls OK. So a writer that is killed in between 
 reader finds a whole shard at any moment. Rows that are about to change are MISSING meanwhile.
 """
 
-import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,13 +24,12 @@ import numpy as np
 from features_store import shard_content
 from features_store.chunks import Array, ChunkedArray, Encoded
 from features_store.errors import Damaged, Overtaken, WriteFailed
-from features_store.place.place import Version, exclusively
-from features_store.record import Record, this_writer
+from features_store.place.begun import Begun, patiently
+from features_store.place.place import Buffers, Version, exclusively
+from features_store.record import Record
 from features_store.schema import Status
 from features_store.shard_content import ShardContent
 from features_store.shard_files import ERROR, ShardFiles
-
-_LOOK_AGAIN = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +93,12 @@ def _write(files: ShardFiles, shard: int, new: ShardContent) -> None:
             raise
         raise Overtaken(f"{damage.place}: it was being replaced.") from damage
     begun = _begun(files, record, np.where(take, Status.MISSING, before), changes)
-    if _has_to_begin(files, record, begun):
-        version = _put(files, shard, begun, version)
-    for change in changes.values():
-        files.place.swap(change.array.key(shard), change.encoded.buffers, change.seen)
+    word = Begun(files.place, files.records.key(shard), lambda w: _encoded(files, shard, begun, w))
+    with word.since(version) if _has_to_begin(files, record, begun) else nullcontext():
+        for change in changes.values():
+            files.place.swap(change.array.key(shard), change.encoded.buffers, change.seen)
     status = np.where(take, new.status, before).astype(np.uint8)
-    _put(files, shard, _final(files, record, status, changes), version)
+    _put(files, shard, _final(files, record, status, changes), word.version)
 
 
 def _require_records(files: ShardFiles) -> None:
@@ -113,19 +112,12 @@ def _require_records(files: ShardFiles) -> None:
 
 def _head(files: ShardFiles, shard: int) -> tuple[Record, Version]:
     """The shard's record; where another writer has begun, it is given time to finish."""
-    record, version = files.head(shard)
-    since = time.monotonic()
-    while (
-        not files.place.locks
-        and record.writer not in ("", this_writer())
-        and time.monotonic() - since < files.place.patience
-    ):
-        time.sleep(_LOOK_AGAIN)
-        seen = version
+
+    def look() -> tuple[Record, str, Version]:
         record, version = files.head(shard)
-        if version != seen:
-            since = time.monotonic()
-    return record, version
+        return record, record.writer, version
+
+    return patiently(files.place, look)
 
 
 def _changes(
@@ -189,7 +181,7 @@ def _begun(files: ShardFiles, record: Record, status: Array, changes: dict[str, 
     chunks = dict(record.chunks)
     for name, change in changes.items():
         chunks[name] = chunks.get(name, frozenset()) | {change.encoded.crc}
-    return Record(status=padded, chunks=chunks, writer=this_writer())
+    return Record(status=padded, chunks=chunks)
 
 
 def _final(files: ShardFiles, record: Record, status: Array, changes: dict[str, _Change]) -> Record:
@@ -209,6 +201,10 @@ def _padded(status: Array, rows: int) -> Array:
     padded = np.zeros(rows, np.uint8)
     padded[: len(status)] = status
     return padded
+
+
+def _encoded(files: ShardFiles, shard: int, record: Record, writer: str) -> Buffers:
+    return [files.records.encode(shard, replace(record, writer=writer))]
 
 
 def _put(files: ShardFiles, shard: int, record: Record, seen: Version) -> Version:

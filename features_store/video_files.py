@@ -5,8 +5,8 @@ written last. Writers are kept apart as those of shards are (`shard_writer`): fi
 names the chunks to come beside those that are there, at the end the new ones alone.
 """
 
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from features_store import documents
@@ -14,15 +14,14 @@ from features_store.chunks import Array, ChunkedArray, Encoded
 from features_store.documents import Json
 from features_store.errors import Damaged, Overtaken
 from features_store.place import Place
-from features_store.place.place import Version
-from features_store.record import this_writer
+from features_store.place.begun import Begun, patiently
+from features_store.place.place import Buffers, Version
 from features_store.schema import Layout
 
 PREFIX = "videos"
 CHUNK_ROWS = 16_384
 LOCK = f"{PREFIX}/id/.lock"
 _LOOKS = 3
-_LOOK_AGAIN = 0.1
 
 Chunks = dict[str, list[list[str]]]
 """Per column, per chunk, the checksums that it may have."""
@@ -83,16 +82,13 @@ class VideoFiles:
 
     def begin(self) -> Head:
         """What the document says now; where another writer has begun, it may finish first."""
-        since, last = time.monotonic(), None
-        while True:
+
+        def look() -> tuple[Json, str, Version]:
             head = self._head(versioned=True)
-            if head.version != last:
-                since, last = time.monotonic(), head.version
-            begun = head.attributes.get("writer", this_writer()) != this_writer()
-            waited = time.monotonic() - since >= self.place.patience
-            if self.place.locks or not begun or waited:
-                return head
-            time.sleep(_LOOK_AGAIN)
+            return head.attributes, str(head.attributes.get("writer", "")), head.version
+
+        attributes, version = patiently(self.place, look)
+        return Head(attributes=attributes, version=version)
 
     def _head(self, *, versioned: bool = False) -> Head:
         version: Version = None
@@ -129,28 +125,37 @@ class VideoFiles:
 
     def replace(self, head: Head, changes: Sequence[Change], grown: Grown | None = None) -> Json:
         """Commit changed chunks; what the document says afterwards."""
-        before, version = dict(head.attributes), head.version
+        before = dict(head.attributes)
         if grown and self.layout.records:  # a killed append may have named chunks behind these
             there = -(-head.count // CHUNK_ROWS)
             before["chunks"] = {name: each[:there] for name, each in before["chunks"].items()}
         chunks = _after(before, changes)
-        if self.layout.records:
-            begun = {**before, "chunks": _either(head.attributes["chunks"], chunks)}
-            begun["writer"] = this_writer()
-            version = documents.swap(self.place, PREFIX, documents.group(begun), version)
-        for change in changes:
-            key = self.array(change.column).key(change.chunk)
-            self.place.swap(key, change.encoded.buffers, change.seen)
-        if grown:
-            before["count"] = grown.count
-            for name, seen in grown.documents.items():
-                array = self.array(name)
-                documents.swap(self.place, array.prefix, array.document(grown.count), seen)
+        word = self._begun(head, before, chunks)
+        with word.since(head.version) if self.layout.records else nullcontext():
+            for change in changes:
+                key = self.array(change.column).key(change.chunk)
+                self.place.swap(key, change.encoded.buffers, change.seen)
+            if grown:
+                before["count"] = grown.count
+                for name, seen in grown.documents.items():
+                    array = self.array(name)
+                    documents.swap(self.place, array.prefix, array.document(grown.count), seen)
         before.pop("writer", None)
         if self.layout.records:
             before["chunks"] = chunks
-        documents.swap(self.place, PREFIX, documents.group(before), version)
+        documents.swap(self.place, PREFIX, documents.group(before), word.version)
         return before
+
+    def _begun(self, head: Head, before: Json, after: Chunks) -> Begun:
+        """The document while chunks are being written."""
+        begun = {**before, "count": head.count}
+        if self.layout.records:
+            begun["chunks"] = _either(head.attributes["chunks"], after)
+
+        def encode(writer: str) -> Buffers:
+            return [documents.encode(documents.group({**begun, "writer": writer}))]
+
+        return Begun(self.place, documents.document_key(PREFIX), encode)
 
 
 def _named(attributes: Json, name: str, chunk: int) -> frozenset[int] | None:

@@ -34,42 +34,15 @@ from heads.data.rows import Rows
 from heads.data.splits import like
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
-from heads.judging.novelty import Familiar
+from heads.parts.about import About
 from heads.parts.arrays import load_tensors, save_tensors
 from heads.parts.model_card import model_card
+from heads.parts.novelty import Familiar
 
 FORMAT = 1
 FAMILIAR = "familiar.safetensors"
 LEARNING = "learning.json"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """All that a bundle says of itself, as JSON."""
-
-    head: str
-    config: Mapping[str, Any]
-    scheme: str
-    classes: Sequence[str]
-    protocol: str
-    """That it was trained on; scoring may use another one of the same branches."""
-    fingerprints: Mapping[str, str]
-    """Array → full fingerprint of the branch that makes it."""
-    branches: Mapping[str, str]
-    """Branch → NAME=PRESET?options, as `telltale extract --branch` takes it."""
-    temperature: float = 1.0
-    """Probabilities are sharpened or softened by it; see `calibrate`."""
-    conformal: Mapping[str, Any] = field(default_factory=dict)
-    """Error rate → class → threshold; see `judging.conformal`. Empty: no calibration."""
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    """Which videos temperature and thresholds come from, and how many."""
-    operating: Sequence[Mapping[str, Any]] = ()
-    """Thresholds for stated shares of false alarms; see `judging.papers`."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    """File → sha256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +169,7 @@ class Bundle:
 
     def predict(self, table: Table) -> Probabilities:
         """Calibrated probabilities per view: (n, V, C)."""
-        from heads.judging.calibration import tempered
+        from heads.measuring.calibration import tempered
 
         self.check(table)
         return tempered(self.head.predict(table), self.about.temperature)
@@ -236,8 +209,7 @@ def _request(specs: Sequence[BranchSpec]) -> str:
 
 def _is_inside(name: str) -> bool:
     """A file of the bundle's folder, or of a member's in it."""
-    parts = Path(name).parts
-    return 1 <= len(parts) <= 2 and ".." not in parts and not Path(name).is_absolute()
+    return bool(name) and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _old(folder: Path) -> Path:

@@ -14,17 +14,17 @@ from features_store.store import Store
 from heads.bundle import Bundle
 from heads.data.splits import Choice, in_split, testing_protocols, usable
 from heads.errors import BadSetting, BadTable
+from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.judging.evaluation import Evaluation, Predictions, predictions
 from heads.judging.evaluation import compare as compared
 from heads.judging.evaluation import evaluate as evaluated
-from heads.training.seeds import best_bundle, train_seeds
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from features_store.table import Table
-    from heads.judging.tests import Difference
+    from heads.measuring.tests import Difference
 
 At = str | Path
 """Where a store or a bundle is."""

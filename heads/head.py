@@ -105,7 +105,7 @@ def head_class(name: str) -> type[Head]:
         found: type[Head] = importlib.import_module(f"heads.zoo.{name}").HEAD
         return found
     if name == "ensemble":  # made of trained ones, so not among those that can be trained
-        from heads.ensemble import Ensemble
+        from heads.parts.ensemble import Ensemble
 
         return Ensemble
     if name in _named_by_user:

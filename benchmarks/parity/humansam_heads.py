@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.parity.rows import Row, compare
 from extract.released.humansam import columns_by_vector
-from heads.judging.metrics import measure
 from heads.judging.released import merge_views
+from heads.measuring.metrics import measure
 from heads.parts.fusion_net import Layout, fold, logits, logits_uncollapsed
 from heads.training.losses import rank_weights, smoothed_losses
 from heads.training.schedule import cosine_schedule

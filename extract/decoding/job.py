@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extract import plugins
 from extract.decoding.containers import Limits
 from extract.decoding.video import VideoInfo
 from extract.errors import VIDEO_ERRORS, VideoError
@@ -42,9 +43,11 @@ class Output:
     """What else the function is called with, by name."""
 
     def load(self) -> Callable[..., Any]:
-        """The function itself, importing no more than its own module."""
-        module, _, name = self.function.partition(":")
-        loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        """The function itself, importing no more than its own module, or the file it is in."""
+        where, _, name = self.function.rpartition(":")
+        own = plugins.is_file(where)
+        module = plugins.module_of(where) if own else importlib.import_module(where)
+        loaded: Callable[..., Any] = getattr(module, name)
         return partial(loaded, **dict(self.options)) if self.options else loaded
 
     def suits(self, protocol: Protocol) -> bool:

@@ -40,7 +40,7 @@ def drive(extraction: Extraction, crew: Crew, progress: Progress, stop: Stop) ->
     """Do an extraction's work with a crew."""
 
     def dealt() -> Iterator[Piece]:
-        for piece in extraction.pieces():
+        for piece in extraction.pieces(crew.count):
             if stop() or stopping:
                 return
             yield piece

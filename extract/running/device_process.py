@@ -6,6 +6,7 @@ The first message is the `Run`. It ends when it is told that nothing more will c
 process that started it is gone; killed, it leaves what any run leaves.
 """
 
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,10 +26,14 @@ class _Parent:
     """The process that deals the work."""
 
     def __init__(self, connection: Connection) -> None:
-        self.send = connection.send
         self._connection = connection
         self._inbox: deque[Piece | None] = deque()
         self._stopping = False
+
+    def send(self, message: object) -> None:
+        """That it is gone is noticed when it is listened to."""
+        with contextlib.suppress(OSError):
+            self._connection.send(message)
 
     def pieces(self) -> Iterator[Piece]:
         """Until there are no more, or no parent."""
@@ -65,12 +70,13 @@ def main(arguments: Sequence[str]) -> int:
     run: Run = connection.recv()
     if run.threads is not None:
         torch.set_num_threads(run.threads)
+    parent = _Parent(connection)
     try:
-        _work(run, _Parent(connection))
+        _work(run, parent)
     except TelltaleError as error:
-        connection.send(Ended(error=str(error)))
+        parent.send(Ended(error=str(error)))
         return 1
-    connection.send(Ended())
+    parent.send(Ended())
     return 0
 
 

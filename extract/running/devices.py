@@ -82,8 +82,8 @@ class DeviceCrew:
     def __init__(self, run: Run) -> None:
         import torch
 
-        total = run.workers or default_workers()
         self.count = len(run.devices)
+        total = run.workers or default_workers(self.count)
         self.workers = max(1, total // self.count)
         threads = run.threads or torch.get_num_threads()
         self._children = [

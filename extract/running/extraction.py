@@ -32,7 +32,7 @@ from extract.running.pipeline import (
 from extract.running.progress import Progress
 from extract.running.summary import Summary
 from extract.running.targets import Targets, check_details, missing
-from extract.running.workload import Part, Piece, Rows, Workload
+from extract.running.workload import Part, Piece, Rows, Workload, piece_rows
 from features_store.errors import NotAStore, StoreExists
 from features_store.place import Location
 from features_store.schema import Status
@@ -43,9 +43,9 @@ UNLABELLED = ("unlabelled", ("unlabelled",))
 _NOTHING = np.empty(0, np.int64)
 
 
-def default_workers() -> int:
-    """A decode worker per core that we may use, at most 16."""
-    return max(1, min(16, len(os.sched_getaffinity(0))))
+def default_workers(devices: int = 1) -> int:
+    """A decode worker per core that we may use, at most 16 for each device."""
+    return max(1, min(16 * devices, len(os.sched_getaffinity(0))))
 
 
 def open_store(where: Location, manifest: Manifest) -> Store:
@@ -119,6 +119,8 @@ class Extraction:
         anew = changed if settings.changed == "recompute" else _NOTHING
         work = missing(targets, rows, anew, retry_failed=settings.retry_failed)
         work = work.part(part or Part())
+        if settings.changed == "say":  # what is added now would be of another file
+            work = work.without(changed)
         if len(anew):
             _forget(store, settings.protocol, targets, np.intersect1d(anew, work.rows))
         return Extraction(
@@ -133,9 +135,9 @@ class Extraction:
             branches=branches,
         )
 
-    def pieces(self, blocks: int = 1) -> Iterator[Piece]:
-        """The work, so many blocks at a time."""
-        for work in self.work.pieces(blocks):
+    def pieces(self, processes: int = 1) -> Iterator[Piece]:
+        """The work in pieces that so many processes do side by side, without one waiting long."""
+        for work in self.work.pieces(piece_rows(len(self.work), processes)):
             yield Piece(work=work, videos=[self.video(row) for row in work.rows.tolist()])
 
     def video(self, row: int) -> Video:

@@ -2,7 +2,8 @@
 
 Plain arithmetic over the status arrays: a million videos take seconds. Videos are dealt to parts,
 devices and machines by blocks, a block being the run of rows in which every branch's shards begin
-and end together, so that no two of them write the same shard.
+and end together, so that no two of them write the same shard. Where there are too few blocks for
+that, parts of blocks are dealt, and some shards are put together in the store.
 """
 
 import itertools
@@ -18,6 +19,10 @@ from extract.manifest.manifest import Video
 from features_store.schema import Status
 
 Rows = NDArray[np.int64]
+
+_PIECES_EACH = 4
+"""At least, where several processes share the work."""
+_SMALLEST_PIECE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +81,16 @@ class Workload:
         """The blocks that belong to one part: dealt in turn, whatever is in them."""
         return self._only(self.rows // self.block_rows % part.count == part.number - 1)
 
-    def pieces(self, blocks: int = 1) -> Iterator["Workload"]:
-        """So many blocks at a time, one after the other."""
+    def without(self, rows: Rows) -> "Workload":
+        return self._only(~np.isin(self.rows, rows))
+
+    def pieces(self, most: int | None = None) -> Iterator["Workload"]:
+        """Block by block, in parts where a block has more than `most` rows."""
         numbers = self.rows // self.block_rows
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1))[::blocks]
-        for start, end in itertools.pairwise([*starts.tolist(), len(self.rows)]):
-            yield self._only(slice(start, end))
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, end in itertools.pairwise([*starts, len(self.rows)]):
+            for first in range(start, end, most or end - start):
+                yield self._only(slice(first, min(first + (most or end), end)))
 
     def _only(self, which: NDArray[np.bool_] | slice) -> "Workload":
         needs = {name: needed[which] for name, needed in self.needs.items()}
@@ -95,6 +104,17 @@ class Piece:
     work: Workload
     videos: Sequence[Video]
     """Of `work.rows`, in that order."""
+
+
+def piece_rows(videos: int, processes: int) -> int | None:
+    """How many videos are dealt at a time, at most; None: whole blocks.
+
+    A power of two, as are most shards: those of large arrays are not parted.
+    """
+    if processes == 1:
+        return None
+    share = videos // (processes * _PIECES_EACH)
+    return max(_SMALLEST_PIECE, 1 << share.bit_length() >> 1)
 
 
 def workload(rows: Rows, targets: Sequence[Target], *, retry_failed: bool = False) -> Workload:

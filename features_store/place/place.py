@@ -62,7 +62,7 @@ class Place(ABC):
     locks: bool
     """Whether `lock` keeps others out; where it does not, `swap` notices them."""
     patience = 10.0
-    """Seconds to wait for a writer that has begun, before going ahead beside it."""
+    """Seconds without a sign of life from a writer that has begun, after which others go ahead."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -60,7 +60,7 @@ def _features(store: "Store", key: str, protocol: str | None) -> "Iterator[str]"
 
     from heads.errors import BadTable
     from heads.judging import vidaudit
-    from heads.judging.metrics import REAL
+    from heads.measuring.metrics import REAL
 
     if REAL not in store.classes:
         raise BadTable(f"VidAudit's protocol needs a class {REAL!r}.")

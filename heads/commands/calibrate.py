@@ -86,8 +86,8 @@ def calibrated_on(
     from features_store import Store
     from heads.errors import BadTable
     from heads.functions import split_table
-    from heads.judging.intervals import MINIMUM
     from heads.judging.papers import calibrated
+    from heads.measuring.intervals import MINIMUM
 
     if "://" in where or (Path(where) / "zarr.json").exists():
         store, where = Store.open(where), "all"
@@ -129,9 +129,9 @@ def _reals(
     """What the bundle says of them, and their ids."""
     from features_store import Store
     from heads.errors import BadBundle
-    from heads.judging.detection import forgery
     from heads.judging.evaluation import real_means
-    from heads.judging.metrics import REAL
+    from heads.measuring.detection import forgery
+    from heads.measuring.metrics import REAL
     from heads.scoring.output import read_scores
 
     if REAL not in bundle.classes:
@@ -186,8 +186,8 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
 def _ensemble(arguments: argparse.Namespace) -> int:
     from heads.bundle import Bundle
     from heads.errors import BadSetting
+    from heads.fitting.seeds import put_together
     from heads.parts.model_card import calibration_line
-    from heads.training.seeds import put_together
 
     if len(arguments.bundles) < 2:
         raise BadSetting("An ensemble needs two bundles or more.")

@@ -43,6 +43,8 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
         "robustness": ["telltale robustness runs/fusion --store hfv.zarr --out runs/robustness"],
         "ablate": ["telltale ablate --store hfv.zarr --seeds 5 --out runs/ablation"],
+        "calibrate": ["telltale calibrate runs/fusion --reals my_reals --fpr 0.01"],
+        "ensemble": ["telltale ensemble runs/fusion runs/linear --out runs/both"],
         "cross": ["telltale cross --store hfv.zarr --leave-one-out"],
         "audit": ["telltale audit hfv.zarr"],
         "report": ["telltale report runs"],

@@ -32,7 +32,7 @@ def _import_checkpoint(arguments: argparse.Namespace) -> int:
     from extract.networks import weights
     from extract.released.humansam import import_checkpoint, save_imported
     from features_store.outputs import Folder
-    from heads.training.imported import imported_bundle
+    from heads.scoring.imported import imported_bundle
 
     folder = Folder(arguments.out, "import-checkpoint", overwrite=arguments.overwrite)
     imported = import_checkpoint(arguments.checkpoint)

@@ -24,7 +24,7 @@ from heads.commands.train import (
 if TYPE_CHECKING:
     from features_store.table import Table
     from heads.bundle import Bundle
-    from heads.judging.evaluation import Evaluation
+    from heads.judging.evaluation import Evaluation, Predictions
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -105,9 +105,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
+        left_out = f"{table.failed} failed ones{_nothing(said)} left out"
         known = _say_rows(bundle, table)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
-              f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
+              f"{left_out}; ACC / AUC in percent")  # fmt: skip
         printed = paper.rows(len(said.classes), result.sources.keys() - {ALL}, AVERAGE)
         print(text_table(result, printed))
         for note in paper.notes(len(said.classes)) if printed else ():
@@ -138,6 +139,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if write_text(out, json.dumps(document, indent=1) + "\n", made_from):
         print(f"all numbers: {arguments.out}")
     return 0
+
+
+def _nothing(said: "Predictions") -> str:
+    return f" and {said.nothing} with nothing to look at" if said.nothing else ""
 
 
 def _say_rows(bundle: "Bundle", table: "Table") -> dict[str, object]:

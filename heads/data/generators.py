@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features_store.table import Table
 from heads.errors import BadTable
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 
 Mask = NDArray[np.bool_]
 

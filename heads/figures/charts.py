@@ -14,11 +14,11 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from heads.judging import curves
 from heads.judging.ablation import Ablation
-from heads.judging.calibration import Reliability
-from heads.judging.intervals import Interval
-from heads.judging.metrics import Floats, Labels, area, row_shares
+from heads.measuring import curves
+from heads.measuring.calibration import Reliability
+from heads.measuring.intervals import Interval
+from heads.measuring.metrics import Floats, Labels, area, row_shares
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#808890"
@@ -154,7 +154,7 @@ def ablation(result: Ablation, metric: str = "auc") -> str:
         axes.set_yticks(range(len(result.rows)), list(result.rows))
         axes.invert_yaxis()
         axes.grid(axis="x")
-        axes.set_xlabel(f"{metric}, percent (bars: 95% interval, small dots: seeds)")
+        axes.set_xlabel(f"{metric}, percent (bars: 95% over videos and seeds; small dots: seeds)")
 
     return svg(draw, 6.0, 1.2 + 0.5 * len(result.rows))
 

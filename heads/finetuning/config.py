@@ -6,7 +6,7 @@ from typing import Literal
 
 from extract.branch import Precision
 from heads.errors import BadSetting
-from heads.finetuning.alternate import Alternation
+from heads.training.alternate import Alternation
 from heads.training.config import TrainConfig
 
 ADAPTER = 64
@@ -46,7 +46,7 @@ class FinetuneConfig(TrainConfig):
 
     alternate: str | None = None
     """Such as spatial:temporal=1:20: one step for spatial weights, twenty for temporal ones; the
-    backbone gets an adapter, see `heads.finetuning.alternate`."""
+    backbone gets an adapter, see `heads.training.alternate`."""
     adapter: int = 0
     """Channels of a space-time adapter behind the last block; 0: none, or 64 with alternate."""
 

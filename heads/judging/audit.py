@@ -29,7 +29,7 @@ from heads.judging.fact_cells import (
     one_of_each,
     varying,
 )
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 
 SMALL_LEAK = 0.6
 """An AUC that a set has to be large enough to notice."""

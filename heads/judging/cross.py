@@ -17,10 +17,10 @@ from heads.data.generators import of, sources_of_table
 from heads.data.sides import Data, Mask, by_id
 from heads.errors import BadTable
 from heads.head import Head
-from heads.judging.intervals import Interval
-from heads.judging.intervals import auc as auc_of
-from heads.judging.metrics import REAL, averaged, measure
-from heads.judging.novelty import familiar, vectors
+from heads.measuring.intervals import Interval
+from heads.measuring.intervals import auc as auc_of
+from heads.measuring.metrics import REAL, averaged, measure
+from heads.parts.novelty import familiar, vectors
 
 _JUDGED = 0.2
 """Share of the training videos that decide on the best epoch."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from heads.judging.curves import equal_error_rate
-from heads.judging.metrics import Floats
+from heads.measuring.curves import equal_error_rate
+from heads.measuring.metrics import Floats
 
 Name = str | Sequence[str]
 """A frame's path, or the paths of a clip's frames."""

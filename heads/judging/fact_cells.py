@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from heads.judging.metrics import Labels, macro_aucs
+from heads.measuring.metrics import Labels, macro_aucs
 
 FOLDS = 5
 REPEATS = 3

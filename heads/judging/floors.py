@@ -20,7 +20,7 @@ from heads.data.splits import TRAIN, in_split
 from heads.judging.audit import NAMES, SMALL_LEAK
 from heads.judging.duplicates import Copies, copies, hashes
 from heads.judging.fact_cells import LEVEL, Told, common, judged, varying
-from heads.judging.metrics import REAL, Floats
+from heads.measuring.metrics import REAL, Floats
 
 FEWEST_REALS = 10
 """Of each source, for real against real."""

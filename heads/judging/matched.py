@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from features_store import facts
 from features_store.store import Store
 from heads.errors import BadTable
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 
 ALIKE = ("duration", "fps", "width", "height")
 TOLERANCE = 0.03

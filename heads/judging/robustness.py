@@ -22,9 +22,9 @@ from heads.data.sides import Mask
 from heads.errors import BadTable, WrongFeatures
 from heads.judging import paper
 from heads.judging.evaluation import Predictions, predictions
-from heads.judging.intervals import Interval, accuracy, auc, macro_auc_interval, wilson
-from heads.judging.metrics import REAL
-from heads.judging.tests import Difference, delong, mcnemar
+from heads.measuring.intervals import Interval, accuracy, auc, macro_auc_interval, wilson
+from heads.measuring.metrics import REAL
+from heads.measuring.tests import Difference, delong, mcnemar
 
 UNDAMAGED = ""
 

@@ -1,12 +1,9 @@
 """What a bundle says of itself to people: its card, and lines that commands print."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from heads.bundle import About
+from heads.parts.about import About
 
 
-def calibration_line(about: "About") -> str:
+def calibration_line(about: About) -> str:
     """What its thresholds rest on, in a sentence."""
     if not about.conformal:
         return "No calibration: it gives no sets of classes with a promised error rate."
@@ -20,12 +17,12 @@ def calibration_line(about: "About") -> str:
     return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
 
 
-def is_tiny(about: "About") -> bool:
+def is_tiny(about: About) -> bool:
     """Its branches have random weights."""
     return any(request.partition("?")[0].endswith("=tiny") for request in about.branches.values())
 
 
-def model_card(about: "About") -> str:
+def model_card(about: About) -> str:
     """README.md of a bundle."""
     lines = [
         f"# {about.head} head, {about.scheme}",

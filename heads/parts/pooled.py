@@ -10,7 +10,7 @@ from torch import Tensor
 
 from features_store.table import Table
 from heads.head import FitReport, Head, check_labels
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from extract.decoding.video import open_video
 from extract.errors import ExtractError
 from extract.manifest.names import unescaped
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 from heads.reporting.parts import percent, text
 from heads.reporting.scores import PROBABILITY, Scores
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
 from heads.errors import BadRun
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 from heads.scoring.formats import json_rows, unguarded
 
 PROBABILITY = "p_"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from heads.figures import charts
-from heads.judging.calibration import reliability
-from heads.judging.detection import detection
-from heads.judging.intervals import macro_auc_interval, wilson
-from heads.judging.metrics import confusion_matrix
+from heads.measuring.calibration import reliability
+from heads.measuring.detection import detection
+from heads.measuring.intervals import macro_auc_interval, wilson
+from heads.measuring.metrics import confusion_matrix
 from heads.reporting.parts import (
     NOTHING,
     Big,

@@ -11,9 +11,9 @@ from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
-from heads.judging.conformal import rate_of
-from heads.judging.metrics import averaged
-from heads.judging.novelty import Drift
+from heads.measuring.conformal import rate_of
+from heads.measuring.metrics import averaged
+from heads.parts.novelty import Drift
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 

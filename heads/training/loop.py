@@ -20,7 +20,7 @@ from torch import Tensor
 from features_store.table import Table
 from heads.errors import Diverged
 from heads.head import FitReport, OnEpoch
-from heads.judging.metrics import averaged, macro_auc
+from heads.measuring.metrics import averaged, macro_auc
 from heads.training.augment import Mixing, kept_features
 from heads.training.config import Epoch, Metric, TrainConfig, batches, epoch_order
 from heads.training.losses import smoothed_losses, table_weights

@@ -21,7 +21,7 @@ from torch import Tensor
 from features_store.table import Table
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
 from heads.parts import arrays
 from heads.parts.path_scores import Likelihood, Patchwork, PathScore, Straightness, Unevenness
 from heads.parts.pooled import timed_report

@@ -67,6 +67,9 @@ def test_float32_stays_exact_until_the_last_thread_is_done() -> None:
 def test_half_precision_is_near(network: Branch) -> None:
     views = network.example(1)
     exact = network.forward(views)
-    for name, numbers in load(asked(network), "precision=bfloat16").forward(views).items():
+    half = load(asked(network), "precision=bfloat16").forward(views)
+    for name, numbers in half.items():
+        if not numbers.is_floating_point():
+            continue  # which frames are there is a matter of yes and no
         error = (numbers - exact[name]).norm() / exact[name].norm()
         assert float(error) < 0.03

@@ -33,6 +33,8 @@ DAMAGED = 4
 SHARD_ROWS = 3
 LIMIT = 120.0
 """Seconds that a run may take before it counts as hanging."""
+SAY_EVERY = 50
+"""Rounds."""
 CONTEXT = get_context("forkserver")
 
 
@@ -93,6 +95,9 @@ def soak(folder: Path, *, count: int, seed: int, seconds: float = float("inf")) 
     end = time.monotonic() + seconds
     while found.rounds < count and time.monotonic() < end:
         _round(folder, rng, found)
+        if found.rounds % SAY_EVERY == 0:
+            sys.stdout.write(f"{found}\n")
+            sys.stdout.flush()
     return found
 
 

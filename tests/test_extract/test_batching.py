@@ -17,7 +17,7 @@ from extract.decoding.job import Output
 from extract.errors import ExtractError
 from extract.running.batching import Batcher
 from extract.running.clock import Clock
-from extract.running.device import Device
+from extract.running.device import Device, Result
 from extract.running.lane import Lane
 from extract.running.open_shards import OpenShards
 from features_store import Store
@@ -186,3 +186,27 @@ def test_a_number_that_cannot_be_stored_fails_its_video_alone(tmp_path: Path) ->
     assert shard.status.tolist() == [1, 2, 1, 1]
     assert shard.errors == {1: failure.reason}
     assert shard.arrays["number"][:, :, 0].tolist() == [[0.0] * 3, [0.0] * 3, [2.0] * 3, [3.0] * 3]
+
+
+def test_what_two_batches_cover_counts_once() -> None:
+    device = Device(CPU, in_flight=2)
+    for start, end in ((0.0, 2.0), (1.0, 3.0), (1.5, 2.5), (5.0, 6.0)):
+        device.note(Result(numbers={}, start=start, end=end))
+    device.close()
+    assert device.busy == 4.0
+
+
+def test_a_stage_inside_another_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane that waits for its device while views are copied: each second is charged once."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    clock = Clock()
+    with clock.stage("prepare"):
+        now[0] += 1
+        with clock.stage("device"):
+            now[0] += 10
+        now[0] += 2
+    now[0] += 100  # outside, nobody's
+    with clock.stage("write"):
+        now[0] += 4
+    assert clock.seconds == {"decode": 0.0, "prepare": 3.0, "device": 10.0, "write": 4.0}

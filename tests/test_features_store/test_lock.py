@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from features_store import WriteFailed, lock
+from features_store import Store, StoreExists, WriteFailed, check, lock
 from features_store.commit import write_file
+from tests.test_features_store import samples
 
 FORK = multiprocessing.get_context("fork")
 NUMBERS = [errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK]
@@ -159,3 +160,18 @@ def test_without_hard_links_the_first_writer_still_wins(
     winners = [file.name for file in tmp_path.glob("[0-9]")]
     assert winners == [path.read_text()]
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_store_lives_on_a_file_system_without_links_and_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*names: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", link)
+    refuse_flock(monkeypatch, errno.ENOSYS)
+    store = samples.full_store(tmp_path / "s")
+    assert len(Store.open(tmp_path / "s").table(["internvideo2/cls"])) == 9
+    with pytest.raises(StoreExists):
+        samples.new_store(tmp_path / "s", 0)
+    assert check.verify(store.place) == []

@@ -27,6 +27,7 @@ from features_store import (
     selection,
 )
 from features_store.chunks import Array
+from features_store.schema import COLUMNS
 from features_store.table import Where
 from tests.test_features_store import samples
 from tests.test_features_store.samples import PROTOCOL, SPEC
@@ -87,6 +88,9 @@ def test_plain_zarr_reads_the_store(tmp_path: Path) -> None:
     assert group["videos/id"][4] == "generator 1/clip é4.mp4"
     assert group["videos/rank"].dtype == np.float64
     assert {name for name, _ in group.members()} == {"videos", PROTOCOL}
+    # Nothing of ours lies where others look for arrays: they would warn of it.
+    assert {name for name, _ in group[branch].members()} == {"cls", "depth", "error", "status"}
+    assert {name for name, _ in group["videos"].members()} == set(COLUMNS)
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])

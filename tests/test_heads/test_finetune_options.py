@@ -11,7 +11,6 @@ from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Bra
 from extract.networks import weights
 from extract.views.revisions import REVISIONS
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.alternate import Alternation, by_kind
 from heads.finetuning.checks import check_same_depth, check_same_pixels
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource
@@ -20,6 +19,7 @@ from heads.finetuning.net import FinetuneNet, drop_path_factors
 from heads.finetuning.processes import Processes
 from heads.parts.fusion_net import Layout, initial
 from heads.scoring.explain import attention_map
+from heads.training.alternate import Alternation, by_kind
 from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
 
 KEY = "internvideo2/tokens"

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from extract.released.humansam import columns_by_vector
-from heads.judging.metrics import measure
 from heads.judging.released import merge_views
+from heads.measuring.metrics import measure
 from heads.parts.fusion_net import (
     BatchStatistics,
     Layout,

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from heads.judging import curves, intervals, tests
-from heads.judging.metrics import Floats, Labels
+from heads.measuring import curves, intervals, tests
+from heads.measuring.metrics import Floats, Labels
 from tests.test_heads.tables import CLASSES
 
 

@@ -12,11 +12,11 @@ from heads.bundle import FAMILIAR, Bundle
 from heads.commands.main import main
 from heads.data.sides import Data
 from heads.data.splits import Choice
+from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import Head, make_head
 from heads.judging.cross import cross
-from heads.judging.metrics import averaged
-from heads.judging.novelty import Drift, Familiar, familiar, stability_index, vectors
-from heads.training.seeds import best_bundle, train_seeds
+from heads.measuring.metrics import averaged
+from heads.parts.novelty import Drift, Familiar, familiar, stability_index, vectors
 from tests.test_heads.stores import write_store
 from tests.test_heads.tables import CLASSES, table
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heads.errors import BadSetting, BadTable
-from heads.judging.metrics import macro_auc, macro_aucs
-from heads.training.population import Member, Population, population_size
+from heads.measuring.metrics import macro_auc, macro_aucs
+from heads.tuning.population import Member, Population, population_size
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from heads.judging.intervals import (
+from heads.measuring.intervals import (
     DRAWS,
     Interval,
     Z,
@@ -22,7 +22,7 @@ from heads.judging.intervals import (
     influence,
     too_few,
 )
-from heads.judging.metrics import Floats, Labels, macro_auc
+from heads.measuring.metrics import Floats, Labels, macro_auc
 
 _NOTHING = 1e-12
 

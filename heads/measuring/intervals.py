@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
-from heads.judging.metrics import Floats, Labels, macro_auc
+from heads.measuring.metrics import Floats, Labels, macro_auc
 
 LEVEL = 0.95
 Z = float(stats.norm.ppf(0.5 + LEVEL / 2))

@@ -17,7 +17,7 @@ from torch import Tensor
 from features_store.table import Table
 from heads.data.sides import by_id
 from heads.head import Head
-from heads.judging.metrics import Floats
+from heads.measuring.metrics import Floats
 from heads.parts.arrays import DEPTH, matrix
 
 DIRECTIONS = 64

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from heads.judging.intervals import Interval, absent, wilson
-from heads.judging.metrics import Floats
+from heads.measuring.intervals import Interval, absent, wilson
+from heads.measuring.metrics import Floats
 
 FALSE_ALARMS = (0.01, 0.001)
 """Shares of reals that may be taken for generated, at which finding is measured."""

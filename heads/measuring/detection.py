@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.judging import curves, intervals
-from heads.judging.intervals import Interval, absent
-from heads.judging.metrics import REAL, Floats, Labels
+from heads.measuring import curves, intervals
+from heads.measuring.intervals import Interval, absent
+from heads.measuring.metrics import REAL, Floats, Labels
 
 NAMES = ("real", "generated")
 

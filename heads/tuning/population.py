@@ -23,14 +23,14 @@ from torch import Tensor
 from features_store.table import Table
 from heads.errors import BadSetting
 from heads.head import FitReport
-from heads.judging.metrics import macro_aucs
+from heads.measuring.metrics import macro_aucs
 from heads.parts.fusion_net import NOT_DECAYED, BatchStatistics, fold, logits
 from heads.parts.training_means import means_of, start_statistics
 from heads.training.config import batches
 from heads.training.loop import TRAINING_LOSS, Watch, defined_metric, judge
 from heads.training.losses import smoothed_losses, table_weights
-from heads.training.stacked_adamw import StackedAdamW
-from heads.training.stacked_epoch import StackedEpoch
+from heads.tuning.stacked_adamw import StackedAdamW
+from heads.tuning.stacked_epoch import StackedEpoch
 from heads.zoo.fusion import Fusion, FusionConfig
 
 LARGEST = 256

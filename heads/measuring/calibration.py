@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.judging.metrics import Floats, Labels
+from heads.measuring.metrics import Floats, Labels
 
 _BINS = 10
 _TINY = 1e-12

@@ -14,7 +14,7 @@ import numpy as np
 from features_store.table import Table
 from heads.errors import BadBundle, BadSetting
 from heads.head import FitReport, Head, OnEpoch, Probabilities, head_class
-from heads.judging.calibration import tempered
+from heads.measuring.calibration import tempered
 
 NAME = "ensemble"
 
