@@ -128,18 +128,12 @@ def four_classes(counts: tuple[int, ...], signal: float) -> dict[str, tuple[floa
 def set_coverage(repeats: int) -> dict[str, object]:
     """Promised 95, 90 and 80%."""
     found = np.array([coverage_on_a_split_like_hfvs(repeat) for repeat in range(repeats)])
-    rates = ("0.95", "0.9", "0.8")
     mean, error = found.mean(0), found.std(0, ddof=1) / np.sqrt(repeats)
-    return {
-        "repeats": repeats,
-        **{
-            f"promised {rate}": {
-                "covered": round(float(m), 4),
-                "standard error": round(float(e), 4),
-            }
-            for rate, m, e in zip(rates, mean, error, strict=True)
-        },
+    covered = {
+        f"promised {rate}": [round(float(number), 4) for number in numbers]
+        for rate, *numbers in zip(("0.95", "0.9", "0.8"), mean, error, strict=True)
     }
+    return {"repeats": repeats, "covered, standard error": covered}
 
 
 def ablations(count: int) -> dict[str, object]:
