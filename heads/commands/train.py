@@ -148,11 +148,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder, finished
-    from heads.bundle import calibration_line, is_tiny
     from heads.commands.device import one_device
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
+    from heads.parts.model_card import calibration_line, is_tiny
 
     device = one_device(arguments.device)
     if arguments.seeds < 1:
@@ -207,7 +207,7 @@ def _calibrated(
     from heads.head import make_head
     from heads.judging.evaluation import Predictions, out_of_fold_lines
     from heads.judging.papers import calibrated
-    from heads.measuring.metrics import averaged
+    from heads.measuring.metrics import averaged, has_result
 
     if arguments.calibrate_on:
         return calibrated_on(bundle, store, arguments.calibrate_on)
@@ -229,6 +229,7 @@ def _calibrated(
         sources=[str(name) or "none" for name in found.sources], classes=bundle.classes,
         means=averaged(found.probabilities),
     )  # fmt: skip
+    said = said.take(has_result(said.means))
     print("\n".join(out_of_fold_lines(said, folds)))
     what = f"each judged by a head trained on the other {folds - 1} of {folds} folds"
     return calibrated(bundle, found.probabilities, found.labels, found.ids.tolist(), what)

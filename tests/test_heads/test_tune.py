@@ -17,13 +17,14 @@ import pytest
 from optuna.trial import TrialState
 
 from features_store import Store
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.data.folds import k_folds, with_stopping
 from heads.data.sides import Data
 from heads.data.splits import Choice
 from heads.errors import BadSetting
 from heads.fitting.seeds import train_seeds
 from heads.head import head_class, head_names, make_head
+from heads.parts.about import About
 from heads.parts.space import OneOf, Range, parse, space_of
 from heads.tuning import study as studies
 from heads.tuning.search import Search, best_settings, best_trial, nested, run_trials, score
