@@ -137,7 +137,7 @@ def set_coverage(repeats: int) -> dict[str, object]:
 
 
 def ablations(count: int) -> dict[str, object]:
-    """Trained heads. Nothing: the same settings with other seeds. A gain: depth that knows a bit."""
+    """Nothing is the same settings with other seeds; a gain is depth that knows a bit."""
     videos = 120
     nothing = [ablated(repeat, videos, 0.0, 0.0) for repeat in range(count)]
     pilots = [ablated(10_000 + repeat, videos, 0.0, 0.28) for repeat in range(max(count // 10, 3))]
