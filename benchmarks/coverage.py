@@ -52,9 +52,9 @@ def interval_coverage(draws: int) -> dict[str, object]:
         for signal in SIGNALS:
             for name, (true, draw) in two_classes(counts, signal).items():
                 shares.setdefault(name, []).append(inside(true, draw, draws))
-    for counts in MANY:
+    for many in MANY:
         for signal in SIGNALS:
-            for name, (true, draw) in four_classes(counts, signal).items():
+            for name, (true, draw) in four_classes(many, signal).items():
                 shares.setdefault(name, []).append(inside(true, draw, draws))
     return {
         name: {
