@@ -122,7 +122,7 @@ def _seen(scored: Scored) -> tuple[Scored, NDArray[np.int64]]:
     there = has_result(averaged(scored.probabilities))
     nearest = scored.nearest
     if nearest is not None:
-        rows = np.flatnonzero(there)
+        rows = np.flatnonzero(there).tolist()
         nearest = Nearest(
             ids=[nearest.ids[i] for i in rows], sources=[nearest.sources[i] for i in rows],
             similarity=nearest.similarity[rows],

@@ -1,5 +1,6 @@
 """Heads on frames and tokens in all their forms, and videos of which too little is there."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +27,10 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 TWO = ("forgery", "real")
 
 
-def fitted(name: str, classes: tuple[str, ...] = TWO, **settings: str) -> Head:
-    head = make_head(name, settings, classes)
+def fitted(
+    name: str, settings: Mapping[str, str] | None = None, classes: tuple[str, ...] = TWO
+) -> Head:
+    head = make_head(name, settings or {}, classes)
     head.fit(frame_table(seed=1, classes=classes), frame_table(40, seed=2, classes=classes), seed=3)
     return head
 
@@ -57,7 +60,7 @@ def again(head: Head, folder: Path) -> Head:
 def test_trajectory_scores_tell_real_from_generated(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
-    head = fitted("trajectory", **settings)
+    head = fitted("trajectory", settings)
     found = frame_table(60, seed=4, classes=TWO)
     assert auc(head) > 0.8
     loaded = again(head, tmp_path / "head")
@@ -113,7 +116,7 @@ def test_restrav_by_its_authors_file_needs_no_generated_video(tmp_path: Path) ->
 
 
 def test_trajectory_shares_generated_among_the_other_classes() -> None:
-    head = fitted("trajectory", CLASSES)
+    head = fitted("trajectory", classes=CLASSES)
     found = head.predict(frame_table(20, seed=4))
     others = [i for i, name in enumerate(CLASSES) if name != "real"]
     np.testing.assert_allclose(found[..., others].std(-1), 0, atol=1e-6)
@@ -147,7 +150,7 @@ def test_nothing_to_look_at_is_a_result_of_its_own() -> None:
     last[3], last[8] = 0, 2  # too few for a score
     found = missing(found, last)
     said = averaged(head.predict(found))
-    assert np.isnan(said).any(1).nonzero()[0].tolist() == [3, 8]
+    assert np.flatnonzero(np.isnan(said[:, 0])).tolist() == [3, 8]
     bundle = as_bundle(head, found)
     judged = predictions(bundle, found)
     assert (len(judged.ids), judged.nothing) == (18, 2)
@@ -236,7 +239,7 @@ def test_magnitudes_from_the_store_are_those_of_the_tokens() -> None:
         head = make_head("vpvp", {**settings, "tokens": array}, CLASSES)
         head.fit(train, validation, seed=3)
         said.append(head.predict(found))
-    np.testing.assert_allclose(*said, atol=1e-4)
+    np.testing.assert_allclose(said[0], said[1], atol=1e-4)
     with pytest.raises(BadSetting, match="set form=magnitude"):
         make_head("vpvp", {"tokens": "image/velocity"}, CLASSES)
 
