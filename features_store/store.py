@@ -25,6 +25,7 @@ from features_store.errors import (
     BadInput,
     Damaged,
     NotAStore,
+    ReadFailed,
     StoreExists,
     UnknownKey,
 )
@@ -276,7 +277,13 @@ class Store:
         for name in self.place.children(prefix):
             if name == "zarr.json" or name.startswith("."):  # some list a file as its own child
                 continue
-            below = self.place.children(f"{prefix}/{name}" if prefix else name)
-            if any(child == "zarr.json" or not child.startswith(".") for child in below):
+            if self._holds_something(f"{prefix}/{name}" if prefix else name):
                 found.append(name)
         return found
+
+    def _holds_something(self, prefix: str) -> bool:
+        try:
+            below = self.place.children(prefix)
+        except (Damaged, ReadFailed):
+            return True  # who goes on to read it learns why that is not possible
+        return any(child == "zarr.json" or not child.startswith(".") for child in below)

@@ -58,8 +58,9 @@ def add_commands(commands: "Commands") -> None:
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, calibration_line
+    from heads.bundle import Bundle
     from heads.errors import BadSetting
+    from heads.parts.model_card import calibration_line
 
     bundle = Bundle.load(arguments.bundle)
     if (arguments.on is None) != (arguments.store is None):
@@ -161,7 +162,6 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
     import sys
 
     from extract.running.interrupt import Interrupt
-    from heads.commands.score import scoring_protocol
     from heads.errors import BadSetting
     from heads.scoring.archive import VideoRun, score_videos
     from heads.scoring.inputs import read_inputs
@@ -174,7 +174,7 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
         videos = VideoRun(
             manifest=read_inputs([arguments.reals], arguments.scheme, arguments.root, sys.stdin),
             branches=lambda: load_branches(arguments, bundle),
-            settings=extract_settings(arguments, arguments.protocol or scoring_protocol(bundle)),
+            settings=extract_settings(arguments, arguments.protocol or bundle.scoring_protocol),
             run=runner(arguments, interrupt),
         )
         result = score_videos(Scorer(bundle=bundle), videos, Output(out, {}))
@@ -184,9 +184,10 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
 
 
 def _ensemble(arguments: argparse.Namespace) -> int:
-    from heads.bundle import Bundle, calibration_line
+    from heads.bundle import Bundle
     from heads.errors import BadSetting
     from heads.fitting.seeds import put_together
+    from heads.parts.model_card import calibration_line
 
     if len(arguments.bundles) < 2:
         raise BadSetting("An ensemble needs two bundles or more.")

@@ -82,14 +82,15 @@ def add_commands(commands: "Commands") -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, calibration_line
+    from heads.bundle import Bundle
     from heads.errors import BadSetting
     from heads.functions import split_table
     from heads.judging import paper
-    from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
+    from heads.judging.evaluation import ALL, AVERAGE, evaluate, predictions, text_table
     from heads.judging.floors import floors
     from heads.judging.matched import matched
     from heads.judging.papers import operating_lines
+    from heads.parts.model_card import calibration_line
 
     out, judged = product(arguments, "evaluate"), []
     store = Store.open(arguments.store)
@@ -108,7 +109,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         known = _say_rows(bundle, table)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
               f"{left_out}; ACC / AUC in percent")  # fmt: skip
-        printed = paper.rows(len(said.classes), said.sources, AVERAGE)
+        printed = paper.rows(len(said.classes), result.sources.keys() - {ALL}, AVERAGE)
         print(text_table(result, printed))
         for note in paper.notes(len(said.classes)) if printed else ():
             print(f"paper: {note}")
@@ -199,11 +200,14 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from features_store.commit import write_file
     from features_store.outputs import Folder
     from heads.config import assignments
+    from heads.data.generators import sources_of_table
     from heads.data.splits import held_out
     from heads.errors import BadSetting
     from heads.figures import charts
     from heads.head import make_head
+    from heads.judging import paper
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
+    from heads.judging.evaluation import AVERAGE
 
     folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
@@ -229,6 +233,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
         pass
     result = collected(plan, data, test, arguments.out)
     print(result.text())
+    for line in paper.ablation_lines(sources_of_table(test).generators, AVERAGE):
+        print(line)
     texts = {
         "txt": result.text() + "\n", "csv": result.csv(), "tex": result.latex(),
         "svg": charts.ablation(result),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from extract.manifest.manifest import Manifest
     from features_store import Store
     from heads.bundle import Bundle
+    from heads.parts.novelty import Drift
     from heads.scoring.archive import Result
     from heads.scoring.output import Output
     from heads.scoring.scorer import Scorer
@@ -80,21 +81,19 @@ def add_commands(commands: "Commands") -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, calibration_line, is_tiny
+    from heads.bundle import Bundle
     from heads.commands.device import one_device
-    from heads.scoring.about import RANDOM_WEIGHTS
+    from heads.parts.model_card import calibration_line
     from heads.scoring.branches import check_weights
 
     arguments.device = one_device(arguments.device)
     check_weights(arguments.weights)
     bundle = Bundle.load(arguments.bundle)
-    if is_tiny(bundle.about):
-        print(f"telltale: {RANDOM_WEIGHTS}", file=sys.stderr)
     print(calibration_line(bundle.about))
     scorer, reference = _scorer(arguments, bundle)
     if _is_store(arguments.inputs):
         return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)
-    protocol = arguments.protocol or scoring_protocol(bundle)
+    protocol = arguments.protocol or bundle.scoring_protocol
     if arguments.watch is not None:
         return _watch(arguments, scorer, protocol, reference)
     return _from_videos(arguments, scorer, _manifest(arguments), protocol, reference)
@@ -111,7 +110,7 @@ def _scorer(arguments: argparse.Namespace, bundle: "Bundle") -> "tuple[Scorer, s
         return Scorer(bundle=bundle, rate=arguments.error_rate), None
     store = Store.open(arguments.reference)
     names = store.protocols()
-    wanted = arguments.protocol or scoring_protocol(bundle)
+    wanted = arguments.protocol or bundle.scoring_protocol
     protocol = wanted if wanted in names else names[0]
     neighbours = Neighbours(store, protocol)
     scorer = Scorer(bundle=bundle, rate=arguments.error_rate, neighbours=neighbours)
@@ -122,11 +121,6 @@ def say_seen(bundle: "Bundle", ids: "Sequence[object]") -> None:
     """In the first lines: how many of these videos the bundle knows already, by their ids."""
     if seen := bundle.rows.seen(ids):
         print(f"careful: {seen}")
-
-
-def scoring_protocol(bundle: "Bundle") -> str:
-    name = bundle.about.protocol
-    return "val" if name.startswith("train-") else name
 
 
 def _is_store(names: list[str]) -> bool:
@@ -168,14 +162,14 @@ def _from_store(
         )
     names = store.protocols()
     protocol = arguments.protocol or (
-        names[0] if len(names) == 1 else scoring_protocol(scorer.bundle)
+        names[0] if len(names) == 1 else scorer.bundle.scoring_protocol
     )
     say_seen(scorer.bundle, store.videos.column("id").tolist())
     made_from = plan(scorer, protocol, store.place.name, reference)
     output = _output(arguments, arguments.out, scorer, made_from)
     with Interrupt(NOTICE) as interrupt:
         result = score_store(scorer, store, protocol, output, lambda: interrupt.asked)
-    return _end(output, result)
+    return _end(output, result, scorer.drift)
 
 
 def _from_videos(
@@ -199,7 +193,7 @@ def _from_videos(
     made_from = plan(scorer, protocol, str(manifest.root), reference)
     if arguments.out is not None and arguments.explain is None:
         output = _output(arguments, arguments.out, scorer, made_from)
-        return _end(output, _score_all(arguments, scorer, manifest, protocol, output))
+        return _end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
@@ -270,7 +264,8 @@ def _watch(
     arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
 ) -> int:
     from heads.errors import BadSetting
-    from heads.scoring.about import plan
+    from heads.parts.model_card import is_tiny
+    from heads.scoring.about import RANDOM_WEIGHTS, plan
     from heads.scoring.screen import verdict
     from heads.scoring.watch import Watch
 
@@ -283,13 +278,15 @@ def _watch(
         raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
     made_from = plan(scorer, protocol, str(folder.absolute()), reference)
     watch = Watch(folder, out, made_from, overwrite=arguments.overwrite)
+    if is_tiny(scorer.bundle.about):
+        print(RANDOM_WEIGHTS, flush=True)
     for event in watch.run(arguments, scorer, protocol):
         print(event if isinstance(event, str) else verdict(event), flush=True)
     print(f"{out}: {watch.count} rows; stopped. The same command goes on.")
     return 0
 
 
-def _end(output: "Output", result: "Result") -> int:
+def _end(output: "Output", result: "Result", drift: "Drift | None" = None) -> int:
     """Say what came of it; the exit status."""
     for note in result.notes:
         print(note)
@@ -297,6 +294,10 @@ def _end(output: "Output", result: "Result") -> int:
         print(f"stopped with {result.left} videos left; run the same command again to go on.")
         return INTERRUPTED
     print(f"{output.out}: {result.counts}")
+    if drift is not None and drift.enough:
+        print(drift.line())
+    if output.note:
+        print(output.note)
     if output.folder.parent.exists():
         print(f"{output.folder.parent} holds unfinished work of another run of this name.")
     return SOME_FAILED if result.counts.failed else 0

@@ -154,7 +154,7 @@ def ablation(result: Ablation, metric: str = "auc") -> str:
         axes.set_yticks(range(len(result.rows)), list(result.rows))
         axes.invert_yaxis()
         axes.grid(axis="x")
-        axes.set_xlabel(f"{metric}, percent (bars: 95% interval, small dots: seeds)")
+        axes.set_xlabel(f"{metric}, percent (bars: 95% over videos and seeds; small dots: seeds)")
 
     return svg(draw, 6.0, 1.2 + 0.5 * len(result.rows))
 

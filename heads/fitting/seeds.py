@@ -8,13 +8,14 @@ import numpy as np
 from features_store.store import Store
 from features_store.table import Table
 from heads import bundle
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.data.rows import Hashes, Rows
 from heads.data.sides import Data
 from heads.errors import BadBundle, WrongFeatures
 from heads.head import FitReport, Head, OnEpoch
 from heads.measuring.calibration import reliability
 from heads.measuring.metrics import averaged, has_result, measure
+from heads.parts.about import About
 from heads.parts.ensemble import together
 from heads.parts.novelty import familiar
 

@@ -18,14 +18,21 @@ from features_store.schema import COLUMNS
 from features_store.store import Store
 from heads.errors import BadTable
 from heads.judging.duplicates import Copies, across_splits, hashes
-from heads.judging.fact_cells import FOLDS, LEVEL, PERMUTATIONS, Told, holm, told
+from heads.judging.fact_cells import (
+    FOLDS,
+    LEVEL,
+    Columns,
+    Told,
+    common,
+    holm,
+    judged,
+    one_of_each,
+    varying,
+)
 from heads.measuring.metrics import REAL
 
 SMALL_LEAK = 0.6
 """An AUC that a set has to be large enough to notice."""
-_MOST_VIDEOS = 2_000
-"""More say nothing new, and take longer."""
-Columns = Mapping[str, NDArray[np.generic]]
 TOGETHER, REALS = "all facts together", "real against real"
 
 
@@ -221,62 +228,8 @@ def _tests(
     return tests, left_out
 
 
-def judged(
-    columns: Columns,
-    labels: NDArray[np.generic],
-    inside: NDArray[np.bool_],
-    groups: NDArray[np.generic] | None = None,
-    seed: int = 0,
-    permutations: int = PERMUTATIONS,
-) -> Told:
-    """`told` of some of the videos: of a spread of them where they are very many."""
-    rows = np.flatnonzero(inside)
-    if len(rows) > _MOST_VIDEOS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, _MOST_VIDEOS, replace=False))
-    there = labels[rows]
-    kept = common(there, [])[0]
-    rows, codes = rows[kept], np.unique(there[kept], return_inverse=True)[1]
-    read = list(varying({name: column[rows] for name, column in columns.items()})[0].values())
-    read = read or [next(iter(columns.values()))[rows]]
-    of = None if groups is None else groups[rows]
-    return told(read, codes, groups=of, seed=seed, permutations=permutations)
-
-
-def varying(columns: Columns) -> tuple[Columns, list[str]]:
-    """Facts that are not the same everywhere, and the names of those that are."""
-    kept, constant = {}, []
-    for name, column in columns.items():
-        known = column if column.dtype.kind not in "f" else np.nan_to_num(column, nan=-1.0)
-        if len(np.unique(known)) > 1:
-            kept[name] = column
-        else:
-            constant.append(name)
-    return kept, constant
-
-
-def common(
-    labels: NDArray[np.generic], classes: Sequence[str]
-) -> tuple[NDArray[np.bool_], list[str]]:
-    """Videos of classes that have one for every fold, and what the others are."""
-    values, counts = np.unique(labels, return_counts=True)
-    rare = values[counts < FOLDS]
-    words = [
-        f"{int(count)} {classes[int(value)]} videos, fewer than {FOLDS}"
-        for value, count in zip(values, counts, strict=True)
-        if count < FOLDS and classes
-    ]
-    return ~np.isin(labels, rare), words
-
-
 def _several(labels: NDArray[np.generic]) -> bool:
     return len(np.unique(labels)) > 1
-
-
-def one_of_each(labels: NDArray[np.generic], groups: NDArray[np.generic]) -> NDArray[np.int64]:
-    """The first video of every group and label: those of one group are not independent."""
-    numbers, classes = (np.unique(of, return_inverse=True)[1] for of in (groups, labels))
-    pairs = numbers.astype(np.int64) * (int(classes.max(initial=0)) + 1) + classes
-    return np.sort(np.unique(pairs, return_index=True)[1])
 
 
 def _groups(store: Store) -> NDArray[np.generic] | None:

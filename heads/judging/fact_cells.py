@@ -10,7 +10,7 @@ these class sizes. Not promised: that it finds what three facts say only togethe
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -32,6 +32,11 @@ _PRIOR_VIDEOS = 10.0
 _AT_ONCE = 4_000_000
 """Cells of videos that are looked up at a time, which bounds the memory."""
 
+_MOST_VIDEOS = 2_000
+"""More say nothing new, and take longer."""
+
+Columns = Mapping[str, NDArray[np.generic]]
+"""Facts by name, a number or text for each video."""
 Cells = NDArray[np.int32]
 """(videos, facts or pairs): the number of the cell that a video is in."""
 
@@ -101,6 +106,60 @@ def told(
         by_chance=aucs[1:],
         chance=float(np.bincount(labels, minlength=classes).max() / len(labels)),
     )  # fmt: skip
+
+
+def judged(
+    columns: Columns,
+    labels: NDArray[np.generic],
+    inside: NDArray[np.bool_],
+    groups: NDArray[np.generic] | None = None,
+    seed: int = 0,
+    permutations: int = PERMUTATIONS,
+) -> Told:
+    """`told` of some of the videos: of a spread of them where they are very many."""
+    rows = np.flatnonzero(inside)
+    if len(rows) > _MOST_VIDEOS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, _MOST_VIDEOS, replace=False))
+    there = labels[rows]
+    kept = common(there, [])[0]
+    rows, codes = rows[kept], np.unique(there[kept], return_inverse=True)[1]
+    read = list(varying({name: column[rows] for name, column in columns.items()})[0].values())
+    read = read or [next(iter(columns.values()))[rows]]
+    of = None if groups is None else groups[rows]
+    return told(read, codes, groups=of, seed=seed, permutations=permutations)
+
+
+def varying(columns: Columns) -> tuple[Columns, list[str]]:
+    """Facts that are not the same everywhere, and the names of those that are."""
+    kept, constant = {}, []
+    for name, column in columns.items():
+        known = column if column.dtype.kind not in "f" else np.nan_to_num(column, nan=-1.0)
+        if len(np.unique(known)) > 1:
+            kept[name] = column
+        else:
+            constant.append(name)
+    return kept, constant
+
+
+def common(
+    labels: NDArray[np.generic], classes: Sequence[str]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Videos of classes that have one for every fold, and what the others are."""
+    values, counts = np.unique(labels, return_counts=True)
+    rare = values[counts < FOLDS]
+    words = [
+        f"{int(count)} {classes[int(value)]} videos, fewer than {FOLDS}"
+        for value, count in zip(values, counts, strict=True)
+        if count < FOLDS and classes
+    ]
+    return ~np.isin(labels, rare), words
+
+
+def one_of_each(labels: NDArray[np.generic], groups: NDArray[np.generic]) -> NDArray[np.int64]:
+    """The first video of every group and label: those of one group are not independent."""
+    numbers, classes = (np.unique(of, return_inverse=True)[1] for of in (groups, labels))
+    pairs = numbers.astype(np.int64) * (int(classes.max(initial=0)) + 1) + classes
+    return np.sort(np.unique(pairs, return_index=True)[1])
 
 
 def binned(column: NDArray[np.generic]) -> NDArray[np.int32]:

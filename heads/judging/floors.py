@@ -17,9 +17,9 @@ from features_store import facts
 from features_store.errors import UnknownKey
 from features_store.store import Store
 from heads.data.splits import TRAIN, in_split
-from heads.judging.audit import NAMES, SMALL_LEAK, common, judged, varying
+from heads.judging.audit import NAMES, SMALL_LEAK
 from heads.judging.duplicates import Copies, copies, hashes
-from heads.judging.fact_cells import LEVEL, Told
+from heads.judging.fact_cells import LEVEL, Told, common, judged, varying
 from heads.measuring.metrics import REAL, Floats
 
 FEWEST_REALS = 10

@@ -74,9 +74,16 @@ def notes(classes: int) -> Sequence[str]:
     return found
 
 
-def contradictions() -> Sequence[str]:
-    """All that was found while the tables were typed."""
-    return tuple(_document()["inconsistencies as printed"])
+def ablation_lines(sources: Iterable[str], average: str) -> Sequence[str]:
+    """Table 3 as lines of text, with what in it contradicts itself; none where no source of ours is
+    in it."""
+    printed = ablation_rows(sources, average)
+    lines = [
+        f"paper, Table 3, {row}: " + ", ".join(f"{name} {cell}" for name, cell in cells.items())
+        for row, cells in printed.items()
+    ]
+    odd = [text for text in _document()["inconsistencies as printed"] if "table 3" in text]
+    return lines + [f"paper: {text}" for text in odd if lines]
 
 
 def _in_our_columns(table: str, sources: Iterable[str], average: str) -> Rows:

@@ -27,6 +27,9 @@ _KEPT_OUT = 0.2
 _MOST_FITTED = 4_000
 _QUANTILES = 101
 _BINS = 10
+_SAMPLED = 256
+"""Videos of a part that are looked at."""
+FEWEST_SCORED = 20
 _TINY = 1e-6
 
 
@@ -129,22 +132,31 @@ class Drift:
 
     def add(self, head: Head, table: Table, means: Floats) -> None:
         """A part's features and verdicts."""
+        if not len(table):
+            return
+        step = -(-len(table) // _SAMPLED)  # enough to say a share; all would slow scoring down
+        table, means = table.take(slice(None, None, step)), means[::step]
         found = vectors(head, table)
-        if found is None or not len(table):
+        if found is None:
             return
         self.videos += len(table)
         self._far += int(self.known.farther(self.known.distance(found)).sum())
         self._sums += histogram(means) * len(table)
 
+    @property
+    def enough(self) -> bool:
+        """To say a share of."""
+        return self.videos >= FEWEST_SCORED
+
     def line(self) -> str:
         """What a reader of the scores should know."""
-        if not self.videos:
-            return "drift: not known, no features of the archive were looked at"
+        if not self.enough:
+            return f"drift: {self.videos} videos are too few to tell, {FEWEST_SCORED} are needed"
         index = stability_index(self.known.verdicts, self._sums / self.videos)
         share = self._far / self.videos
         words = "much" if index > 0.25 or share > 0.25 else "some" if index > 0.1 else "little"
         return (
-            f"drift: {words}; {share:.1%} of {self.videos:,} videos lie farther from what was "
-            f"learnt than 95% of it lies (5% expected); verdicts' stability index {index:.2f} "
-            f"(0.1 little, 0.25 much)"
+            f"drift: {words}; {share:.1%} of {self.videos:,} videos looked at lie farther from "
+            f"what was learnt than 95% of it lies (5% expected); verdicts' stability index "
+            f"{index:.2f} (0.1 little, 0.25 much)"
         )

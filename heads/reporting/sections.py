@@ -118,7 +118,7 @@ def _ablation(path: Path, name: str) -> Section:
     body = ""
     drawn = path.with_name("ablation.svg")
     if drawn.exists():
-        body += picture(drawn.read_text(), "Means over seeds with 95% intervals")
+        body += picture(drawn.read_text(), "Means over seeds; 95% intervals over videos and seeds")
     with path.open(newline="") as file:
         runs = list(csv.DictReader(file))
     cells: dict[str, dict[str, str]] = {}

@@ -1,7 +1,7 @@
 """A bundle at work on the rows of a store: every row gets a verdict, or the reason for none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,8 @@ from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
 from heads.measuring.conformal import rate_of
+from heads.measuring.metrics import averaged
+from heads.parts.novelty import Drift
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 
@@ -27,8 +29,12 @@ class Scorer:
     rate: str | None = None
     """Error rate of the conformal sets; None: 0.1 where the bundle has it."""
     neighbours: Neighbours | None = None
+    drift: Drift | None = field(init=False)
+    """Collects how far the rows lie from what the bundle learnt from, where it knows that."""
 
     def __post_init__(self) -> None:
+        known = self.bundle.familiar
+        object.__setattr__(self, "drift", None if known is None else Drift(known))
         object.__setattr__(self, "rate", rate_of(self.bundle.about.conformal, self.rate))
 
     def from_store(
@@ -46,6 +52,8 @@ class Scorer:
             mask[wanted] = True
             for table in self._tables(store, protocol, mask):
                 probabilities.append(self.bundle.predict(table))
+                if self.drift is not None:
+                    self.drift.add(self.bundle.head, table, averaged(probabilities[-1]))
                 positions.append(np.searchsorted(wanted, table.rows))
                 if self.neighbours is not None:
                     near.append(self.neighbours.of(table))

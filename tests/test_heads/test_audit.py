@@ -10,7 +10,7 @@ from features_store import Store
 from heads.commands.main import main
 from heads.errors import BadTable
 from heads.judging import audit, duplicates
-from heads.judging.fact_cells import Told, holm, told
+from heads.judging.fact_cells import Told, holm, judged, one_of_each, told
 from tests.test_heads.facts_stores import facts_store, ordinary
 from tests.test_heads.tables import CLASSES
 
@@ -48,9 +48,9 @@ def test_labels_that_nothing_tells_raise_no_alarm() -> None:
     alarms = 0
     for seed in range(20):
         labels = np.random.default_rng(1000 + seed).permutation(balanced(60))
-        values = [audit.judged(known, labels, inside, seed=seed, permutations=199).p]
+        values = [judged(known, labels, inside, seed=seed, permutations=199).p]
         values += [
-            audit.judged({name: known[name]}, labels, inside, seed=seed, permutations=199).p
+            judged({name: known[name]}, labels, inside, seed=seed, permutations=199).p
             for name in known
         ]
         alarms += min(holm(values)) <= 0.05
@@ -94,7 +94,7 @@ def test_copies_of_one_clip_count_once() -> None:
     labels = np.random.default_rng(3).permutation(np.arange(12) % 2)[groups]
     size = np.random.default_rng(4).normal(size=12)[groups]
     assert told([size], labels, permutations=99).p == 0.01
-    rows = audit.one_of_each(labels, groups)
+    rows = one_of_each(labels, groups)
     assert rows.tolist() == list(range(0, 240, 20))
     assert told([size[rows]], labels[rows], groups=groups[rows], permutations=99).p > 0.05
 

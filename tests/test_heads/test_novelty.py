@@ -9,7 +9,9 @@ import torch
 
 from features_store.table import Table
 from heads.bundle import FAMILIAR, Bundle
+from heads.commands.main import main
 from heads.data.sides import Data
+from heads.data.splits import Choice
 from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import Head, make_head
 from heads.judging.cross import cross
@@ -106,8 +108,6 @@ def test_an_unknown_generator_is_told_from_known_ones() -> None:
 
 def test_a_bundle_keeps_what_is_familiar(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", 240, video_signal=2.0)
-    from heads.data.splits import Choice
-
     head = make_head("linear", {}, CLASSES)
     data = Choice(protocol="val").load(store, head)
     bundle = best_bundle(store, train_seeds(lambda: head, data, [0]), data)
@@ -124,14 +124,32 @@ def test_drift_of_an_archive_is_said_in_a_line() -> None:
     head, _, known = fitted()
     same = table(400, seed=5, video_signal=2.0)
     drift = Drift(known)
-    assert "not known" in drift.line()
-    for start in (0, 200):
-        part = same.take(slice(start, start + 200))
+    assert "0 videos are too few" in drift.line()
+    for start in (0, 100, 200, 300):
+        part = same.take(slice(start, start + 100))
         drift.add(head, part, averaged(head.predict(part)))
     assert drift.videos == 400
     assert drift.line().startswith("drift: little")
+    whole = Drift(known)
+    whole.add(head, same, averaged(head.predict(same)))
+    assert whole.videos == 200  # every other one
     moved = elsewhere(same, 2.0)
     other = Drift(known)
     other.add(head, moved, averaged(head.predict(moved)))
     assert other.line().startswith("drift: much; ")
     assert stability_index(known.verdicts, known.verdicts) == 0
+
+
+def test_scoring_an_archive_ends_with_its_drift(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = write_store(tmp_path / "s", 240, video_signal=2.0)
+    head = make_head("linear", {}, CLASSES)
+    data = Choice(protocol="val").load(store, head)
+    best_bundle(store, train_seeds(lambda: head, data, [0]), data).save(tmp_path / "b")
+    capsys.readouterr()
+    command = ["score", str(tmp_path / "s"), "--bundle", str(tmp_path / "b")]
+    assert main([*command, "--out", str(tmp_path / "scores.csv")]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("drift: ")
+    assert "of 240 videos looked at lie farther" in last
