@@ -44,6 +44,57 @@ def weights_of(texts: list[str]) -> dict[str, Path]:
     return found
 
 
+def fill_in(arguments: argparse.Namespace) -> None:
+    """Head, settings and protocol of `--detector`, where nothing else was said."""
+    from heads.config import assignments
+    from heads.detectors.recipe import read_recipe
+
+    recipe = read_recipe(arguments.detector)
+    own = assignments(arguments.set)
+    arguments.head = recipe.head
+    arguments.set = [f"{name}={value}" for name, value in {**recipe.settings, **own}.items()]
+    arguments.protocol = arguments.protocol or recipe.protocol
+
+
+def add_to_extract(extract: argparse.ArgumentParser) -> None:
+    """`--detector` for a command that knows nothing of detectors: fills in what it does know."""
+    extract.add_argument(
+        "--detector", metavar="NAME,NAME",
+        help="recipes, or FILE.toml of your own, of one protocol: fills in branches and protocol",
+    )  # fmt: skip
+    add_weights_option(extract)
+    branch = next(action for action in extract._actions if action.dest == "branch")
+    branch.required, branch.default = False, []
+    run = extract.get_default("run")
+
+    def filled_in(arguments: argparse.Namespace) -> int:
+        fill_in_branches(arguments)
+        found: int = run(arguments)
+        return found
+
+    extract.set_defaults(run=filled_in)
+
+
+def fill_in_branches(arguments: argparse.Namespace) -> None:
+    """Branches and protocol of `--detector`; an encoder is asked for once, with all outputs."""
+    from heads.detectors.recipe import joined, read_recipe
+    from heads.errors import BadSetting
+
+    if not arguments.detector:
+        if not arguments.branch:
+            raise BadSetting("Give --branch NAME=PRESET:WEIGHTS, or --detector NAME.")
+        return
+    weights = weights_of(arguments.weights)
+    recipes = [read_recipe(name) for name in arguments.detector.split(",")]
+    protocols = {recipe.protocol for recipe in recipes}
+    if len(protocols) > 1:
+        each = "; ".join(f"{recipe.name} {recipe.protocol}" for recipe in recipes)
+        raise BadSetting(f"One run has one protocol, and these have several: {each}.")
+    arguments.protocol = protocols.pop()
+    asked = [text for recipe in recipes for text in recipe.requests(weights)]
+    arguments.branch = joined([*arguments.branch, *asked])
+
+
 def _detectors(arguments: argparse.Namespace) -> int:
     from heads.detectors.recipe import read_recipe, recipe_names
 

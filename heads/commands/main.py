@@ -123,6 +123,7 @@ def build_parser() -> Main:
         import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)
+    detectors.add_to_extract(commands.choices["extract"])
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")

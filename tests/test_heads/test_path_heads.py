@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from features_store.table import Table
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.head import Head, make_head
 from heads.judging.evaluation import evaluate, predictions
 from heads.measuring.metrics import averaged, measure
+from heads.parts.about import About
 from heads.parts.likelihood import Likelihoods
 from heads.parts.straight import StraightMlp
 from heads.scoring.rows import NOTHING, Inputs, Scored, rows
