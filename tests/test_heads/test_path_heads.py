@@ -289,3 +289,30 @@ def as_bundle(made: Head, found: Table) -> Bundle:
         branches={"image": "image=dinov2-tiny"}, conformal={"0.1": 0.5},
     )  # fmt: skip
     return Bundle(made, about)
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "gbdt"])
+def test_heads_on_means_leave_out_what_is_not_there(name: str, tmp_path: Path) -> None:
+    settings = {"arrays": "image/cls,image/present"}
+    settings |= {"trees": "20", "min_leaf": "4"} if name == "gbdt" else {}
+    head = make_head(name, settings, TWO)
+    last = np.full(80, FRAMES)
+    last[5] = 0
+    train = missing(frame_table(seed=1, classes=TWO), last)
+    head.fit(train, frame_table(40, seed=2, classes=TWO), seed=3)
+    found = frame_table(20, seed=4, classes=TWO)
+    last = np.full(20, 5)
+    last[7] = 0
+    short = missing(found, last)
+    arrays = {**short.arrays, "image/cls": short.arrays["image/cls"].copy()}
+    arrays["image/cls"][:, :, 5:] = 99
+    other = replace(short, arrays=arrays)
+    said = head.predict(short)
+    np.testing.assert_array_equal(said, head.predict(other))
+    assert np.isnan(said[7]).all()
+    assert np.isfinite(np.delete(said, 7, 0)).all()
+    cut = {**found.arrays, "image/cls": found.arrays["image/cls"][:, :, :5]}
+    cut["image/present"] = cut["image/present"][:, :, :5]
+    whole = head.predict(replace(found, arrays=cut))
+    np.testing.assert_allclose(np.delete(said, 7, 0), np.delete(whole, 7, 0), atol=1e-5)
+    np.testing.assert_array_equal(again(head, tmp_path / "head").predict(short), said)
