@@ -34,41 +34,15 @@ from heads.data.rows import Rows
 from heads.data.splits import like
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
+from heads.parts.about import About
 from heads.parts.arrays import load_tensors, save_tensors
+from heads.parts.model_card import model_card
 from heads.parts.novelty import Familiar
 
 FORMAT = 1
 FAMILIAR = "familiar.safetensors"
 LEARNING = "learning.json"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """All that a bundle says of itself, as JSON."""
-
-    head: str
-    config: Mapping[str, Any]
-    scheme: str
-    classes: Sequence[str]
-    protocol: str
-    """That it was trained on; scoring may use another one of the same branches."""
-    fingerprints: Mapping[str, str]
-    """Array → full fingerprint of the branch that makes it."""
-    branches: Mapping[str, str]
-    """Branch → NAME=PRESET?options, as `telltale extract --branch` takes it."""
-    temperature: float = 1.0
-    """Probabilities are sharpened or softened by it; see `calibrate`."""
-    conformal: Mapping[str, Any] = field(default_factory=dict)
-    """Error rate → class → threshold; see `judging.conformal`. Empty: no calibration."""
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    """Which videos temperature and thresholds come from, and how many."""
-    operating: Sequence[Mapping[str, Any]] = ()
-    """Thresholds for stated shares of false alarms; see `judging.papers`."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    """File → sha256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,53 +207,6 @@ def _request(specs: Sequence[BranchSpec]) -> str:
     return f"{specs[0].name}={specs[0].preset}{'?' if query else ''}{query}"
 
 
-def calibration_line(about: About) -> str:
-    """What its thresholds rest on, in a sentence."""
-    if not about.conformal:
-        return "No calibration: it gives no sets of classes with a promised error rate."
-    if not about.calibration:
-        return (
-            "Calibrated by the videos that chose the epoch, as first versions did: what it "
-            "promises holds for such videos alone."
-        )
-    found = about.calibration
-    counts = ", ".join(f"{count} {name}" for name, count in found["by class"].items())
-    return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
-
-
-def is_tiny(about: About) -> bool:
-    """Its branches have random weights."""
-    return any(request.partition("?")[0].endswith("=tiny") for request in about.branches.values())
-
-
-def model_card(about: About) -> str:
-    """README.md of a bundle."""
-    lines = [
-        f"# {about.head} head, {about.scheme}",
-        "",
-        f"Tells {', '.join(about.classes)} from features of {', '.join(about.branches.values())}. "
-        f"Trained by Telltale on {about.provenance.get('videos', '?')} videos' features "
-        f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
-        "",
-    ]
-    if is_tiny(about):
-        lines += ["**The branches have random weights: this head is for trying things out.**", ""]
-    if about.metrics:
-        lines += ["| figure | value |", "| --- | --- |"]
-        lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]
-        lines += [""]
-    lines += [
-        calibration_line(about),
-        "",
-        f"Temperature {about.temperature:.3f}. Settings: "
-        + ", ".join(f"`{name}={value}`" for name, value in about.config.items()),
-        "",
-        "    telltale score VIDEOS --bundle THIS_FOLDER --out scores.csv",
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def _is_inside(name: str) -> bool:
     """A file of the bundle's folder, or of a member's in it."""
     return bool(name) and ".." not in Path(name).parts and not Path(name).is_absolute()
@@ -307,7 +234,3 @@ def _about(path: Path) -> About:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

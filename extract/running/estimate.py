@@ -122,12 +122,15 @@ def estimate(run: Run) -> Estimate:
     except NotAStore:
         store = None
     rows, count = _rows(store, manifest)
-    anew = _changed(store, manifest, settings, rows)
+    changed = _changed(store, manifest, settings, rows)
+    anew = changed if settings.changed == "recompute" else changed[:0]
     offers = offers_of(branches, settings)
     own = branch_specs(store, offers, settings)
     specs = all_specs(own)
     targets = [_target(store, spec, settings, count, anew) for spec in specs]
     work = workload(rows, targets, retry_failed=settings.retry_failed).part(run.part)
+    if settings.changed == "say":
+        work = work.without(changed)
     devices = len(run.devices) if run.cluster is None else run.cluster.runners
     workers = run.workers or default_workers(devices)
     decode, compute = Seconds(), Seconds() if measured else None
@@ -172,9 +175,9 @@ def _rows(store: Store | None, manifest: Manifest) -> tuple[Rows, int]:
 
 
 def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: Rows) -> Rows:
-    """Rows that would be computed anew since their files changed."""
+    """Rows whose files are not what they were when they were extracted."""
     group = seen.spec().group
-    if settings.changed != "recompute" or store is None:
+    if settings.changed == "ignore" or store is None:
         return rows[:0]
     if group not in _groups(store, settings.protocol):
         return rows[:0]

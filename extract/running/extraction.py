@@ -119,6 +119,8 @@ class Extraction:
         anew = changed if settings.changed == "recompute" else _NOTHING
         work = missing(targets, rows, anew, retry_failed=settings.retry_failed)
         work = work.part(part or Part())
+        if settings.changed == "say":  # what is added now would be of another file
+            work = work.without(changed)
         if len(anew):
             _forget(store, settings.protocol, targets, np.intersect1d(anew, work.rows))
         return Extraction(

@@ -17,8 +17,6 @@ from heads.commands.train import (
     settings_of,
 )
 
-TEST = "test, refitted, by seed"
-
 if TYPE_CHECKING:
     import optuna
 
@@ -185,6 +183,7 @@ def _finish(
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
     from heads.tuning.search import DIRECTIONS, SEED, best_settings, best_trial, score
+    from heads.tuning.summary import TEST, summary
 
     name, settings = best_settings(study, search)
     best = best_trial(study, search)
@@ -215,7 +214,7 @@ def _finish(
         print(f"not judged on the test videos: {error}")
     write_file(arguments.out / "tune.json", [f"{json.dumps(report, indent=1)}\n".encode()])
     _figures(arguments.out, study, search)
-    _say(report, first, larger=DIRECTIONS[first] == "maximize")
+    print("\n".join(summary(report, first, larger=DIRECTIONS[first] == "maximize")))
     print(_command(arguments, name, settings, first_seed, len(search.folds)))
     print(f"bundle: {arguments.out / 'best'}; figures and tune.json beside it")
 
@@ -268,38 +267,3 @@ def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
     for name, picture in pictures.items():
         if picture:
             write_file(out / f"{name}.svg", [picture.encode()])
-
-
-def _say(report: Mapping[str, object], metric: str, *, larger: bool) -> None:
-    from statistics import mean
-
-    settings, best, seeds = (
-        report[n] for n in ("settings", "validation of the best trial", "seeds")
-    )
-    assert isinstance(settings, Mapping)
-    assert isinstance(best, float)
-    assert isinstance(seeds, list)
-    print(f"best: {report['head']} " + " ".join(f"{k}={v}" for k, v in settings.items()))
-    n = report["videos judged"]
-    print(f"{metric} of the best of {report['trials']} trials: {best:.4f} "
-          f"(seed {seeds[0]}, n = {n} videos that did not decide when to stop)")  # fmt: skip
-    sign = 1 if larger else -1
-    found: dict[str, float] = {}
-    names = {"validation, refitted, by seed": f"the same {n} videos",
-             "nested, by fold": "videos that chose nothing, in nested folds",
-             TEST: f"the {report.get('test videos')} test videos"}  # fmt: skip
-    for name, what in names.items():
-        values = report.get(name)
-        if isinstance(values, list):
-            found[name] = sign * mean(values)
-            print(f"{name.partition(',')[0]}: {mean(values):.4f} "
-                  f"({', '.join(f'{v:.4f}' for v in values)}), on {what}")  # fmt: skip
-    best *= sign
-    refitted = found["validation, refitted, by seed"]
-    if len(seeds) > 1:
-        print(f"luck of the seed (best trial - refitted): {best - refitted:+.4f}")
-    if "nested, by fold" in found:
-        print(f"cost of choosing (best trial - nested): {best - found['nested, by fold']:+.4f}")
-    if TEST in found:
-        print(f"other videos (refitted - test): {refitted - found[TEST]:+.4f}; "
-              "how much of it is choosing, --nested 3 says")  # fmt: skip

@@ -25,7 +25,7 @@ from heads.measuring.calibration import reliability
 from heads.measuring.conformal import Coverage, Thresholds, coverage
 from heads.measuring.detection import Detection, detection
 from heads.measuring.intervals import Interval, accuracy, f1, macro_auc_interval
-from heads.measuring.metrics import REAL, Floats, Metrics, averaged, measure, row_shares
+from heads.measuring.metrics import REAL, Floats, Metrics, averaged, has_result, measure, row_shares
 from heads.measuring.tests import Difference, delong, delong_binary, mcnemar
 
 ALL, AVERAGE = "all videos", "average"
@@ -41,6 +41,8 @@ class Predictions:
     classes: tuple[str, ...]
     means: Floats
     """(n, C)"""
+    nothing: int = 0
+    """Videos that were left out because there was nothing to look at in them."""
 
     def take(self, mask: NDArray[np.bool_]) -> "Predictions":
         """Some of the videos."""
@@ -61,12 +63,21 @@ def predictions(bundle: Bundle, table: Table, *, official_ids: bool = False) -> 
             f"The store's classes are {', '.join(table.classes)}, the bundle's "
             f"{', '.join(bundle.classes)}. Labels would be misread; use a store of that scheme."
         )
+    means = averaged(bundle.predict(table))
+    there = has_result(means)
+    if not there.any():
+        raise BadTable(
+            f"There is nothing to look at in any of the {len(table)} videos: fewer frames, faces "
+            f"or persons than the head needs. Choose other videos, or another protocol."
+        )
+    table = table.take(there)
     found = Predictions(
         ids=[str(name) for name in table.ids],
         labels=table.labels.astype(np.int64),
         sources=[str(name) or "none" for name in table.sources],
         classes=bundle.classes,
-        means=averaged(bundle.predict(table)),
+        means=means[there],
+        nothing=int((~there).sum()),
     )
     return _merged(found) if official_ids else found
 
@@ -81,7 +92,9 @@ def real_means(bundle: Bundle, store: Store, protocol: str | None) -> tuple[Floa
     wanted = testing_protocols(store, about.protocol)
     name = name or usable(store, wanted, about.fingerprints, mask)
     table = bundle.table(store, protocol=name, where=mask)
-    return averaged(bundle.predict(table)), [str(video) for video in table.ids]
+    means = averaged(bundle.predict(table))
+    there = has_result(means)
+    return means[there], [str(video) for video in table.ids[there]]
 
 
 def _merged(found: Predictions) -> Predictions:
@@ -96,6 +109,7 @@ def _merged(found: Predictions) -> Predictions:
         sources=[found.sources[i] for i in keep],
         classes=found.classes,
         means=found.means[keep],
+        nothing=found.nothing,
     )
 
 
@@ -286,6 +300,7 @@ def _number(value: float) -> float | None:
 
 
 def view_spread(probabilities: Probabilities) -> Floats:
-    """How far views disagree: the largest deviation over classes, per video."""
-    spread: Floats = probabilities.std(1).max(-1)
+    """How far views that have a result disagree: the largest deviation over classes, per video."""
+    std = np.nanstd if np.isnan(probabilities).any() else np.std
+    spread: Floats = std(probabilities, axis=1).max(-1)
     return spread

@@ -75,6 +75,13 @@ def events(log: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
+def assert_every_shard_once(found: list[dict[str, object]], store: Path) -> None:
+    """Three shards of every group: twelve videos, four in each."""
+    commits = [(event["branch"], event["shard"]) for event in found if event["event"] == "commit"]
+    groups = [f"val/{group}" for group in Store.open(store).branches("val")]
+    assert sorted(commits) == [(group, shard) for group in sorted(groups) for shard in range(3)]
+
+
 def test_a_dry_run_writes_nothing(run: Run, command: list[str], tmp_path: Path) -> None:
     for more in (
         [],
@@ -96,7 +103,7 @@ def test_summary_log_and_list_of_failures(run: Run, command: list[str], tmp_path
     assert "11 videos, 1 failed" in done.stdout
     found = events(tmp_path / "log")
     assert [found[0]["event"], found[-1]["event"]] == ["start", "end"]
-    assert sum(event["event"] == "commit" for event in found) == 9
+    assert_every_shard_once(found, tmp_path / "s")
     assert found[-1]["ok"] == 11
     rows = (tmp_path / "s.failures.csv").read_text().splitlines()
     assert len(rows) == 2
@@ -114,7 +121,7 @@ def test_devices_share_a_list_on_standard_input(
     assert "11 videos, 1 failed" in done.stdout
     found = events(tmp_path / "log")
     assert [found[0]["event"], found[-1]["event"]] == ["start", "end"]
-    assert sum(event["event"] == "commit" for event in found) == 9
+    assert_every_shard_once(found, tmp_path / "s")
     assert sum(event["event"] == "failed" for event in found) == 1
     assert (found[0]["videos"], found[-1]["ok"], found[-1]["left"]) == (12, 11, 0)
     assert len((tmp_path / "s.failures.csv").read_text().splitlines()) == 2

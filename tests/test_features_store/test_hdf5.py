@@ -22,6 +22,7 @@ from features_store import (
     shard_content,
     video_columns,
 )
+from features_store.errors import OutputExists
 from tests.test_features_store import samples
 from tests.test_features_store.test_kill import FORK, tree
 
@@ -115,9 +116,13 @@ def test_an_interrupted_import_goes_on(store: Store, tmp_path: Path) -> None:
 
 def test_what_is_in_the_way_is_not_overwritten(store: Store, tmp_path: Path) -> None:
     (tmp_path / "s.h5").write_text("mine")
-    with pytest.raises(StoreExists, match="exists; choose another name"):
+    with pytest.raises(OutputExists, match=r"did not make it.*--overwrite"):
         hdf5.export_store(store, tmp_path / "s.h5")
     assert (tmp_path / "s.h5").read_text() == "mine"
+    hdf5.export_store(store, tmp_path / "s.h5", overwrite=True)
+    before = (tmp_path / "s.h5").stat()
+    hdf5.export_store(store, tmp_path / "s.h5")
+    assert (tmp_path / "s.h5").stat() == before
     hdf5.export_store(store, tmp_path / "t.h5")
     other = Store.create(tmp_path / "other", scheme="hfv2", classes=("forgery", "real"))
     with pytest.raises(StoreExists, match="Import into a new store"):

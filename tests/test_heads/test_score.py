@@ -1,11 +1,8 @@
 """Scoring: from videos and stores alike, one row each, whatever happens on the way."""
 
-import json
 import random
-import signal
 import subprocess
 import sys
-import time
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -150,6 +147,7 @@ def test_shares_add_up_to_the_logit_exactly() -> None:
     parts = head.contributions(found, slice(None))
     total = sum(part.double() for part in parts.values())
     logits = head._scorer(found)(slice(None)).double()
+    logits = logits - logits.mean(-1, keepdim=True)  # what all classes share says nothing
     assert float((total - logits).abs().max()) < 1e-6
 
 
@@ -222,24 +220,3 @@ def test_branches_are_found_by_fingerprint_or_refused(videos: Path, tmp_path: Pa
     other = Bundle(bundle.head, replace(bundle.about, fingerprints=prints))
     with pytest.raises(WrongFeatures, match=r"No weights for .*--weights FILE_OR_FOLDER"):
         find_branches(other, [tmp_path], "cpu")
-
-
-def test_a_folder_is_watched(videos: Path, tmp_path: Path) -> None:
-    clips = sorted((videos / "data").rglob("*.mp4"))[-2:]
-    inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
-    inbox.mkdir()
-    bundle = str(videos / "bundle")
-    command = [sys.executable, "-m", "heads", "score", str(inbox), "--bundle", bundle]
-    command += ["--out", str(out), "--watch", "0.2", "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for number, clip in enumerate(clips):
-        (inbox / f"{number}.mp4").write_bytes(clip.read_bytes())
-        deadline = time.monotonic() + 60
-        while out.read_text().count("\n") <= number and time.monotonic() < deadline:
-            time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    said, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["id"] for row in rows] == ["0.mp4", "1.mp4"]
-    assert "2 rows; stopped" in said

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,13 +17,14 @@ import pytest
 from optuna.trial import TrialState
 
 from features_store import Store
-from heads.bundle import About, Bundle
-from heads.data.folds import k_folds, leave_one_out, with_stopping
+from heads.bundle import Bundle
+from heads.data.folds import k_folds, with_stopping
 from heads.data.sides import Data
 from heads.data.splits import Choice
-from heads.errors import BadSetting, BadTable
+from heads.errors import BadSetting
 from heads.fitting.seeds import train_seeds
 from heads.head import head_class, head_names, make_head
+from heads.parts.about import About
 from heads.parts.space import OneOf, Range, parse, space_of
 from heads.tuning import study as studies
 from heads.tuning.search import Search, best_settings, best_trial, nested, run_trials, score
@@ -97,20 +98,6 @@ def test_populations_and_lone_trials_reach_the_same_kind_of_end(tmp_path: Path) 
     assert {trial.params["head"] for trial in done} == {"fusion", "linear"}
 
 
-def test_folds_judge_every_video_once_and_by_its_own_views() -> None:
-    learnt, judged = table(120, seed=1), table(120, seed=1, views=3)
-    whole = Data(train=learnt, validation=judged)
-    for folds in (k_folds(whole, 3), leave_one_out(whole)):
-        seen = np.concatenate([fold.validation.ids for fold in folds])
-        assert sorted(map(str, seen)) == sorted(map(str, judged.ids))
-        for fold in folds:
-            assert not set(fold.train.ids) & set(fold.validation.ids)
-            assert fold.validation.arrays["depthpro/depth"].shape[1] == 3
-            assert fold.train.arrays["depthpro/depth"].shape[1] != 3
-    generators = [set(map(str, fold.validation.sources)) for fold in leave_one_out(whole)]
-    assert generators == [{"kappa"}, {"lambda"}]
-
-
 def test_a_study_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
     studies.open_study(None, tmp_path, ["maximize"], {"spaces": "a", "metrics": ["auc"]})
     studies.open_study(None, tmp_path, ["maximize"], {"metrics": ["auc"], "spaces": "a"})
@@ -162,25 +149,6 @@ def test_a_trial_that_fails_is_not_left_running(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="cannot be measured"):
         list(run_trials(study, search(folds=[without]), 3))
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
-
-
-def test_folds_hold_every_class_however_rare(tmp_path: Path) -> None:
-    whole = table(60, seed=1)
-    labels = np.concatenate([np.full(6, 3), np.arange(54) % 3]).astype(np.int16)
-    rare = replace(whole, labels=labels)
-    for fold in k_folds(Data(train=rare, validation=rare), 5):
-        assert len(np.unique(fold.validation.labels)) == 4
-        assert len(np.unique(fold.train.labels)) == 4
-    with pytest.raises(BadTable, match="7 folds need 7 videos of each class; the rarest has 6"):
-        k_folds(Data(train=rare, validation=rare), 7)
-
-
-def test_folds_keep_groups_together() -> None:
-    whole = table(120, seed=1)
-    groups = np.array([f"person {i // 8}" for i in range(120)], dtype=object)
-    for fold in k_folds(Data(train=whole, validation=whole), 4, groups):
-        assert not set(groups[fold.train.rows]) & set(groups[fold.validation.rows])
-        assert len(np.unique(fold.validation.labels)) == 4
 
 
 def test_nested_folds_say_what_choosing_costs() -> None:
