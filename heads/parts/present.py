@@ -29,7 +29,7 @@ def seen(table: Table, keys: Sequence[str]) -> Table:
     nothing = _nothing(table, keys)
     if nothing is None:
         return table
-    there: NDArray[np.bool_] = ~nothing.all(axis=1)
+    there: NDArray[np.bool_] = np.asarray(~nothing.all(axis=1))
     return table.take(there)
 
 
