@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
 
 FORMAT = 1
+MADE_UP = "made-up people; these networks know nothing of real ones"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
 
 
@@ -169,9 +170,15 @@ def branch_requests(store: Store, table: Table) -> dict[str, str]:
     return found
 
 
-def is_tiny(about: About) -> bool:
-    """Its branches have random weights."""
-    return any(request.partition("?")[0].endswith("=tiny") for request in about.branches.values())
+def warning(requests: Collection[str]) -> str:
+    """What has to be said beside figures and verdicts from these branches, or nothing.
+
+    Requests are NAME=PRESET?options, as a bundle has them.
+    """
+    tiny = [request for request in requests if request.partition("?")[0].endswith("=tiny")]
+    if any("random=true" in request for request in tiny):
+        return "the networks have random weights: figures show that it runs, nothing else"
+    return MADE_UP if tiny else ""
 
 
 def model_card(about: About) -> str:
@@ -184,8 +191,8 @@ def model_card(about: About) -> str:
         f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
         "",
     ]
-    if is_tiny(about):
-        lines += ["**The branches have random weights: this head is for trying things out.**", ""]
+    if words := warning(about.branches.values()):
+        lines += [f"**{words.capitalize()}.**", ""]
     if about.metrics:
         lines += ["| figure | value |", "| --- | --- |"]
         lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]

@@ -27,7 +27,7 @@ from features_store.schema import ArraySpec
 
 REVISION = 1
 POOLED = ("cls", "avg", "attn")
-OPTIONS = ("outputs", "gelu", "dtype")
+OPTIONS = ("outputs", "gelu", "dtype", "random")
 _PREFIXES = ("module.", "backbone.", "encoder.", "model1.")
 _HEAD_KEYS = re.compile(r"(head|down_norm|fc_norm)\..*")
 _FIELD = 4
@@ -226,18 +226,19 @@ def load(request: BranchRequest) -> InternVideo2Branch:
     architecture = PRESETS[request.preset]
     gelu: Gelu = "erf" if request.option("gelu", "tanh", ("tanh", "erf")) == "erf" else "tanh"
     architecture = replace(architecture, gelu=gelu)
-    if request.preset == "tiny" and request.weights is None:
+    if request.wants_random("tiny"):
         model = InternVideo2(architecture)
         weights.seeded(model, seed=1)
         return InternVideo2Branch(request, model, weights.RANDOM)
-    if request.weights is None:
+    path, source = weights.given_or_shipped(request.name, request.preset, request.weights)
+    if path is None:
         raise BadWeights(
             f"internvideo2={request.preset} needs weights: internvideo2={request.preset}:PATH, "
-            f"with {_FILES[request.preset]}. To try things out without weights there is "
-            f"internvideo2=tiny, whose numbers are random and mean nothing."
+            f"with {_FILES[request.preset]}. To try things out there is internvideo2=tiny, which "
+            f"was trained on made-up people and knows nothing of real ones."
         )
-    model, _ = from_state(weights.read_state(request.weights), architecture, request.preset)
-    return InternVideo2Branch(request, model, request.weights.name)
+    model, _ = from_state(weights.read_state(path), architecture, request.preset)
+    return InternVideo2Branch(request, model, source)
 
 
 def from_state(

@@ -182,7 +182,7 @@ def one_file(path: Path) -> "Manifest":
 
 
 def _screen(row: dict[str, object], bundle: "Bundle") -> list[str]:
-    from heads.bundle import is_tiny
+    from heads.bundle import warning
 
     if row["error"]:
         return [f"{row['id']}: cannot be scored: {row['error']}"]
@@ -197,8 +197,8 @@ def _screen(row: dict[str, object], bundle: "Bundle") -> list[str]:
     if row["nearest_id"]:
         lines.append(f"  most like {row['nearest_id']} ({row['nearest_source']}, "
                      f"similarity {row['nearest_similarity']:.2f})")  # fmt: skip
-    if is_tiny(bundle.about):
-        lines.append("  the networks have random weights: this verdict means nothing")
+    if words := warning(bundle.about.branches.values()):
+        lines.append(f"  {words}")
     return lines
 
 

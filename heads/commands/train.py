@@ -112,7 +112,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
-    from heads.bundle import is_tiny
+    from heads.bundle import warning
     from heads.errors import BadSetting
     from heads.head import make_head
     from heads.training.seeds import best_bundle, train_seeds
@@ -138,8 +138,8 @@ def _train(arguments: argparse.Namespace) -> int:
     bundle = best_bundle(store, trained, data).save(arguments.out)
     for name in ("accuracy", "auc", "f1", "binary_auc"):
         print(f"validation {name + ':':16} {bundle.about.metrics[f'validation {name}']:.4f}")
-    if is_tiny(bundle.about):
-        print("the branches have random weights: these figures show that it runs, nothing else")
+    if words := warning(bundle.about.branches.values()):
+        print(words)
     print(f"bundle: {arguments.out}")
     return 0
 

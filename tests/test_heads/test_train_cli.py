@@ -23,7 +23,7 @@ def test_train_and_evaluate(store: Path, tmp_path: Path) -> None:
     said = telltale("train", "--store", store, "--out", tmp_path / "a", "--set", "epochs=10",
                     "--set", "lr=3e-3", "--seeds", "2")  # fmt: skip
     assert "80 videos to learn from (val), 40 to decide by (val)" in said
-    assert "random weights" in said
+    assert "these networks know nothing of real ones" in said
     telltale("train", "--store", store, "--head", "linear", "--out", tmp_path / "b")
     assert len(Bundle.load(tmp_path / "a").about.provenance["seeds"]) == 2
     said = telltale("evaluate", tmp_path / "a", tmp_path / "b", "--store", store,
