@@ -6,14 +6,16 @@ READY := $(VENV)/.ready
 BENCHMARKS := $(basename $(notdir $(sort $(wildcard benchmarks/bench_*.py))))
 bench_extract_flags := --memory --planning
 
-.PHONY: help setup check browser test demo bench clean $(BENCHMARKS)
+.PHONY: help setup check browser test soak fuzz demo bench clean $(BENCHMARKS)
 # Two benchmarks at once would measure each other.
 .NOTPARALLEL:
 
 help:
 	@echo "make test    set up .venv, check the code, run the tests"
 	@echo "make demo    run everything that there is on a made-up data set; see runs/demo"
+	@echo "make soak    a thousand rounds of two extractions at once, one of them killed (SOAK_ROUNDS)"
 	@echo "make check   ruff, formatting, mypy, import-linter"
+	@echo "make fuzz    ten thousand broken videos through the decoders; CLIPS=FOLDER breaks real ones too"
 	@echo "make bench   run every CPU benchmark and write benchmarks/README.md"
 	@echo "make clean   remove .venv and caches"
 
@@ -37,6 +39,12 @@ browser:
 
 test: check browser
 	$(BIN)/pytest -n 2 --dist loadfile
+
+fuzz: setup
+	$(BIN)/python -m tests.test_extract.fuzz $(if $(CLIPS),--clips $(CLIPS))
+
+soak: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak --rounds $(SOAK_ROUNDS)
 
 demo: setup
 	$(BIN)/telltale demo --out runs/demo

@@ -149,7 +149,7 @@ def child(data: Path, store: Path) -> None:
     extraction = Extraction.begin(read_manifest(str(data)), store, tiny(), Settings(protocol="val"))
     summary = extraction.run(workers=WORKERS, bar=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(summary.done, peak, extraction.pipeline.memory(WORKERS) // 2**20)
+    print(summary.done, peak, extraction.memory(WORKERS) // 2**20)
 
 
 def memory(folder: Path) -> list[measure.Row]:

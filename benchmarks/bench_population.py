@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import measure
 from benchmarks.bench_heads import CLASSES, VIDEOS, table
-from heads.training.population import Member, Population
+from heads.tuning.population import Member, Population
 from heads.zoo.fusion import Fusion, FusionConfig
 
 

@@ -24,9 +24,10 @@ from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store
 from heads.bundle import About, Bundle
 from heads.data.splits import Choice
-from heads.scoring.archive import Scorer, score_store, score_videos
+from heads.fitting.seeds import best_bundle, train_seeds
+from heads.scoring.archive import VideoRun, score_store, score_videos
 from heads.scoring.output import Output
-from heads.training.seeds import best_bundle, train_seeds
+from heads.scoring.scorer import Scorer
 from heads.zoo.fusion import Fusion, FusionConfig
 
 
@@ -60,7 +61,7 @@ def from_store(folder: Path, count: int, runs: int) -> list[measure.Row]:
 
     def score() -> None:
         (folder / "out.parquet").unlink(missing_ok=True)
-        score_store(scorer, store, "val", Output(folder / "out.parquet", {}), lambda: False)
+        score_store(scorer, store, "val", Output(folder / "out.parquet", {}))
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = measure.interleaved({"read": read, "score": score}, runs=runs)
@@ -102,7 +103,8 @@ def from_videos(folder: Path, clips: int, runs: int) -> list[measure.Row]:
         def run(extraction: Extraction) -> bool:
             return not extraction.run(workers=2, bar=False).stopped
 
-        score_videos(scorer, manifest, branches, settings, output, run)
+        videos = VideoRun(manifest=manifest, branches=lambda: branches, settings=settings, run=run)
+        score_videos(scorer, videos, output)
 
     seconds = measure.interleaved({"extraction alone": extract, "scoring": score}, runs=runs)
     return [

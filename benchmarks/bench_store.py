@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure
-from features_store import ArraySpec, BranchSpec, Store, table
+from features_store import ArraySpec, BranchSpec, Store
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
-from features_store.places import LocalPlace
+from features_store.place import LocalPlace
+from features_store.record import Record
+from features_store.schema import Status
 from features_store.stream import stated_bytes
 
 POOLED = BranchSpec(
@@ -112,7 +114,7 @@ def tokens(folder: Path, videos: int) -> list[measure.Row]:
             "unchecked": lambda seed=seed: stream(store, shuffle=seed, verify=False),
         }
         rows += _rows(title, work, "memmap", plain.nbytes, runs=RUNS)
-    selection = table.select(store, ["tokens/tokens"], None, None, allow_missing=False)
+    selection = store.select(["tokens/tokens"])
     bound = stated_bytes(selection, TOKEN_BATCH, hold=4)
     rows.append(
         {
@@ -297,8 +299,12 @@ def _plain_zarr(branch: BranchArrays, names: list[str]) -> list[object]:
 def _statuses_only(branch: BranchArrays) -> None:
     """Commit records without data: `info` and `missing_shards` read nothing else."""
     for shard in range(branch.shards - 5):
-        rows = len(branch.rows(shard))
-        branch._status.write(shard, np.ones(rows, np.uint8))
+        status = np.zeros(branch.shard_rows, np.uint8)
+        status[: len(branch.rows(shard))] = Status.OK
+        chunks = {name: frozenset({shard}) for name in branch.spec.arrays}
+        records = branch.files.records
+        content = records.encode(shard, Record(status=status, chunks=chunks))
+        branch.place.put(records.key(shard), [content])
 
 
 if __name__ == "__main__":

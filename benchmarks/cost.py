@@ -12,7 +12,8 @@ from benchmarks.gpu import DEPTH_FLOPS_A_FRAME
 from benchmarks.recorded import Result
 from extract.branch import BranchRequest
 from extract.branches import depthpro, internvideo2
-from extract.views.protocol import DEPTH_POSITIONS, Protocol
+from extract.views.protocol import Protocol
+from extract.views.view import DEPTH_POSITIONS
 from features_store.schema import ArraySpec
 from heads.judging.ablation import TABLE_3
 from heads.training.config import TrainConfig
@@ -25,6 +26,8 @@ BACKWARD = 2
 """A backward pass counts as two forward ones."""
 SEEDS, EPOCHS, SAMPLES = 5, 20, 2
 """The released training: 20 epochs, 2 views of each video; `tests/golden/optim.json`."""
+TRAIN_VIEWS = "train-8"
+"""Views that are kept to learn from."""
 OUR_EPOCHS = TrainConfig().epochs
 BENCH_VIDEOS = 1_000
 """Of the heads' benchmark, 2 views each."""
@@ -132,8 +135,17 @@ class Ablation:
         tflop += with_depth * depth_tflop(RELEASED_PASSES)
         return views * tflop / self.rate.tflops / 3600
 
+    def cached_gpu_hours(self) -> float:
+        """The same trainings of the backbone, with depth vectors from the store: the depth network
+        looks once at each kept view, and never in a step."""
+        views = self.videos * SAMPLES * EPOCHS * SEEDS
+        tflop = views * len(TABLE_3) * (1 + BACKWARD) * video_tflop()
+        kept = self.videos * Protocol.parse(TRAIN_VIEWS).view_count
+        return (tflop + kept * depth_tflop(NEEDED_PASSES)) / self.rate.tflops / 3600
+
     def our_minutes(self, results: Sequence[Result]) -> float | None:
-        """From the measured ablation, in proportion to videos and epochs."""
+        """Of heads on frozen features, another experiment: from the measured ablation, in
+        proportion to videos and epochs."""
         for result in results:
             whole, part = result.figure("ablation, 4 rows x 5 seeds"), result.figure("train, ")
             if result.theme != "heads" or result.on_gpu or whole is None or part is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from scipy import stats
 
 from benchmarks import measure
 from extract.branch import BranchRequest, load_branch
@@ -28,16 +29,14 @@ from heads.data.splits import TEST, Choice, in_split
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Request, prepared
+from heads.fitting.seeds import train_seeds
 from heads.head import make_head
-from heads.judging.metrics import averaged
-from heads.judging.metrics import measure as measured
-from heads.training.seeds import train_seeds
+from heads.measuring.metrics import averaged
+from heads.measuring.metrics import measure as measured
 
 OUTPUTS = "cls,avg,attn,tokens,tokens@2"
 BACKBONE = BranchRequest.parse("internvideo2=tiny?precision=float32")
 WAYS = ("frozen", "pool", "blocks=2", "end-to-end")
-T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""Student's t for a two-sided 95% interval of the mean of so many numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,7 @@ def row(way: str, found: list[measure.Row]) -> measure.Row:
         told[name] = statistics.mean(numbers)
         if len(numbers) > 1:
             spread = statistics.stdev(numbers) / math.sqrt(len(numbers))
-            told[f"{name} ±"] = spread * T_95.get(len(numbers), 2.0)
+            told[f"{name} ±"] = spread * float(stats.t.ppf(0.975, len(numbers) - 1))
     return told
 
 

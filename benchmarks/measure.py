@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 Row = dict[str, object]
 Work = Callable[[], object]
 RESULTS = Path(__file__).parent / "results"
+_MAKERS = ("nvidia", "tesla", "geforce", "quadro", "amd", "instinct")
 
 
 def interleaved(work: Mapping[str, Work], *, runs: int, warm_up: int = 1) -> dict[str, float]:
@@ -46,10 +48,18 @@ def hardware() -> str:
         import torch
 
         if torch.cuda.is_available():
-            return torch.cuda.get_device_name(0).split()[-1].lower()
+            return card(torch.cuda.get_device_name(0))
     except ImportError:
         pass
     return f"cpu{os.cpu_count()}"
+
+
+def card(name: str) -> str:
+    """`NVIDIA H100 80GB HBM3` → `h100`, `NVIDIA A100-SXM4-80GB` → `a100`: the model, without maker
+    and memory."""
+    words = [word for word in re.split(r"[\s-]+", name.lower()) if word not in _MAKERS]
+    model = words[0] if any(letter.isdigit() for letter in words[0]) else "".join(words[:2])
+    return re.sub(r"[^a-z0-9]", "", model) or "gpu"
 
 
 def report(theme: str, rows: list[Row], packages: tuple[str, ...] = ("numpy",)) -> None:

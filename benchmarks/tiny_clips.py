@@ -20,7 +20,8 @@ from extract.synthesis.faults import KINDS, random_fault
 from extract.synthesis.person import DISTANCE
 from extract.synthesis.shapes import PARTS, Image, stamp
 from extract.synthesis.truth import parts_of
-from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE
+from extract.views.sampling import CLIP_FRAMES
+from extract.views.view import CLIP_SIZE
 
 CLASSES = SCHEMES["hfv4"].classes
 NAMES = tuple(kind for kinds in KINDS.values() for kind in kinds)

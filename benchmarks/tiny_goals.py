@@ -176,12 +176,13 @@ def _pooled(pool: AttentionPool, tokens_bnd: Tensor, weights_bn: Tensor) -> Tens
     mean = (tokens_bnd * weights_bn[..., None]).sum(1) / weights_bn.sum(1)[:, None]
     cross = pool.cross_attn
     rows = (pool.norm1_q(mean[:, None]), pool.norm1_k(tokens_bnd), pool.norm1_v(tokens_bnd))
-    parts = []
+    parts: list[Tensor] = []
     for name, row in zip("qkv", rows, strict=True):
         made = functional.linear(row, getattr(cross, name).weight, getattr(cross, f"{name}_bias"))
         parts.append(made.reshape(*row.shape[:2], cross.heads, -1).transpose(1, 2))
     mask = weights_bn.log()[:, None, None]
-    mixed = functional.scaled_dot_product_attention(*parts, attn_mask=mask)
+    query, key, value = parts
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     result: Tensor = cross.proj(mixed.transpose(1, 2).flatten(2))[:, 0]
     return result
 

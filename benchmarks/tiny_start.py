@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.tiny_clips import Sample
 from extract.branches.depthpro import DepthProEncoder
 from extract.branches.internvideo2 import InternVideo2
-from extract.networks.vit import Block
+from extract.networks.vit import Block, LayerScale
 from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 _SCALE = 0.4
@@ -76,6 +76,7 @@ def _near_identity(block: Block, generator: torch.Generator) -> None:
         noise = torch.empty(2 * width, width).normal_(0, 0.3 * width**-0.5, generator=generator)
         weight[: 2 * width] = torch.eye(width).repeat(2, 1) + noise
         for scale in (block.ls1, block.ls2):
+            assert isinstance(scale, LayerScale)
             scale.gamma.fill_(_SCALE)
 
 

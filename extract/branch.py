@@ -3,14 +3,19 @@
 A branch is one file in `extract/branches/`; the file's name is its name, and it has a function
 `load(request) -> Branch`. Asking is `NAME=PRESET[:WEIGHTS][?option=value&…]`, for example
 `internvideo2=L14:/weights/internvideo2-L14-k400.bin?outputs=cls,avg,attn,tokens`.
+
+What a branch writes into a store, by families of outputs with a fingerprint each, is said in
+`extract.offer`.
 """
 
+import copy
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,10 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract import branches
+from extract import branches, plugins
 from extract.decoding.job import Output
-from extract.errors import BadSetting
-from features_store.schema import ArraySpec, BranchSpec, fingerprint
+from extract.errors import BadSetting, DoesNotFit
+from extract.libraries import library_versions
+from extract.networks.exact import exact_float32
+from extract.offer import Offer
+from extract.views.protocol import Protocol
+from features_store.schema import ArraySpec, BranchSpec
 
 PATH_OPTIONS = ("clip", "raft")
 """Options that name a second file of weights."""
@@ -105,7 +114,8 @@ class BranchRequest:
             for name, value in self.options.items()
             if name in PATH_OPTIONS and Path(value).expanduser().exists()
         }
-        return replace(self, weights=weights, options={**self.options, **paths})
+        name = str(Path(self.name).absolute()) if plugins.is_file(self.name) else self.name
+        return replace(self, name=name, weights=weights, options={**self.options, **paths})
 
     def check_options(self, known: Sequence[str]) -> None:
         for name in self.options:
@@ -126,28 +136,62 @@ class Branch(ABC):
     device: torch.device
     precision: Precision
     outputs: Mapping[str, ArraySpec]
-    """Per view: name → shape and dtype of what `forward` gives, as it is stored."""
+    """Per view: name → shape and dtype of what `forward` gives, as it is stored. Families are
+    whole: more than `asked` where only a part of one was asked for."""
+    families: Sequence[Sequence[str]] = ()
+    """The outputs, by what is kept together; empty: they are one family."""
+    asked: Sequence[str] = ()
+    """Outputs that somebody named; empty: all of them."""
     prepare: Output
     """What decode workers make of a video's frames for this branch, a row per view. It names its
     function, so that workers need not load torch."""
     decides: Mapping[str, Any]
-    """All that decides the numbers: architecture, weights' hash, preprocessing, precision,
-    revision. Its hash is the fingerprint."""
+    """All that decides the numbers of all outputs: architecture, weights' hash, preprocessing,
+    precision, revision. With a family's names and types it is the family's fingerprint."""
+    types_decide = True
+    """Whether names and types of the outputs are hashed too."""
     provenance: Mapping[str, Any]
-    """For people: the weights' file, library versions."""
+    """For people: where the weights are from."""
     request: BranchRequest
     """How another process gets the very same branch; `load_branch` notes it."""
 
     @property
-    def fingerprint(self) -> str:
-        return fingerprint(self.decides)
+    def offer(self) -> Offer:
+        """The same without the network, for whoever plans a run."""
+        return Offer(
+            name=self.name,
+            preset=self.preset,
+            outputs=self.outputs,
+            families=self.families or [tuple(self.outputs)],
+            asked=self.asked or tuple(self.outputs),
+            decides=self.decides,
+            types_decide=self.types_decide,
+            provenance={**self.provenance, "libraries": library_versions()},
+            options={**self.request.options, "precision": self.precision},
+        )
+
+    def filling(self, groups: Sequence[BranchSpec]) -> "Branch":
+        """The same network, which computes what these groups hold and no more."""
+        narrow = copy.copy(self)
+        narrow.outputs = {
+            name: replace(array, shape=array.shape[1:])
+            for group in groups
+            for name, array in group.arrays.items()
+        }
+        narrow.families = tuple(tuple(group.arrays) for group in groups)
+        narrow.asked = ()
+        return narrow
 
     @torch.inference_mode()
     def forward(self, batch: Tensor) -> dict[str, Tensor]:
         """Rows of `prepare`, on the branch's device → outputs, without gradient."""
         half = self.precision != "float32"
-        with torch.autocast(self.device.type, getattr(torch, self.precision), enabled=half):
-            if self.device.type != "cpu":
+        kind = self.device.type
+        with (
+            exact_float32(wanted=not half),
+            torch.autocast(kind, getattr(torch, self.precision), enabled=half),
+        ):
+            if kind != "cpu":
                 return self.compute(batch)
             parts = [self.compute(batch[row : row + 1]) for row in range(len(batch))]
         return {name: torch.cat([part[name] for part in parts]) for name in self.outputs}
@@ -159,20 +203,6 @@ class Branch(ABC):
     @abstractmethod
     def example(self, count: int) -> Tensor:
         """Random input of the right shape and type, for measuring memory and speed."""
-
-    def spec(self, views: int) -> BranchSpec:
-        """What the store has to know, for a protocol with so many views."""
-        arrays = {
-            name: replace(array, shape=(views, *array.shape))
-            for name, array in self.outputs.items()
-        }
-        return BranchSpec(
-            name=self.name,
-            preset=self.preset,
-            fingerprint=self.fingerprint,
-            arrays=arrays,
-            provenance={**self.decides, **self.provenance},
-        )
 
     def numpy(self, results: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
         """Results as they are stored. A number too large for its type is an error, not infinity."""
@@ -186,7 +216,7 @@ class Branch(ABC):
             fits = stored[name] == numbers if whole else np.isfinite(stored[name])
             if not fits.all():
                 hint = "" if whole else " Store it with ?dtype=float32."
-                raise BadSetting(
+                raise DoesNotFit(
                     f"Branch {self.name}: {name} holds numbers that do not fit {array.dtype} "
                     f"(largest {np.nanmax(np.abs(numbers)):g}).{hint}"
                 )
@@ -197,13 +227,39 @@ def branch_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(branches.__path__))
 
 
+def for_protocol(request: BranchRequest, protocol: Protocol) -> BranchRequest:
+    """With as many frames as the protocol's views have, where a branch takes any number of them
+    and none was asked for."""
+    if "frames" not in getattr(_module(request.name), "OPTIONS", ()):
+        return request
+    return replace(request, options={"frames": str(protocol.view_frames), **request.options})
+
+
 def load_branch(request: BranchRequest) -> Branch:
     """Find a branch by its file's name and load it."""
-    if request.name not in branch_names():
-        raise BadSetting(f"Branch {request.name!r} unknown; have: {', '.join(branch_names())}.")
-    module = importlib.import_module(f"extract.branches.{request.name}")
-    branch: Branch = module.load(request)
-    options = {**request.options, "precision": branch.precision}
-    branch.provenance = {**branch.provenance, "options": options}
+    branch: Branch = _module(request.name).load(request)
     branch.request = replace(request.with_whole_paths(), precision=branch.precision)
     return branch
+
+
+ENTRY_POINTS = "telltale.branches"
+"""Where another distribution offers branches: name → a module with a function `load`."""
+
+
+def _module(name: str) -> ModuleType:
+    """Ours by its file's name, another distribution's, or one out of a file: `my_branch.py`."""
+    if plugins.is_file(name):
+        return _checked(name, plugins.module_of(name))
+    if name in branch_names():
+        return importlib.import_module(f"extract.branches.{name}")
+    others = plugins.offered_names(ENTRY_POINTS)
+    if name in others:
+        return _checked(name, plugins.offered(ENTRY_POINTS, name))
+    have = ", ".join([*branch_names(), *others])
+    raise BadSetting(f"Branch {name!r} unknown; have: {have}. One of your own: FILE.py=PRESET.")
+
+
+def _checked(where: str, found: object) -> ModuleType:
+    if not (isinstance(found, ModuleType) and callable(getattr(found, "load", None))):
+        raise BadSetting(f"{where} gives {found!r}; a module with a function `load` is needed.")
+    return found

@@ -5,15 +5,18 @@
         ├── BadManifest          one or more problems of a manifest, all of them listed
         ├── BadProtocol          a protocol, view or perturbation that does not exist
         ├── BadSetting           a limit, count or option outside what is allowed
+        │   └── DoesNotFit       a network's numbers, too large for the type they are stored in
         ├── BadWeights           a weights file that is missing, broken, hostile or another model's
         └── VideoError           one video cannot be used; the run goes on without it
             ├── NotAFile         missing, a directory, a FIFO, outside the root, unreadable
             ├── NotAVideo        no container or no video stream that Telltale opens
             ├── DamagedVideo     it opens, but pictures are missing or broken
             ├── OverLimit        too large, too long, or more memory than a worker may use
-            └── WorkerLost       the worker that decoded it hung or died
+            ├── Unreadable       the disk or the network failed while it was read; temporary
+            └── WorkerLost       the workers that decoded it hung or died; temporary
 
-A VideoError's text is a reason on one line, and travels between processes as that text.
+A VideoError's text is a reason on one line, and travels between processes as that text. Videos that
+failed for a temporary reason are tried again by the next run, others when that is asked for.
 """
 
 from collections.abc import Sequence
@@ -21,6 +24,7 @@ from collections.abc import Sequence
 from features_store.errors import TelltaleError
 
 _SHOWN = 40
+_TEMPORARY = "temporary: "
 
 
 class ExtractError(TelltaleError):
@@ -49,6 +53,10 @@ class BadSetting(ExtractError, ValueError):
     """A limit, count or option outside what is allowed."""
 
 
+class DoesNotFit(BadSetting):
+    """Numbers of a network that are too large for the type they are stored in."""
+
+
 class BadWeights(ExtractError):
     """A weights file that is missing, broken, hostile, or another model's."""
 
@@ -60,8 +68,21 @@ class TooManyFailures(ExtractError):
 class VideoError(ExtractError):
     """One video cannot be used."""
 
+    temporary = False
+    """Whether the machine may be to blame, and not the file: the next run tries it again."""
+
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason))
+
+    @property
+    def kept(self) -> str:
+        """The reason as the store keeps it; `is_temporary` reads it."""
+        return f"{_TEMPORARY}{self}" if self.temporary else str(self)
+
+
+def is_temporary(reason: str) -> bool:
+    """Whether a reason that the store keeps is one that may have passed."""
+    return reason.startswith(_TEMPORARY)
 
 
 class NotAFile(VideoError):
@@ -80,13 +101,21 @@ class OverLimit(VideoError):
     """Too large, too long, or more memory than a worker may use."""
 
 
+class Unreadable(VideoError):
+    """The disk or the network failed while it was read."""
+
+    temporary = True
+
+
 class WorkerLost(VideoError):
-    """The worker that decoded it hung or died."""
+    """The workers that decoded it hung or died, a fresh one too."""
+
+    temporary = True
 
 
 VIDEO_ERRORS = {
     kind.__name__: kind
-    for kind in (VideoError, NotAFile, NotAVideo, DamagedVideo, OverLimit, WorkerLost)
+    for kind in (VideoError, NotAFile, NotAVideo, DamagedVideo, OverLimit, Unreadable, WorkerLost)
 }
 
 

@@ -1,23 +1,23 @@
 """What one branch said about every video under one protocol: its arrays, shard by shard.
 
 A shard is a run of R consecutive videos. Its data chunks are written first, its errors next, its
-status chunk last: the status chunk is the commit record. Writers that own different shards need
-no lock; two writers of the same shard waste work but do no harm, since both write whole chunks of
-the same numbers.
+status chunk last: the status chunk is the commit record. How many writers share that is told in
+`shard_writer`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from features_store import documents, shard_content
+from features_store import documents, shard_content, shard_writer
 from features_store.chunks import Array, ChunkedArray, Piece
 from features_store.documents import Json
 from features_store.errors import BadInput, Damaged, NotComputed, SpecMismatch
-from features_store.places import Place
-from features_store.quantise import dequantise
+from features_store.place import Place
+from features_store.place.place import exclusively
 from features_store.schema import BranchSpec, Status
 from features_store.shard_content import ShardContent
+from features_store.shard_files import ShardFiles
 from features_store.videos import Videos
 
 
@@ -33,9 +33,8 @@ class BranchArrays:
         self.spec = BranchSpec.from_json(document)
         self.shard_rows = int(document["shard_rows"])
         self.prefix = f"{self.protocol}/{self.spec.group}"
+        self.files = ShardFiles(place, self.prefix, self.spec, self.shard_rows, videos.layout)
         self._videos = videos
-        self._status = self._flat("status", "uint8")
-        self._error = self._flat("error", "string")
 
     def __repr__(self) -> str:
         arrays = ", ".join(f"{name} {a.dtype}{a.shape}" for name, a in self.spec.arrays.items())
@@ -57,14 +56,9 @@ class BranchArrays:
         wanted = np.arange(self._videos.count) if rows is None else rows
         if wanted.dtype == bool or (wanted.size and wanted.max() >= self._videos.count):
             raise IndexError(f"Rows of {self._videos.count} videos are 0 to one less, as numbers.")
-        size = self.shard_rows
-        shards, places = np.unique(wanted // size, return_inverse=True)
-        found = np.zeros((len(shards), size), np.uint8)
-        values = self.place.get_many([self._status.key(shard) for shard in shards.tolist()])
-        for row, (shard, value) in enumerate(zip(shards.tolist(), values, strict=True)):
-            if value is not None:
-                found[row] = self._decode_status(shard, value)
-        status: Array = found[places, wanted % size]
+        shards, which = np.unique(wanted // self.shard_rows, return_inverse=True)
+        found = self.files.statuses(shards.tolist())
+        status: Array = found[which, wanted % self.shard_rows]
         return status
 
     def errors(self, rows: Array | None = None) -> dict[int, str]:
@@ -73,9 +67,10 @@ class BranchArrays:
         failed = wanted[self.status(wanted) == Status.FAILED]
         found: dict[int, str] = {}
         for shard in np.unique(failed // self.shard_rows).tolist():
-            texts = self._error.read(shard)
-            for row in failed[failed // self.shard_rows == shard].tolist():
-                found[row] = str(texts[row - shard * self.shard_rows])
+            first = shard * self.shard_rows
+            reasons = self.files.reasons(shard)
+            mine = failed[failed // self.shard_rows == shard].tolist()
+            found |= {row: reasons[row - first] for row in mine if row - first in reasons}
         return found
 
     def missing_shards(self, *, retry_failed: bool = False) -> list[int]:
@@ -98,77 +93,77 @@ class BranchArrays:
 
         `arrays` hold one row per video of the shard. `status` says which are OK (the default)
         or FAILED; rows with status MISSING are not written and stay as they are in the store.
-        `errors` gives the reason for each failed row, by its position in the shard.
+        What is OK in the store stays, too: see `forget_rows`. `errors` gives the reason for each
+        failed row, by its position in the shard.
         """
-        new = shard_content.checked(self, shard, arrays, status, errors or {})
-        before = self._status_up_to(shard, len(new.status))
-        new = shard_content.lengthened(new, len(before))
-        keep = (new.status == Status.MISSING) & (before != Status.MISSING)
-        content = shard_content.merged(new, self._read(shard, before), keep) if keep.any() else new
-        if ((before == Status.OK) & ~keep).any():
-            self.forget(shard)  # numbers change: not committed until the new status is there
+        where, rows = f"{self.prefix}, shard {shard}", len(self.rows(shard))
+        outcome = (status, errors or {})
+        content = shard_content.checked(where, self.spec.arrays, rows, arrays, outcome)
         self.commit(shard, content)
 
     def commit(self, shard: int, content: ShardContent) -> None:
-        """Write a shard's chunks: data, then errors, then the status."""
-        for name in self.spec.arrays:
-            for part, array in self.stored(name).items():
-                if part in content.parts:
-                    array.write(shard, content.parts[part])
-        if content.errors is not None:
-            self._error.write(shard, content.errors)
-        self._status.write(shard, content.status)
+        """The same for what is laid out as it is stored."""
+        shard_writer.write(self.files, shard, content)
+
+    def forget_rows(self, rows: Array) -> None:
+        """Mark videos missing, so that the next writer's numbers of them are taken."""
+        shards = rows // self.shard_rows
+        for shard in np.unique(shards).tolist():
+            positions = rows[shards == shard] - shard * self.shard_rows
+            shard_writer.forget(self.files, shard, positions)
+
+    def forget(self, shard: int) -> None:
+        """Mark a shard missing."""
+        shard_writer.forget(self.files, shard)
 
     def read_shard(self, shard: int) -> ShardContent:
         """All that is stored of a shard, checked."""
-        return self._read(shard, self.read_status(shard))
-
-    def _read(self, shard: int, status: Array) -> ShardContent:
-        parts: dict[str, Array] = {}
-        if (status == Status.OK).any():
-            for name in self.spec.arrays:
-                for part, array in self.stored(name).items():
-                    parts[part] = array.read(shard)[: len(status)]
-        failed = (status == Status.FAILED).any()
-        errors = self._error.read(shard)[: len(status)] if failed else None
-        return ShardContent(parts=parts, status=status, errors=errors)
+        rows = len(self.rows(shard))
+        if self.files.record(shard) is None:
+            return ShardContent(parts={}, status=np.zeros(rows, np.uint8), errors=None)
+        return self.files.read(shard, rows)
 
     def read_status(self, shard: int) -> Array:
         """The statuses of a shard's videos; all missing where it was never committed."""
-        committed = self.committed(shard)
-        rows = len(self.rows(shard))
-        return np.zeros(rows, np.uint8) if committed is None else committed[:rows]
+        status: Array = self.files.statuses([shard])[0, : len(self.rows(shard))]
+        return status
+
+    def over_all_videos(self, name: str, fill: float = 0) -> Array:
+        """One array over all videos of the store, `fill` where a video is not OK."""
+        spec = self.spec.arrays[name]
+        found = np.full((self._videos.count, *spec.shape), fill, spec.dtype)
+        ok = np.flatnonzero(self.status() == Status.OK)
+        shards = ok // self.shard_rows
+        for shard in np.unique(shards).tolist():
+            rows = ok[shards == shard]
+            found[rows] = self.files.rows_of(name, shard, rows - shard * self.shard_rows)
+        return found
 
     def stored(self, name: str) -> dict[str, ChunkedArray]:
         """The Zarr arrays behind one named array: itself, and its scales when quantised."""
-        spec = self.spec.arrays[name]
-        path = f"{self.prefix}/{name}"
-        if spec.quantise == "none":
-            shape, kind = spec.shape, spec.compression
-            return {name: ChunkedArray(self.place, path, spec.dtype, self.shard_rows, shape, kind)}
-        scale = (*spec.shape[:-2], spec.shape[-1])
-        return {
-            name: ChunkedArray(
-                self.place, path, "int8", self.shard_rows, spec.shape, spec.compression
-            ),
-            f"{name}.scale": ChunkedArray(
-                self.place, f"{path}.scale", "float32", self.shard_rows, scale
-            ),
-        }
+        return self.files.data[name]
 
     def copy_rows(
         self, name: str, shard: int, pieces: Sequence[Piece], *, verify: bool = True
     ) -> None:
         """Copy rows of one array of a shard into place, whatever their status."""
-        stored = self.stored(name)
-        if self.spec.arrays[name].quantise == "none":
-            stored[name].copy(shard, pieces, verify=verify)
-            return
-        numbers = stored[name].read(shard)
-        scale = stored[f"{name}.scale"].read(shard)
-        for piece in pieces:
-            rows = slice(piece.first, piece.first + len(piece.out))
-            dequantise(numbers[rows], scale[rows], piece.out)
+        self.files.copy_rows(name, shard, pieces, verify=verify)
+
+    def info(self) -> Json:
+        """What there is of it, as plain data."""
+        counts = np.bincount(self.status(), minlength=3).tolist()
+        arrays = self.spec.arrays
+        return {
+            "branch": self.spec.group,
+            "fingerprint": self.spec.fingerprint,
+            "arrays": {name: f"{a.dtype}{list(a.shape)}" for name, a in arrays.items()},
+            "shards": self.shards,
+            "shard_rows": self.shard_rows,
+            "ok": counts[Status.OK],
+            "failed": counts[Status.FAILED],
+            "missing": counts[Status.MISSING],
+            "bytes": counts[Status.OK] * sum(a.row_bytes for a in arrays.values()),
+        }
 
     def require_computed(self, status: Array) -> None:
         """Refuse to go on with videos that nobody computed: they would silently be left out."""
@@ -181,70 +176,44 @@ class BranchArrays:
 
     def ensure(self) -> None:
         """Write the arrays' documents where they are missing or shorter than the videos table."""
+        if self._short():
+            exclusively(self.place, self.files.records.lock(0), self._lengthen)
+
+    def _lengthen(self) -> None:
+        for prefix, wanted in self._short().items():
+            seen = self.place.version(documents.document_key(prefix))
+            if prefix in self._short():  # the version first: a longer one may have come since
+                documents.swap(self.place, prefix, wanted, seen)
+
+    def _short(self) -> dict[str, Json]:
+        found = {}
         for prefix, wanted in self.array_documents(self._videos.count).items():
             there = documents.read(self.place, prefix)
-            if there is not None and there["shape"][0] >= wanted["shape"][0]:
-                continue
-            documents.write(self.place, prefix, wanted)
+            if there is None or there["shape"][0] < wanted["shape"][0]:
+                found[prefix] = wanted
+        return found
 
     def array_documents(self, length: int) -> dict[str, Json]:
-        arrays = [stored for name in self.spec.arrays for stored in self.stored(name).values()]
-        found = {array.prefix: array.document(length) for array in [*arrays, self._error]}
+        arrays = [*self.files.parts().values(), self.files.error]
+        found = {array.prefix: array.document(length) for array in arrays}
         # A second copy of what the groups above say, from which `repair` can restore them.
-        found[self._status.prefix] = self._status.document(length, {"groups": self.groups})
+        records = self.files.records
+        found[records.prefix] = records.document(length, {"groups": self.groups})
         return found
 
     def document_damage(self) -> Iterator[Damaged]:
         """Arrays whose document is missing, damaged, or not what the group says."""
         for prefix, wanted in self.array_documents(0).items():
-            place = f"{self.place.name}/{documents.document_key(prefix)}"
+            where = f"{self.place.name}/{documents.document_key(prefix)}"
             try:
                 there = documents.read(self.place, prefix)
             except Damaged as damage:
                 yield damage
                 continue
             if there is None:
-                yield Damaged(place, "the file is missing")
+                yield Damaged(where, "the file is missing")
             elif _any_length(there) != _any_length(wanted):
-                yield Damaged(place, "the metadata does not fit its branch")
-
-    def committed(self, shard: int) -> Array | None:
-        """A shard's statuses, checked; None where it was never committed."""
-        value = self.place.get(self._status.key(shard))
-        return None if value is None else self._decode_status(shard, value)
-
-    def chunks_of(self, status: Array) -> list[ChunkedArray]:
-        """The chunks that a shard with these statuses must have, its status aside."""
-        chunks: list[ChunkedArray] = []
-        if (status == Status.OK).any():
-            for name in self.spec.arrays:
-                chunks.extend(self.stored(name).values())
-        if (status == Status.FAILED).any():
-            chunks.append(self._error)
-        return chunks
-
-    def forget(self, shard: int) -> None:
-        """Mark a shard missing."""
-        self.place.delete(self._status.key(shard))
-
-    def _status_up_to(self, shard: int, rows: int) -> Array:
-        """Statuses of so many rows, or more where another process has added and written videos."""
-        committed = self.committed(shard)
-        if committed is None:
-            return np.zeros(rows, np.uint8)
-        written = np.flatnonzero(committed)
-        return committed[: max(rows, int(written[-1]) + 1 if len(written) else 0)]
-
-    def _flat(self, name: str, dtype: str) -> ChunkedArray:
-        fill: str | int = "" if dtype == "string" else 0
-        path = f"{self.prefix}/{name}"
-        return ChunkedArray(self.place, path, dtype, self.shard_rows, fill=fill)
-
-    def _decode_status(self, shard: int, value: bytes) -> Array:
-        status = self._status.decode(shard, value)
-        if (status > Status.FAILED).any():
-            raise Damaged(self._status.where(shard), "holds a status that does not exist")
-        return status
+                yield Damaged(where, "the metadata does not fit its branch")
 
 
 def check_same(there: BranchArrays, wanted: BranchSpec, shard_rows: int | None) -> None:

@@ -7,7 +7,7 @@ last one padded, so the right size of every file is known and a missing or short
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from features_store import documents
 from features_store.documents import Json
 from features_store.errors import Damaged
-from features_store.places import Buffers, Place, View
+from features_store.place import Buffers, Place, View
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,9 +38,11 @@ class ChunkedArray:
     row_shape: tuple[int, ...] = ()
     compression: str = "none"
     fill: str | int | float = 0
+    separator: str = "."
 
     def key(self, chunk: int) -> str:
-        return f"{self.prefix}/c/{'/'.join([str(chunk), *('0' for _ in self.row_shape)])}"
+        parts = ["c", str(chunk), *("0" for _ in self.row_shape)]
+        return f"{self.prefix}/{self.separator.join(parts)}"
 
     def where(self, chunk: int) -> str:
         return f"{self.place.name}/{self.key(chunk)}"
@@ -77,42 +79,59 @@ class ChunkedArray:
             fill=fill,
             codecs=codecs,
             names=["video", *(f"axis{i + 1}" for i in range(len(self.row_shape)))],
+            separator=self.separator,
             attributes=attributes,
         )
 
-    def write(self, chunk: int, data: Array) -> None:
-        """Write rows 0 … len(data) of a chunk; the rest is padding."""
-        self.place.put(self.key(chunk), self._encode(data))
+    def read(self, chunk: int, named: "Named" = None, *, mapped: bool = True) -> Array:
+        """The rows of a chunk, padding included, checked. Numbers come as a read-only view.
 
-    def read(self, chunk: int) -> Array:
-        """The rows of a chunk, padding included, checked. Numbers come as a read-only view."""
+        Without `mapped` bytes are read rather than mapped: a failing disk then raises.
+        """
         if self.dtype == "string":
-            return self._decode_strings(chunk, self._checked_body(chunk))
+            return self._decode_strings(chunk, self._checked_body(chunk, named))
         if self.compression != "none":
-            return self._decompress(chunk)
-        return self.decode(chunk, self._view(chunk).memory)
+            return self._decompress(chunk, named)
+        if not mapped:
+            return self.decode(chunk, self._content(chunk), named)
+        return self.rows_of(chunk, named)
 
-    def decode(self, chunk: int, value: memoryview | bytes) -> Array:
+    def rows_of(self, chunk: int, named: "Named" = None, *, verify: bool = True) -> Array:
+        """The same for numbers, checked at most once in this process while its file is the same."""
+        if self.compression != "none":
+            return self._decompress(chunk, named)
+        view = self._view(chunk)
+        body, stored = self._split(chunk, view.memory)
+        if verify and not view.intact:
+            self._check_crc(chunk, _crc(body), stored)
+            view.found_intact()
+        self._check_named(chunk, stored, named)
+        return self._numbers(body)
+
+    def decode(self, chunk: int, value: memoryview | bytes, named: "Named" = None) -> Array:
         """Numbers from an uncompressed chunk's bytes, without a copy."""
         body, stored = self._split(chunk, value)
         self._check_crc(chunk, _crc(body), stored)
-        return np.frombuffer(body, self.numpy_dtype).reshape(self.rows, *self.row_shape)
+        self._check_named(chunk, stored, named)
+        return self._numbers(body)
 
-    def copy(self, chunk: int, pieces: "Sequence[Piece]", *, verify: bool = True) -> None:
+    def copy(
+        self, chunk: int, pieces: "Sequence[Piece]", named: "Named" = None, *, verify: bool = True
+    ) -> None:
         """Copy runs of rows (ascending) into place.
 
         The whole chunk is checked on the way, once in this process for as long as its file stays
         the same. Where this raises, the pieces hold nothing to be used.
         """
         if self.compression != "none":
-            whole = self.read(chunk)
+            whole = self.read(chunk, named)
             for piece in pieces:
                 piece.out[:] = whole[piece.first : piece.first + len(piece.out)]
             return
         view = self._view(chunk)
-        key = self.key(chunk)
-        verify = verify and (view.identity is None or self.place.intact.get(key) != view.identity)
+        verify = verify and not view.intact
         body, stored = self._split(chunk, view.memory)
+        self._check_named(chunk, stored, named)
         row = self.chunk_bytes // self.rows
         crc = position = 0
         for piece in pieces:
@@ -122,13 +141,10 @@ class ChunkedArray:
             crc = _copy(body[start:position], piece.out, crc, verify=verify)
         if verify:
             self._check_crc(chunk, _crc(body[position:], start=crc), stored)
-            if view.identity is not None:
-                self.place.intact[key] = view.identity
+            view.found_intact()
 
-    def exists(self, chunk: int) -> bool:
-        return self.place.size(self.key(chunk)) is not None
-
-    def _encode(self, data: Array) -> Buffers:
+    def encode(self, data: Array) -> "Encoded":
+        """Rows 0 … len(data) of a chunk as its bytes; the rest is padding."""
         body: list[memoryview | bytes]
         if self.dtype == "string":
             body = [_encode_strings(data, self.rows)]
@@ -138,17 +154,23 @@ class ChunkedArray:
             body = [_bytes(part) for part in (data, pad)]
             if self.compression == "zstd":
                 body = [_zstd().encode(b"".join(body))]
-        return [*body, _crc(*body).to_bytes(CRC_BYTES, "little")]
+        crc = _crc(*body)
+        return Encoded(buffers=[*body, crc.to_bytes(CRC_BYTES, "little")], crc=crc)
 
-    def _checked_body(self, chunk: int) -> bytes:
-        """A chunk's bytes without their crc; for chunks whose size is not known beforehand."""
+    def _content(self, chunk: int) -> bytes:
         value = self.place.get(self.key(chunk))
         if value is None:
             raise Damaged(self.where(chunk), "the file is missing")
+        return value
+
+    def _checked_body(self, chunk: int, named: "Named") -> bytes:
+        """A chunk's bytes without their crc; for chunks whose size is not known beforehand."""
+        value = self._content(chunk)
         if len(value) < CRC_BYTES:
             raise Damaged(self.where(chunk), f"the file is cut off at {len(value)} bytes")
         body = value[:-CRC_BYTES]
         self._check_crc(chunk, _crc(body), value[-CRC_BYTES:])
+        self._check_named(chunk, value[-CRC_BYTES:], named)
         return body
 
     def _decode_strings(self, chunk: int, body: bytes) -> Array:
@@ -162,13 +184,16 @@ class ChunkedArray:
             raise Damaged(self.where(chunk), f"{len(strings)} strings instead of {self.rows}")
         return np.asarray(strings, self.numpy_dtype)
 
-    def _decompress(self, chunk: int) -> Array:
-        body = self._checked_body(chunk)
+    def _decompress(self, chunk: int, named: "Named") -> Array:
+        body = self._checked_body(chunk, named)
         try:
             flat = np.frombuffer(_zstd().decode(body), self.numpy_dtype)
             return flat.reshape(self.rows, *self.row_shape)
         except (ValueError, RuntimeError) as error:
             raise Damaged(self.where(chunk), f"does not decompress ({error})") from error
+
+    def _numbers(self, body: memoryview) -> Array:
+        return np.frombuffer(body, self.numpy_dtype).reshape(self.rows, *self.row_shape)
 
     def _view(self, chunk: int) -> View:
         view = self.place.view(self.key(chunk))
@@ -185,6 +210,22 @@ class ChunkedArray:
     def _check_crc(self, chunk: int, crc: int, stored: memoryview | bytes) -> None:
         if crc != int.from_bytes(stored, "little"):
             raise Damaged(self.where(chunk), "the checksum does not fit the bytes")
+
+    def _check_named(self, chunk: int, stored: memoryview | bytes, named: "Named") -> None:
+        if named is not None and int.from_bytes(stored, "little") not in named:
+            raise Damaged(self.where(chunk), "it is another chunk than the one that was committed")
+
+
+Named = Collection[int] | None
+"""Checksums that a chunk may have, as its record names them; None where there is no record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A chunk as it is stored."""
+
+    buffers: Buffers
+    crc: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from features_store.check import Finding
     from features_store.store import Store
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 DAMAGED = 3
 """Exit status of `verify` when it found damage: 1 is for commands that could not
 do their work, 2 for a wrong command line."""
+
+_ROUNDS = 10
+"""Of looking and repairing: a store is three levels deep."""
 
 
 def add_commands(commands: "Commands") -> None:
@@ -45,6 +51,7 @@ def add_commands(commands: "Commands") -> None:
 
     export = _action(actions, "export", _export, "write everything into one HDF5 file")
     export.add_argument("file", metavar="FILE.h5", type=Path)
+    export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
     load = actions.add_parser("import", help="make a store from an exported HDF5 file")
     load.add_argument("file", metavar="FILE.h5", type=Path)
@@ -101,7 +108,7 @@ def _ls(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from features_store import check
-    from features_store.places import open_place
+    from features_store.place import open_place
 
     with _bar("verify", "shards") as progress:
         findings = check.verify(open_place(arguments.store), progress)
@@ -111,7 +118,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         print("no damage")
         return 0
     print(
-        f"{len(findings)} damaged; `telltale store repair {arguments.store}` says what can be done",
+        f"{len(findings)} damaged; `telltale store repair {arguments.store} --dry-run` says what "
+        f"can be done",
         file=sys.stderr,
     )
     return DAMAGED
@@ -119,24 +127,48 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _repair(arguments: argparse.Namespace) -> int:
     from features_store import check
-    from features_store.places import open_place
+    from features_store.place import open_place
 
     place = open_place(arguments.store)
-    with _bar("verify", "shards") as progress:
-        findings = check.verify(place, progress)
-    for finding in findings:
-        done = "cannot be repaired" if not finding.repairable else "restored"
-        if finding.repairable and finding.shard is not None:
-            done = "marked missing; extract again to compute it"
-        print(f"{finding}: {done}")
-    if arguments.dry_run:
-        print(f"{len(findings)} findings, nothing changed (--dry-run)")
-        return 0
-    left = check.repair(place, findings)
-    if findings and not left and check.verify(place):  # restored metadata brings more into sight
-        return _repair(arguments)
-    print(f"{len(findings) - len(left)} repaired, {len(left)} left")
+    repaired = 0
+    left: list[check.Finding] = []
+    for _ in range(_ROUNDS):  # restored metadata brings more into sight
+        with _bar("verify", "shards") as progress:
+            findings = check.verify(place, progress)
+        for finding in findings:
+            print(f"{finding}: {_what_happens(finding, dry_run=arguments.dry_run)}")
+        for line in _losses(findings, dry_run=arguments.dry_run):
+            print(line)
+        if arguments.dry_run:
+            print(f"{len(findings)} findings, nothing changed (--dry-run)")
+            return 0
+        left = check.repair(place, findings)
+        repaired += len(findings) - len(left)
+        if len(left) == len(findings):
+            break
+    print(f"{repaired} repaired, {len(left)} left")
     return 1 if left else 0
+
+
+def _what_happens(finding: "Finding", *, dry_run: bool) -> str:
+    if not finding.repairable:
+        return "cannot be repaired"
+    would = "would be " if dry_run else ""
+    if finding.shard is None:
+        return f"{would}restored from its second copy"
+    return f"{would}marked missing; extract again to compute it"
+
+
+def _losses(findings: "Sequence[Finding]", *, dry_run: bool) -> Iterator[str]:
+    """What has to be computed again, per branch: a shard's videos lose all arrays of the branch."""
+    shards: dict[str, dict[int, int]] = {}
+    for finding in findings:
+        if finding.repairable and finding.shard is not None:
+            shards.setdefault(finding.prefix, {})[finding.shard] = finding.videos
+    for prefix, videos in shards.items():
+        would = "would have" if dry_run else "have"
+        count = sum(videos.values())
+        yield f"{prefix}: {count} videos in {len(videos)} shards {would} to be extracted again"
 
 
 def _gc(arguments: argparse.Namespace) -> int:
@@ -162,7 +194,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from features_store import hdf5
 
     with _bar("export", "shards") as progress:
-        hdf5.export_store(_open(arguments), arguments.file, progress)
+        hdf5.export_store(_open(arguments), arguments.file, progress, overwrite=arguments.overwrite)
     print(f"{arguments.file}: {_size(arguments.file.stat().st_size)}")
     return 0
 

@@ -10,16 +10,18 @@ final name; `telltale store gc` sweeps them.
 """
 
 import contextlib
-import fcntl
+import errno
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from features_store.errors import WriteFailed
+from features_store.lock import alone
 
 TEMPORARY_SUFFIX = ".partial"
 _MAX_BUFFERS = 512  # IOV_MAX is 1024 on Linux
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
 
 def write_file(path: Path, buffers: Sequence[memoryview | bytes], *, replace: bool = True) -> bool:
@@ -64,17 +66,6 @@ def publish(temporary: Path, path: Path) -> None:
         fsync_directory(path.parent)
     except OSError as error:
         raise WriteFailed(f"{path}: {error.strerror}. Make room and try again.") from error
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """One process at a time; it lasts as long as the process, killed or not."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def fsync_directory(path: Path) -> None:
@@ -127,9 +118,22 @@ def _move(temporary: Path, path: Path, *, replace: bool) -> bool:
         os.link(temporary, path)  # fails where the name exists: rename would overwrite it
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _move_without_links(temporary, path)
     finally:
-        temporary.unlink()
+        _forget(temporary)
     return True
+
+
+def _move_without_links(temporary: Path, path: Path) -> bool:
+    """For exFAT, SMB and many FUSE file systems: look and rename, one process at a time."""
+    with alone(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            return False
+        temporary.replace(path)
+        return True
 
 
 def _forget(temporary: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import crc32c
 
-from features_store.errors import Damaged
-from features_store.places import Place
+from features_store.errors import BadInput, Damaged
+from features_store.place import Place
+from features_store.place.place import Version
 
 Json = dict[str, Any]
 
@@ -34,6 +35,7 @@ def array(  # noqa: PLR0913 (the fields of a zarr array)
     fill: float | str,
     codecs: Sequence[Mapping[str, Any]],
     names: Sequence[str],
+    separator: str,
     attributes: Mapping[str, Any] | None = None,
 ) -> Json:
     return {
@@ -42,7 +44,7 @@ def array(  # noqa: PLR0913 (the fields of a zarr array)
         "shape": list(shape),
         "data_type": data_type,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": separator}},
         "fill_value": fill,
         "codecs": [dict(codec) for codec in codecs],
         "dimension_names": list(names),
@@ -52,6 +54,11 @@ def array(  # noqa: PLR0913 (the fields of a zarr array)
 
 def encode(document: Json) -> bytes:
     """The document's bytes, sealed."""
+    try:
+        # As JSON has it: numbers that were keys become text, and are sorted as such by the seal.
+        document = json.loads(json.dumps(document, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"The description is not JSON ({error}); give texts and numbers.") from error
     sealed = {**document, "attributes": {**document["attributes"]}}
     sealed["attributes"]["telltale"] = {
         **document["attributes"]["telltale"],
@@ -79,8 +86,22 @@ def read(place: Place, prefix: str) -> Json | None:
     return None if content is None else decode(content, f"{place.name}/{key}")
 
 
+def read_with_version(place: Place, prefix: str) -> tuple[Json | None, Version]:
+    """The same, and the version that `swap` asks for."""
+    key = document_key(prefix)
+    found = place.read(key)
+    if found.content is None:
+        return None, found.version
+    return decode(found.content, f"{place.name}/{key}"), found.version
+
+
 def write(place: Place, prefix: str, document: Json) -> None:
     place.put(document_key(prefix), [encode(document)])
+
+
+def swap(place: Place, prefix: str, document: Json, seen: Version) -> Version:
+    """Write it, provided that the one of version `seen` is still there; see `Place.swap`."""
+    return place.swap(document_key(prefix), [encode(document)], seen)
 
 
 def document_key(prefix: str) -> str:

@@ -1,6 +1,8 @@
 """Every error that Telltale raises on purpose.
 
     TelltaleError
+    ├── OutputExists             a result's place holds something that must not be replaced
+    ├── InUse                    another process writes the same result
     └── StoreError               anything about a feature store
         ├── NotAStore            the path holds no store, or one that this version cannot read
         ├── StoreExists          something is in the way of a new store
@@ -10,6 +12,8 @@
         ├── SpecMismatch         the branch exists already and was made differently
         ├── NotComputed          the rows asked for were never written
         ├── WriteFailed          the disk or the object store refused (full, read-only, gone)
+        │   └── Overtaken        another writer was quicker; the store starts over by itself
+        ├── ReadFailed           the disk or the object store did not give what it has
         └── Damaged              bytes are not what was written; nothing read from them is used
 
 A message says what was found, what is allowed, and what to do next. Commands print it as one
@@ -19,6 +23,14 @@ line; anything that is not a TelltaleError is a bug.
 
 class TelltaleError(Exception):
     """The root: a message meant for the user, no traceback needed."""
+
+
+class OutputExists(TelltaleError):
+    """A result's place holds something that must not be replaced."""
+
+
+class InUse(TelltaleError):
+    """Another process writes the same result."""
 
 
 class StoreError(TelltaleError):
@@ -57,6 +69,17 @@ class NotComputed(StoreError):
 
 class WriteFailed(StoreError):
     """The disk or the object store refused a write."""
+
+
+class Overtaken(WriteFailed):
+    """Another writer was quicker. Writers start over: users see it only where that never ends."""
+
+
+class ReadFailed(StoreError):
+    """The disk or the object store did not give what it has: no rights, too many files, no network.
+
+    Unlike Damaged, this says nothing about the bytes themselves.
+    """
 
 
 class Damaged(StoreError):

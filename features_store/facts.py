@@ -13,7 +13,7 @@ import numpy as np
 
 from features_store.chunks import Array
 from features_store.errors import UnknownKey
-from features_store.schema import ArraySpec, BranchSpec, Status, fingerprint
+from features_store.schema import ArraySpec, BranchSpec, fingerprint
 
 if TYPE_CHECKING:
     from features_store.store import Store
@@ -71,16 +71,8 @@ def read(store: "Store", protocol: str | None = None) -> dict[str, Array]:
 
 def _read(store: "Store", protocol: str) -> dict[str, Array]:
     branch = store.open_branch(protocol, BRANCH)
-    count = store.videos.count
-    numbers = np.full((count, len(NUMBERS)), np.nan)
-    texts = np.zeros((count, len(TEXTS), _TEXT_BYTES), np.uint8)
-    for shard in range(branch.shards):
-        content = branch.read_shard(shard)
-        rows = branch.rows(shard).start + np.flatnonzero(content.status == Status.OK)
-        if len(rows):
-            ok = rows - branch.rows(shard).start
-            numbers[rows] = content.parts["numbers"][ok]
-            texts[rows] = content.parts["texts"][ok]
+    numbers = branch.over_all_videos("numbers", math.nan)
+    texts = branch.over_all_videos("texts")
     columns: dict[str, Array] = dict(zip(NUMBERS, numbers.T, strict=True))
     words = np.ascontiguousarray(texts).view(f"S{_TEXT_BYTES}")[..., 0]
     for column, name in enumerate(TEXTS):

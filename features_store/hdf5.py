@@ -5,6 +5,7 @@ changes nothing. One shard is in memory at a time. An interrupted export leaves 
 interrupted import goes on when it is run again.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -20,9 +21,10 @@ from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
 from features_store.errors import BadInput, NotAStore, StoreExists, WriteFailed
 from features_store.installing import how_to_install
-from features_store.places import Location
-from features_store.schema import COLUMNS, FORMAT_VERSION, BranchSpec, Status
-from features_store.shard_content import ShardContent
+from features_store.outputs import Product
+from features_store.place import Location
+from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, Status
+from features_store.shard_content import NUL, ShardContent
 from features_store.store import Store
 
 Progress = Callable[[int, int], None]
@@ -32,10 +34,14 @@ Hdf5: TypeAlias = Any
 _ATTRIBUTE = "telltale"
 
 
-def export_store(store: Store, path: Path, progress: Progress | None = None) -> None:
+def export_store(
+    store: Store, path: Path, progress: Progress | None = None, *, overwrite: bool = False
+) -> None:
     """Write everything that is committed into a new file."""
-    if path.exists():
-        raise StoreExists(f"{path} exists; choose another name or remove it.")
+    product = Product(path, "store export", overwrite=overwrite)
+    made_from = {"store": store.place.name, "content": _state(store)}
+    if product.check(made_from):
+        return
     branches = [
         store.open_branch(protocol, group)
         for protocol in store.protocols()
@@ -45,9 +51,9 @@ def export_store(store: Store, path: Path, progress: Progress | None = None) -> 
     try:
         with _create(temporary) as file:
             file.attrs[_ATTRIBUTE] = json.dumps(
-                {"format": FORMAT_VERSION, "scheme": store.scheme, "classes": store.classes}
+                {"format": store.layout.format, "scheme": store.scheme, "classes": store.classes}
             )
-            for name in COLUMNS:
+            for name in store.layout.columns:
                 _write_whole(file, f"videos/{name}", store.videos.column(name))
             done, total = 0, sum(branch.shards for branch in branches)
             for branch in branches:
@@ -59,9 +65,19 @@ def export_store(store: Store, path: Path, progress: Progress | None = None) -> 
                     done += 1
                     if progress:
                         progress(done, total)
-        commit.publish(temporary, path)
+        product.publish([temporary], made_from)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _state(store: Store) -> str:
+    """Tells a store from itself with more in it."""
+    found = hashlib.sha256(repr(store.videos.count).encode())
+    for protocol in store.protocols():
+        for group in store.branches(protocol):
+            found.update(f"{protocol}/{group}".encode())
+            found.update(store.open_branch(protocol, group).status().tobytes())
+    return found.hexdigest()
 
 
 def import_store(path: Path, where: Location, progress: Progress | None = None) -> Store:
@@ -74,7 +90,7 @@ def import_store(path: Path, where: Location, progress: Progress | None = None) 
                 f"{FORMAT_VERSION}. Update Telltale: git pull, then {how_to_install()}."
             )
         store = _open_or_create(where, root)
-        _import_videos(file, path, store)
+        _import_videos(file, path, store, Layout(format=root["format"]))
         groups = [file[f"{protocol}/{name}"] for protocol, name in _branch_names(file)]
         branches = [_import_branch(group, path, store) for group in groups]
         done, total = 0, sum(branch.shards for branch in branches)
@@ -116,9 +132,14 @@ def _open(path: Path) -> Iterator[Hdf5]:
 def _write_whole(file: Hdf5, name: str, values: Array) -> None:
     if isinstance(values.dtype, np.dtypes.StringDType):
         text = h5py.string_dtype("utf-8")
-        file.create_dataset(name, data=values.astype(object), dtype=text)
+        file.create_dataset(name, data=_texts(values), dtype=text)
     else:
         file.create_dataset(name, data=values)
+
+
+def _texts(values: Array) -> Array:
+    """HDF5 ends a text at its first NUL, which only stores of earlier versions can hold."""
+    return np.array([str(value).replace("\0", NUL) for value in values], object)
 
 
 def _create_datasets(group: Hdf5, branch: BranchArrays, count: int) -> None:
@@ -148,7 +169,7 @@ def _export_shard(group: Hdf5, branch: BranchArrays, shard: int) -> None:
     for name, values in content.parts.items():
         group[name][place] = values
     if content.errors is not None:
-        group["error"][place] = content.errors.astype(object)
+        group["error"][place] = _texts(content.errors)
 
 
 def _open_or_create(where: Location, root: dict[str, Any]) -> Store:
@@ -164,9 +185,9 @@ def _open_or_create(where: Location, root: dict[str, Any]) -> Store:
     return store
 
 
-def _import_videos(file: Hdf5, path: Path, store: Store) -> None:
+def _import_videos(file: Hdf5, path: Path, store: Store, layout: Layout) -> None:
     columns: dict[str, Array] = {}
-    for name, column in COLUMNS.items():
+    for name, column in layout.columns.items():
         dataset = _dataset(file, f"videos/{name}", path)
         columns[name] = dataset.asstr()[:] if column.dtype == "string" else dataset[:]
     rows = store.add_videos(columns, keep_existing=True)

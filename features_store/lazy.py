@@ -4,26 +4,30 @@ For tokens of a whole data set, which do not fit in memory, where training wants
 of its own. Reading single rows of mapped files costs little more than reading them in order.
 """
 
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
 
-from features_store.chunks import Array, Piece
+from features_store.branch_arrays import BranchArrays
+from features_store.chunks import Array
+from features_store.errors import BadInput
 
-if TYPE_CHECKING:
-    from features_store.branch_arrays import BranchArrays
+Index: TypeAlias = Array | slice
 
 
 class LazyRows:
-    """Behaves as (n, *shape) of `dtype` where single axes and rows are concerned."""
+    """Behaves as (n, *shape) of `dtype` where rows, or rows and views, are asked for."""
 
-    def __init__(self, branch: "BranchArrays", name: str, rows: Array) -> None:
+    def __init__(
+        self, branch: BranchArrays, name: str, rows: Array, *, verify: bool = True
+    ) -> None:
         spec = branch.spec.arrays[name]
         self.shape = (len(rows), *spec.shape)
         self.dtype = np.dtype(spec.dtype)
         self._branch = branch
         self._name = name
         self._rows = rows
+        self._verify = verify
 
     def __repr__(self) -> str:
         return f"LazyRows({self._branch.prefix}/{self._name}: {self.dtype}{list(self.shape)})"
@@ -31,21 +35,30 @@ class LazyRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take(self, index: Array | slice) -> "LazyRows":
+    def take(self, index: Index) -> "LazyRows":
         """Some of the rows, still on the disk."""
-        return LazyRows(self._branch, self._name, self._rows[index])
+        return LazyRows(self._branch, self._name, self._rows[index], verify=self._verify)
 
-    def __getitem__(self, index: Array | slice) -> Array:
-        """Some of the rows, read."""
-        wanted, inverse = np.unique(self._rows[index], return_inverse=True)
-        out = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+    def __getitem__(self, index: Index | tuple[Index, Index]) -> Array:
+        """Some of the rows, read; with `[rows, views]` of each of them these views alone.
+
+        A chunk's checksum is taken when this process first reads of it, not for every row.
+        """
+        rows, views = index if isinstance(index, tuple) else (index, None)
+        if views is not None:
+            views = np.arange(self.shape[1])[views]
+            if views.ndim != 1:
+                raise BadInput(f"Views {index}: give a slice or a list of numbers.")
+        wanted, inverse = np.unique(self._rows[rows], return_inverse=True)
+        count = self.shape[1] if views is None else len(views)
+        out = np.empty((len(wanted), count, *self.shape[2:]), self.dtype)
         size = self._branch.shard_rows
         shards = wanted // size
         for shard in np.unique(shards).tolist():
-            pieces = [
-                Piece(first=int(wanted[p]) - shard * size, out=out[p : p + 1])
-                for p in np.flatnonzero(shards == shard).tolist()
-            ]
-            self._branch.copy_rows(self._name, shard, pieces)
+            mine = shards == shard
+            local = wanted[mine] - shard * size
+            out[mine] = self._branch.files.rows_of(
+                self._name, shard, local, views, verify=self._verify
+            )
         in_order = len(inverse) == len(wanted) and (np.diff(inverse) > 0).all()
         return out if in_order else out[inverse]

@@ -12,7 +12,7 @@ import numpy as np
 
 from features_store.errors import BadInput
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FEATURE_TYPES = ("float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64")
 RESERVED_ARRAYS = ("status", "error")
 SHARD_BYTES = 64 * 2**20
@@ -22,6 +22,34 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:=-]{0,99}")
 _BRANCH_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,49}")
 _HEX = re.compile(r"[0-9a-f]{8,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a format lays files out. Every store keeps the format that it was made with."""
+
+    format: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.format <= FORMAT_VERSION:
+            raise BadInput(f"Format {self.format} unknown; have: 1 to {FORMAT_VERSION}.")
+
+    @property
+    def separator(self) -> str:
+        """Of chunk keys: `c/17/0` makes three folders, `c.17.0` is one file."""
+        return "/" if self.format == 1 else "."
+
+    @property
+    def records(self) -> bool:
+        """Whether status chunks and the videos table name the checksums of their data."""
+        return self.format > 1
+
+    @property
+    def columns(self) -> Mapping[str, "Column"]:
+        """Of the videos table."""
+        if self.format > 1:
+            return COLUMNS
+        return {name: column for name, column in COLUMNS.items() if name != "group"}
 
 
 class Status:
@@ -144,6 +172,7 @@ COLUMNS: dict[str, Column] = {
     "rank": Column("float64", math.nan),
     "source": Column("string", ""),
     "split": Column("string", ""),
+    "group": Column("string", ""),
     "frames": Column("int32", -1),
     "fps": Column("float64", math.nan),
     "width": Column("int32", -1),

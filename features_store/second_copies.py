@@ -7,13 +7,14 @@ group's, so one damaged `zarr.json` anywhere costs nothing: `telltale store repa
 from collections.abc import Iterator
 
 from features_store import documents
+from features_store.chunks import CRC_BYTES
 from features_store.documents import Json
 from features_store.errors import Damaged
-from features_store.places import Place
-from features_store.schema import COLUMNS
+from features_store.place import Place
+from features_store.schema import Layout
 from features_store.store import Store
-from features_store.videos import PREFIX as VIDEOS
-from features_store.videos import column_array
+from features_store.video_files import CHUNK_ROWS, VideoFiles
+from features_store.video_files import PREFIX as VIDEOS
 
 
 def find(place: Place, prefix: str) -> Json | None:
@@ -48,18 +49,35 @@ def _intact(place: Place, prefix: str) -> Json | None:
 def _videos(place: Place) -> Json | None:
     """The number of videos is that of the columns, if they agree: chunks are written before."""
     root = _attributes(place, "")
-    columns = [_intact(place, f"{VIDEOS}/{name}") for name in COLUMNS]
-    lengths = {column["shape"][0] if column else None for column in columns}
-    if root is None or len(lengths) != 1 or None in lengths:
+    if root is None:
         return None
-    return documents.group({"kind": "videos", "count": lengths.pop(), "store": root})
+    layout = Layout(format=int(root["format"]))
+    columns = [_intact(place, f"{VIDEOS}/{name}") for name in layout.columns]
+    lengths = {column["shape"][0] if column else None for column in columns}
+    if len(lengths) != 1 or None in lengths:
+        return None
+    count = int(lengths.pop() or 0)
+    attributes: Json = {"kind": "videos", "count": count, "store": root}
+    if layout.records:
+        attributes["chunks"] = {name: _crcs(place, name, layout, count) for name in layout.columns}
+    return documents.group(attributes)
+
+
+def _crcs(place: Place, name: str, layout: Layout, count: int) -> list[list[str]]:
+    """The checksums that a column's chunks carry; nothing is left that says others."""
+    array = VideoFiles(place, layout).array(name)
+    values = [place.get(array.key(chunk)) or b"" for chunk in range(-(-count // CHUNK_ROWS))]
+    return [[f"{int.from_bytes(value[-CRC_BYTES:], 'little'):08x}"] for value in values]
 
 
 def _column(place: Place, name: str) -> Json | None:
     videos = _attributes(place, VIDEOS)
-    if videos is None or name not in COLUMNS:
+    if videos is None:
         return None
-    return column_array(place, name).document(int(videos["count"]))
+    layout = Layout(format=int(videos["store"]["format"]))
+    if name not in layout.columns:
+        return None
+    return VideoFiles(place, layout).array(name).document(int(videos["count"]))
 
 
 def _array(place: Place, parts: list[str]) -> Json | None:

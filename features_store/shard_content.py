@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +10,9 @@ from features_store.errors import BadInput
 from features_store.quantise import quantise
 from features_store.schema import ArraySpec, Status
 
-if TYPE_CHECKING:
-    from features_store.branch_arrays import BranchArrays
-
 _ERROR_CHARACTERS = 1000
+NUL = "\N{SYMBOL FOR NULL}"
+"""Stands for a NUL, which HDF5 and much else takes for the end of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,22 +27,23 @@ class ShardContent:
 
 
 def checked(
-    branch: "BranchArrays",
-    shard: int,
+    where: str,
+    specs: Mapping[str, ArraySpec],
+    rows: int,
     arrays: Mapping[str, Array],
-    status: Array | None,
-    errors: Mapping[int, str],
+    outcome: tuple[Array | None, Mapping[int, str]],
 ) -> ShardContent:
-    """Refuse what does not fit the branch; quantise; blank the rows that are not OK."""
-    where = f"{branch.prefix}, shard {shard}"
-    rows = len(branch.rows(shard))
-    status = _checked_status(where, rows, status, errors)
-    _check_arrays(where, rows, arrays, branch.spec.arrays)
+    """Refuse what does not fit the branch; quantise; blank the rows that are not OK.
+
+    `outcome` is the rows' statuses (all OK where None) and why the failed ones failed.
+    """
+    status = _checked_status(where, rows, *outcome)
+    _check_arrays(where, rows, arrays, specs)
     ok = status == Status.OK
     parts: dict[str, Array] = {}
-    for name, spec in branch.spec.arrays.items() if ok.any() else ():
+    for name, spec in specs.items() if ok.any() else ():
         parts |= _parts(where, name, spec, arrays[name], ok)
-    return ShardContent(parts=parts, status=status, errors=_error_texts(rows, errors))
+    return ShardContent(parts=parts, status=status, errors=_error_texts(rows, outcome[1]))
 
 
 def lengthened(content: ShardContent, rows: int) -> ShardContent:
@@ -63,18 +62,22 @@ def lengthened(content: ShardContent, rows: int) -> ShardContent:
     return ShardContent(parts=parts, status=status, errors=errors)
 
 
-def merged(new: ShardContent, stored: ShardContent, keep: Array) -> ShardContent:
-    """The new shard with the rows `keep` taken from what is stored."""
-    parts = dict(new.parts) or {name: np.zeros_like(rows) for name, rows in stored.parts.items()}
-    for name, rows in stored.parts.items():
-        parts[name] = parts[name].copy()
-        parts[name][keep] = rows[keep]
-    errors = new.errors
-    if stored.errors is not None:
-        errors = np.full(len(keep), "", object) if errors is None else errors
-        errors[keep] = stored.errors[keep]
-    status = np.where(keep, stored.status, new.status)
-    return ShardContent(parts=parts, status=status, errors=errors)
+def taken(new: Array, before: Array) -> Array:
+    """Which rows of a new shard replace what is there.
+
+    What is OK stays as it is, whoever comes later with whatever: numbers change only after they
+    were forgotten. A row that was not done leaves an earlier failure in place.
+    """
+    mask: Array = (new != Status.MISSING) & (before != Status.OK)
+    return mask
+
+
+def merged_rows(new: Array, ok: Array, stored: Array, kept: Array) -> Array:
+    """The rows `ok` of the new, `kept` of what is stored, zeros elsewhere."""
+    rows = np.zeros_like(new)
+    rows[ok] = new[ok]
+    rows[kept] = stored[: len(new)][kept]
+    return rows
 
 
 def _checked_status(
@@ -123,5 +126,6 @@ def _error_texts(rows: int, errors: Mapping[int, str]) -> Array | None:
         return None
     texts = np.full(rows, "", object)
     for position, text in errors.items():
-        texts[position] = text.encode(errors="replace").decode()[:_ERROR_CHARACTERS]
+        clean = text.encode(errors="replace").decode().replace("\0", NUL)
+        texts[position] = clean[:_ERROR_CHARACTERS]
     return texts

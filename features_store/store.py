@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from features_store import documents, table
+from features_store import documents, loading, selection, stream
 from features_store.branch_arrays import BranchArrays, check_same
 from features_store.chunks import Array
+from features_store.creation import create
 from features_store.documents import Json
 from features_store.errors import (
     AmbiguousKey,
@@ -28,10 +29,12 @@ from features_store.errors import (
     UnknownKey,
 )
 from features_store.installing import how_to_install
-from features_store.places import Location, Place, open_place
-from features_store.schema import FORMAT_VERSION, BranchSpec, Status, check_name
+from features_store.keys import fitting, holder, parted
+from features_store.place import Location, Place, open_place
+from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, check_name
+from features_store.selection import Selection
 from features_store.table import Table, Where
-from features_store.videos import PREFIX as VIDEOS
+from features_store.video_files import PREFIX as VIDEOS
 from features_store.videos import Videos
 
 
@@ -42,7 +45,8 @@ class Store:
         self.place = place
         self.scheme = str(document["scheme"])
         self.classes = tuple(document["classes"])
-        self.videos = Videos(place, self.classes)
+        self.layout = Layout(format=int(document["format"]))
+        self.videos = Videos(place, self.classes, self.layout)
 
     def __repr__(self) -> str:
         return f"Store({self.place.name!r}, {self.scheme}, {self.videos.count} videos)"
@@ -50,26 +54,13 @@ class Store:
     @staticmethod
     def create(where: Location, *, scheme: str, classes: Sequence[str]) -> "Store":
         """Make an empty store. `scheme` names the label scheme, `classes` its class names."""
-        check_name(scheme, "scheme")
-        classes = [str(name) for name in classes]
-        if not classes or len(set(classes)) != len(classes) or not all(classes):
-            raise BadInput(f"Classes {classes}: give one or more different, non-empty names.")
         place = open_place(where)
-        if set(place.children("")) - {VIDEOS}:  # a killed create leaves `videos` alone: go on
-            raise StoreExists(
-                f"{place.name} exists and is not empty. Open it instead, or choose another path."
-            )
-        attributes: Json = {
-            "kind": "store",
-            "format": FORMAT_VERSION,
-            "scheme": scheme,
-            "classes": classes,
-        }
-        Videos.create(place, attributes)
-        place.put_new("zarr.json", [documents.encode(documents.group(attributes))])
-        store = Store.open(where)
+        create(place, scheme, classes)
+        store = Store.open(place)
         if (store.scheme, store.classes) != (scheme, tuple(classes)):
-            raise StoreExists(f"{place.name} was just made by another process, as {store!r}.")
+            raise StoreExists(
+                f"{place.name} was made by another process, as {store!r}. Choose another path."
+            )
         return store
 
     @staticmethod
@@ -107,6 +98,14 @@ class Store:
         """Names of the protocols; Damaged where one of them cannot be read."""
         return [name for name in self.protocol_folders() if self._attributes(name)]
 
+    def protocol_details(self, protocol: str) -> Json | None:
+        """What a protocol was made with; None where the store has none of that name."""
+        check_name(protocol, "protocol")
+        if protocol not in self.protocol_folders():
+            return None
+        details: Json = self._attributes(protocol)["details"]
+        return details
+
     def branches(self, protocol: str) -> list[str]:
         """Names of the branch groups under a protocol; Damaged where one cannot be read."""
         check_name(protocol, "protocol")
@@ -117,10 +116,11 @@ class Store:
         return [name for name in groups if self._attributes(f"{protocol}/{name}")]
 
     def protocol_folders(self) -> list[str]:
-        """The same by their folders alone, for looking at damaged stores."""
+        """The same by their folders alone, to look at damaged stores."""
         return [name for name in self._folders("") if name != VIDEOS]
 
     def branch_folders(self, protocol: str) -> list[str]:
+        """Branch groups, by their folders too."""
         return self._folders(protocol)
 
     def branch(
@@ -152,20 +152,42 @@ class Store:
 
     def open_branch(self, protocol: str, name: str) -> BranchArrays:
         """A branch by its full name, without the fingerprint, or without the preset too."""
-        groups = self.branches(protocol)
-        fitting = [group for group in groups if _fits(group, name)]
-        if not fitting:
-            raise UnknownKey(
-                f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."
-            )
-        if len(fitting) > 1:
+        groups = fitting(self.branches(protocol), name, protocol)
+        if len(groups) > 1:
             raise AmbiguousKey(
-                f"Branch {name!r} fits {' and '.join(fitting)} under {protocol}; give one in full."
+                f"Branch {name!r} fits {' and '.join(groups)} under {protocol}; give one in full."
             )
-        branch = self.read_branch(protocol, fitting[0])
+        return self._opened(protocol, groups[0])
+
+    def find(self, protocol: str, key: str) -> tuple[BranchArrays, str]:
+        """The group that holds an array, by `BRANCH/ARRAY`, and the array's name in it."""
+        name, array = parted(key)
+        groups = fitting(self.branches(protocol), name, protocol)
+        branches = [self._opened(protocol, group) for group in groups]
+        return holder(branches, key, array), array
+
+    def _opened(self, protocol: str, group: str) -> BranchArrays:
+        branch = self.read_branch(protocol, group)
         for damage in branch.document_damage():
             raise damage
         return branch
+
+    def select(
+        self,
+        keys: Sequence[str],
+        *,
+        protocol: str | None = None,
+        where: Where = None,
+        allow_missing: bool = False,
+    ) -> Selection:
+        """Resolve names and decide on rows, without reading any features."""
+        if isinstance(keys, str) or not keys or len(set(keys)) != len(keys):
+            raise BadInput(
+                f"Keys {keys!r}: give a list of different keys such as 'internvideo2/cls'."
+            )
+        protocol = protocol or self._only_protocol()
+        branches = {key: self.find(protocol, key) for key in keys}
+        return selection.select(self.videos, branches, where, allow_missing=allow_missing)
 
     def table(
         self,
@@ -177,9 +199,9 @@ class Store:
         allow_missing: bool = False,
         lazy: Sequence[str] = (),
     ) -> Table:
-        """Load arrays of many videos into memory, or on demand where `lazy`; see `table.load`."""
-        selection = table.select(self, keys, protocol, where, allow_missing=allow_missing)
-        return table.load(selection, verify=verify, lazy=lazy)
+        """Load arrays of many videos into memory, or on demand where `lazy`; see `loading`."""
+        chosen = self.select(keys, protocol=protocol, where=where, allow_missing=allow_missing)
+        return loading.load(chosen, verify=verify, lazy=lazy)
 
     def stream(  # noqa: PLR0913 (what to read, and how)
         self,
@@ -190,14 +212,22 @@ class Store:
         batch: int | None = None,
         shuffle: int | None = None,
         hold: int = 4,
+        part: tuple[int, int] = (0, 1),
         verify: bool = True,
         allow_missing: bool = False,
     ) -> Iterator[Table]:
-        """Read arrays that do not fit in memory, batch by batch; see `stream.stream`."""
-        from features_store import stream
+        """Read arrays that do not fit in memory, batch by batch; see `stream.Order`."""
+        order = stream.Order(batch=batch, shuffle=shuffle, hold=hold, part=part)
+        chosen = self.select(keys, protocol=protocol, where=where, allow_missing=allow_missing)
+        return stream.stream(chosen, order, verify=verify)
 
-        selection = table.select(self, keys, protocol, where, allow_missing=allow_missing)
-        return stream.stream(selection, batch=batch, shuffle=shuffle, hold=hold, verify=verify)
+    def _only_protocol(self) -> str:
+        protocols = self.protocols()
+        if not protocols:
+            raise UnknownKey(f"{self.place.name} holds no features yet; run `telltale extract`.")
+        if len(protocols) > 1:
+            raise AmbiguousKey(f"Which protocol? The store has {', '.join(protocols)}; name one.")
+        return protocols[0]
 
     def info(self) -> Json:
         """What the store holds, as plain data for printing or JSON."""
@@ -206,29 +236,14 @@ class Store:
         classes = {name: named.get(i, 0) for i, name in enumerate(self.classes)}
         return {
             "place": self.place.name,
-            "format": FORMAT_VERSION,
+            "format": self.layout.format,
             "scheme": self.scheme,
             "videos": self.videos.count,
             "classes": {**classes, "unlabelled": named.get(-1, 0)},
             "protocols": {
-                protocol: [self._branch_info(protocol, name) for name in self.branches(protocol)]
+                protocol: [self._opened(protocol, name).info() for name in self.branches(protocol)]
                 for protocol in self.protocols()
             },
-        }
-
-    def _branch_info(self, protocol: str, name: str) -> Json:
-        branch = self.open_branch(protocol, name)
-        counts = np.bincount(branch.status(), minlength=3).tolist()
-        return {
-            "branch": name,
-            "fingerprint": branch.spec.fingerprint,
-            "arrays": {n: f"{a.dtype}{list(a.shape)}" for n, a in branch.spec.arrays.items()},
-            "shards": branch.shards,
-            "shard_rows": branch.shard_rows,
-            "ok": counts[Status.OK],
-            "failed": counts[Status.FAILED],
-            "missing": counts[Status.MISSING],
-            "bytes": counts[Status.OK] * sum(a.row_bytes for a in branch.spec.arrays.values()),
         }
 
     def read_branch(self, protocol: str, group: str) -> BranchArrays:
@@ -252,23 +267,16 @@ class Store:
         return documents.attributes(document)
 
     def _put_group(self, prefix: str, attributes: Mapping[str, Any]) -> None:
-        try:
-            content = documents.encode(documents.group(attributes))
-        except (TypeError, ValueError) as error:
-            raise BadInput(f"{prefix}: the description is not JSON ({error}).") from error
+        content = documents.encode(documents.group(attributes))
         self.place.put_new(documents.document_key(prefix), [content])
 
     def _folders(self, prefix: str) -> list[str]:
         """Groups below a prefix: folders with something in them, stray files left out."""
         found = []
         for name in self.place.children(prefix):
-            if name == "zarr.json":  # some file systems list a file as its own child
+            if name == "zarr.json" or name.startswith("."):  # some list a file as its own child
                 continue
             below = self.place.children(f"{prefix}/{name}" if prefix else name)
             if any(child == "zarr.json" or not child.startswith(".") for child in below):
                 found.append(name)
         return found
-
-
-def _fits(group: str, name: str) -> bool:
-    return name in (group, group.split("@", 1)[0], group.split("-", 1)[0])

@@ -6,18 +6,20 @@ unit of reading is a span: the videos of one shard of the branch with the shorte
 spans at most are in memory, beside the batch that is being put together and the one in use.
 """
 
-import sys
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from features_store.chunks import Array, Piece
 from features_store.errors import BadInput
-from features_store.table import Selection, Table, empty
+from features_store.loading import empty
+from features_store.selection import Selection
+from features_store.table import Table
 
 Arrays: TypeAlias = dict[str, Array]
 
@@ -35,29 +37,44 @@ class _Plan:
     order: Array
     """(n) positions, in the order in which they are given out."""
     place: Array
-    """(n) its inverse: where in the order a position is."""
+    """Its inverse: where in the order a position is."""
 
     def done(self, read: int) -> int:
         """How many spans are in windows that were read whole."""
         return read if read == len(self.spans) else read - read % self.window
 
 
-def stream(
-    selection: Selection, *, batch: int | None, shuffle: int | None, hold: int, verify: bool
-) -> Iterator[Table]:
-    """Tables of `batch` videos each (by default as many as a span has); the last may be smaller.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How a stream goes through its videos."""
 
-    With `shuffle` (a seed) spans are read in random order, and the videos of `hold // 2` spans at
-    a time are mixed. A batch stays what it was for as long as it is kept.
-    """
-    if hold < 2:
-        raise BadInput(f"hold {hold}: give at least 2 spans, one to use and one to read ahead.")
-    if batch is not None and batch < 1:
-        raise BadInput(f"batch {batch}: give 1 or more, or None for as many as a span has.")
+    batch: int | None = None
+    """Videos in a table; None for as many as a span has. The last may have fewer."""
+    shuffle: int | None = None
+    """A seed: spans are read in random order, and the videos of `hold // 2` of them are mixed."""
+    hold: int = 4
+    """Spans in memory."""
+    part: tuple[int, int] = (0, 1)
+    """(k, n): this is part k of n. The parts of one order share out its videos, span by span."""
+
+    def __post_init__(self) -> None:
+        if self.hold < 2:
+            raise BadInput(f"hold {self.hold}: give at least 2 spans, to use and to read ahead.")
+        if self.batch is not None and self.batch < 1:
+            raise BadInput(
+                f"batch {self.batch}: give 1 or more, or None for as many as a span has."
+            )
+        mine, parts = self.part
+        if not 0 <= mine < parts:
+            raise BadInput(f"part {self.part}: give (k, n) with k from 0 to n - 1.")
+
+
+def stream(selection: Selection, order: Order, *, verify: bool) -> Iterator[Table]:
+    """Tables of a selection's videos. Each stays what it was for as long as it is kept."""
     spans = _spans(selection)
-    size = batch or max(len(span) for span in spans)
-    plan = _plan(spans, shuffle, 1 if shuffle is None else hold // 2)
-    return _batches(selection, plan, _Rooms(selection, size), hold, verify=verify)
+    size = order.batch or max(len(span) for span in spans)
+    plan = _plan(spans, order)
+    return _batches(selection, plan, _Buffers(selection, size), order.hold, verify=verify)
 
 
 def stated_bytes(selection: Selection, batch: int, hold: int) -> int:
@@ -81,21 +98,33 @@ def _spans(selection: Selection) -> list[Array]:
     return np.split(np.arange(len(shards)), np.flatnonzero(np.diff(shards)) + 1)
 
 
-def _plan(spans: list[Array], seed: int | None, window: int) -> _Plan:
-    order = np.concatenate(spans)
-    if seed is not None:
-        random = np.random.default_rng(seed)
-        spans = [spans[i] for i in random.permutation(len(spans))]
-        starts = range(0, len(spans), window)
-        windows = [np.concatenate(spans[start : start + window]) for start in starts]
-        order = np.concatenate([random.permutation(mixed) for mixed in windows])
-    return _Plan(spans=spans, window=window, order=order, place=np.argsort(order))
+def _plan(spans: list[Array], order: Order) -> _Plan:
+    mine, parts = order.part
+    if order.shuffle is None:
+        spans = spans[mine::parts]
+        given = np.concatenate([np.empty(0, np.int64), *spans])
+        return _Plan(spans=spans, window=1, order=given, place=_inverse(given))
+    random = np.random.default_rng(order.shuffle)
+    spans = [spans[i] for i in random.permutation(len(spans))][mine::parts]
+    window = order.hold // 2
+    starts = range(0, len(spans), window)
+    windows = [np.concatenate(spans[start : start + window]) for start in starts]
+    given = np.concatenate([np.empty(0, np.int64), *(random.permutation(w) for w in windows)])
+    return _Plan(spans=spans, window=window, order=given, place=_inverse(given))
+
+
+def _inverse(order: Array) -> Array:
+    """Where in the order a position is."""
+    inverse = np.zeros(order.max(initial=-1) + 1, np.int64)
+    inverse[order] = np.arange(len(order))
+    return inverse
 
 
 def _batches(
-    selection: Selection, plan: _Plan, rooms: "_Rooms", hold: int, *, verify: bool
+    selection: Selection, plan: _Plan, buffers: "_Buffers", hold: int, *, verify: bool
 ) -> Iterator[Table]:
-    ready = given = 0  # videos that could be given out, and were
+    until = np.cumsum([0, *(len(span) for span in plan.spans)]).tolist()  # videos before a span
+    given = 0  # videos
     asked = 0  # spans
     under_way: deque[Future[None]] = deque()
     with ThreadPoolExecutor(_READERS, thread_name_prefix="telltale-read") as pool:
@@ -103,27 +132,27 @@ def _batches(
             for read in range(len(plan.spans)):
                 for span in plan.spans[asked : plan.done(read) + hold]:
                     places = plan.place[span]
-                    rooms.prepare(np.unique(places // rooms.size).tolist())
-                    job = pool.submit(_read, selection, span, places, rooms, verify=verify)
+                    buffers.prepare(np.unique(places // buffers.size).tolist())
+                    job = pool.submit(_read, selection, span, places, buffers, verify=verify)
                     under_way.append(job)
                     asked += 1
                 under_way.popleft().result()
-                ready = sum(len(span) for span in plan.spans[: plan.done(read + 1)])
+                ready = until[plan.done(read + 1)]
                 while given < ready:
-                    positions = plan.order[given : given + rooms.size]
+                    positions = plan.order[given : given + buffers.size]
                     if given + len(positions) > ready:
                         break
-                    arrays = rooms.take_out(given // rooms.size, len(positions))
+                    arrays = buffers.take_out(given // buffers.size, len(positions))
                     given += len(positions)
                     yield replace(selection.table.take(positions), arrays=arrays)
-                    del arrays
+                    del arrays  # else this would hold on to them until the next are there
         finally:
             for job in under_way:
                 job.cancel()
 
 
 def _read(
-    selection: Selection, span: Array, places: Array, rooms: "_Rooms", *, verify: bool
+    selection: Selection, span: Array, places: Array, buffers: "_Buffers", *, verify: bool
 ) -> None:
     rows = selection.table.rows[span]
     for key, (branch, name) in selection.branches.items():
@@ -131,55 +160,53 @@ def _read(
         for shard in np.unique(shards).tolist():
             mine = shards == shard
             local = rows[mine] - shard * branch.shard_rows
-            pieces = list(_pieces(key, local, places[mine], rooms))
+            pieces = list(_pieces(key, local, places[mine], buffers))
             branch.copy_rows(name, shard, pieces, verify=verify)
 
 
-def _pieces(key: str, rows: Array, places: Array, rooms: "_Rooms") -> Iterator[Piece]:
+def _pieces(key: str, rows: Array, places: Array, buffers: "_Buffers") -> Iterator[Piece]:
     """Runs of consecutive rows that go to consecutive places of one batch."""
-    breaks = (np.diff(rows) != 1) | (np.diff(places) != 1) | (places[1:] % rooms.size == 0)
+    breaks = (np.diff(rows) != 1) | (np.diff(places) != 1) | (places[1:] % buffers.size == 0)
     for run in np.split(np.arange(len(rows)), np.flatnonzero(breaks) + 1):
-        batch, start = divmod(int(places[run[0]]), rooms.size)
-        room = rooms.under_way[batch][key]
-        yield Piece(first=int(rows[run[0]]), out=room[start : start + len(run)])
+        batch, start = divmod(int(places[run[0]]), buffers.size)
+        out = buffers.under_way[batch][key][start : start + len(run)]
+        yield Piece(first=int(rows[run[0]]), out=out)
 
 
-class _Rooms:
-    """Memory for batches, used again once nobody holds on to it."""
+class _Buffers:
+    """Memory for batches, used again once nobody holds on to it.
+
+    An array that is given out, and every view and tensor made of it, holds on to an array that
+    stands for the memory without owning it. When the last of them is gone, that array is, and the
+    memory is free.
+    """
 
     def __init__(self, selection: Selection, size: int) -> None:
-        self.selection = selection
         self.size = size
         self.under_way: dict[int, Arrays] = {}
-        self._made: list[Arrays] = []
-        self._most = 0
+        self._free: dict[str, deque[Array]] = {key: deque() for key in selection.branches}
+        self._like = empty(selection, 0)
 
     def prepare(self, batches: list[int]) -> None:
-        """Have room for these batches, to be filled by several threads."""
+        """Have memory for these batches, to be filled by several threads."""
         for batch in batches:
             if batch not in self.under_way:
-                self.under_way[batch] = self._free_room()
-        self._most = max(self._most, len(self.under_way))
+                self.under_way[batch] = {key: self._lend(key) for key in self._like}
 
     def take_out(self, batch: int, count: int) -> Arrays:
-        room = self.under_way.pop(batch)
-        return {key: array[:count] for key, array in room.items()}
+        arrays = self.under_way.pop(batch)
+        return {key: array[:count] for key, array in arrays.items()}
 
-    def _free_room(self) -> Arrays:
-        free = (room for room in self._made if all(_unused(array) for array in room.values()))
-        room = next(free, None)
-        if room is None:
-            room = empty(self.selection, self.size)
-            if len(self._made) <= self._most + 1:  # more only where the caller keeps batches
-                self._made.append(room)
-        return {key: array[:] for key, array in room.items()}
-
-
-# References to the array of a room that nobody holds: its dict, the loop variable above, the
-# argument of this function and that of getrefcount. Were it fewer, rooms would be made anew:
-# slower, not wrong.
-_REFERENCES_WHEN_FREE = 4
+    def _lend(self, key: str) -> Array:
+        like, free = self._like[key], self._free[key]
+        owner = free.popleft() if free else _allocate((self.size, *like.shape[1:]), like.dtype)
+        # NumPy lets views hold on to the nearest array that owns memory or that stands on
+        # something else than an array; a memoryview is something else.
+        lent = np.frombuffer(owner.data.cast("B"), like.dtype).reshape(owner.shape)
+        standing: Array = lent.base if isinstance(lent.base, np.ndarray) else lent
+        weakref.finalize(standing, free.append, owner).atexit = False
+        return lent
 
 
-def _unused(array: Array) -> bool:
-    return sys.getrefcount(array) <= _REFERENCES_WHEN_FREE
+def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    return np.empty(shape, dtype)

@@ -1,20 +1,21 @@
 """Garbage collection: what killed writers left behind, and branches that nobody wants any more."""
 
-import time
-
 from features_store.commit import TEMPORARY_SUFFIX
 from features_store.errors import UnknownKey
-from features_store.places import LEASE, LocalPlace, Place
+from features_store.place import Place
+from features_store.place.place import PROBE
 from features_store.store import Store
 
 
 def leftovers(place: Place, older_than: float) -> list[str]:
-    """Temporary files of at least that age in seconds, and leases of dead writers."""
+    """Temporary files that nobody has written to for so many seconds."""
     found = []
     for key in place.walk(""):
         name = key.rsplit("/", 1)[-1]
-        if name == LEASE or (name.endswith(TEMPORARY_SUFFIX) and _age(place, key) >= older_than):
-            found.append(key)
+        if name.endswith(TEMPORARY_SUFFIX) or name.startswith(PROBE):
+            age = place.age(key)  # None: its writer has just finished
+            if age is not None and age >= older_than:
+                found.append(key)
     return found
 
 
@@ -35,17 +36,8 @@ def branch_keys(store: Store, prefix: str) -> list[str]:
 
 def remove_branch(store: Store, prefix: str) -> None:
     """Delete a branch. Killed half-way, the same call finishes it."""
-    branch_keys(store, prefix)
+    keys = branch_keys(store, prefix)
     # Commit records go first: what is half deleted is missing, not damaged.
-    for name in sorted(store.place.children(prefix), key=lambda name: name != "status"):
-        store.place.delete_tree(f"{prefix}/{name}/c")
+    records = [key for key in keys if key.startswith(f"{prefix}/status/c")]
+    store.place.delete(*records)
     store.place.delete_tree(prefix)
-
-
-def _age(place: Place, key: str) -> float:
-    if not isinstance(place, LocalPlace):
-        return 0.0
-    try:
-        return time.time() - (place.root / key).stat().st_mtime
-    except FileNotFoundError:  # its writer has just finished
-        return -1.0

@@ -1,6 +1,9 @@
 """A bundle: a folder with a trained head and everything needed to score new videos with it.
 
-    head.safetensors or head.txt    what was learnt
+    head.safetensors or head.txt    what was learnt; of an ensemble, member0/, member1/, …
+    rows.safetensors                hashes of the videos learnt from, decided and calibrated by
+    learning.json                   curves of every seed's training
+    familiar.safetensors            what the training videos looked like, see `judging.novelty`
     bundle.json                     config, classes, protocol, fingerprints, calibration, metrics
     README.md                       a model card
 
@@ -20,15 +23,24 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from features_store.commit import TEMPORARY_SUFFIX, alone, fsync_directory, write_file
+from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
+from features_store.lock import alone
+from features_store.outputs import RECORD
+from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
+from heads.data.rows import Rows
+from heads.data.splits import like
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
+from heads.parts.arrays import load_tensors, save_tensors
+from heads.parts.novelty import Familiar
 
 FORMAT = 1
 MADE_UP = "made-up people; these networks know nothing of real ones"
+FAMILIAR = "familiar.safetensors"
+LEARNING = "learning.json"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
 
 
@@ -48,8 +60,12 @@ class About:
     """Branch → NAME=PRESET?options, as `telltale extract --branch` takes it."""
     temperature: float = 1.0
     """Probabilities are sharpened or softened by it; see `calibrate`."""
-    conformal: Mapping[str, float] = field(default_factory=dict)
-    """Error rate → threshold; see `calibrate`."""
+    conformal: Mapping[str, Any] = field(default_factory=dict)
+    """Error rate → class → threshold; see `judging.conformal`. Empty: no calibration."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """Which videos temperature and thresholds come from, and how many."""
+    operating: Sequence[Mapping[str, Any]] = ()
+    """Thresholds for stated shares of false alarms; see `judging.papers`."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -62,44 +78,81 @@ class Bundle:
 
     head: Head
     about: About
+    rows: Rows = field(default_factory=Rows)
+    """Which videos it knows."""
+    learning: Sequence[Mapping[str, Any]] = ()
+    """Of each seed: `seed`, and the validation metric and training loss by epoch."""
+    familiar: Familiar | None = None
+    """What the training videos looked like; None where a head reads tokens, or none was kept."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.head.classes
 
-    def save(self, folder: Path) -> "Bundle":
-        """Write it; an existing bundle of that name is replaced once the new one is whole."""
+    @property
+    def scoring_protocol(self) -> str:
+        """Views by which new videos are scored: where it learnt from training views, `val`, of
+        videos encoded as those."""
+        name = self.about.protocol
+        return like(name, "val") if name.startswith("train-") else name
+
+    @property
+    def content(self) -> str:
+        """The hash of all that decides its verdicts."""
+        about = self.about
+        decides = [
+            about.head, dict(about.config), list(about.classes), dict(about.fingerprints),
+            about.temperature, dict(about.conformal), list(about.operating), dict(about.files),
+        ]  # fmt: skip
+        text = json.dumps(decides, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, folder: str | Path, record: bytes | None = None) -> "Bundle":
+        """Write it; an existing bundle of that name is replaced once the new one is whole.
+
+        `record`: what a command leaves in a folder to know it again.
+        """
+        folder = Path(folder)
         if folder.exists() and not (folder / "bundle.json").exists():
             raise BadBundle(f"{folder} exists and is no bundle; choose another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(TEMPORARY_SUFFIX, f".{folder.name}-", folder.parent))
         draft.chmod(0o755)
         self.head.save(draft)
-        files = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
+        self.rows.save(draft)
+        if self.learning:
+            write_file(draft / LEARNING, [f"{json.dumps(list(self.learning))}\n".encode()])
+        if self.familiar is not None:
+            save_tensors(draft / FAMILIAR, self.familiar.tensors())
+        written = sorted(path for path in draft.rglob("*") if path.is_file())
+        files = {path.relative_to(draft).as_posix(): _sha256(path) for path in written}
         about = replace(self.about, files=files)
         text = json.dumps({"format": FORMAT, **asdict(about)}, indent=1, default=str)
         write_file(draft / "bundle.json", [f"{text}\n".encode()])
         write_file(draft / "README.md", [model_card(about).encode()])
+        if record is not None:
+            write_file(draft / RECORD, [record])
         fsync_directory(draft)
-        with alone(folder.parent):  # processes that share a search end together
+        with alone(folder.parent / ".lock"):  # processes that share a search end together
             if folder.exists():
                 shutil.rmtree(_old(folder), ignore_errors=True)
                 folder.rename(_old(folder))
             draft.rename(folder)
             shutil.rmtree(_old(folder), ignore_errors=True)  # this one, or of a killed save
         fsync_directory(folder.parent)
-        return Bundle(self.head, about)
+        return replace(self, about=about)
 
     @staticmethod
-    def load(folder: Path) -> "Bundle":
+    def load(folder: str | Path) -> "Bundle":
         """Read a bundle and check all of it."""
+        folder = Path(folder)
         if not folder.exists() and _old(folder).exists():
             _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")
         if not isinstance(about.files, dict) or not about.files:
             raise BadBundle(f"{folder / 'bundle.json'} lists no files; copy the bundle again.")
         for name, expected in about.files.items():
-            if Path(name).name != name or not (folder / name).is_file():
+            if not _is_inside(name) or not (folder / name).is_file():
                 raise BadBundle(f"{folder} lacks {name!r}; copy the whole folder.")
             if _sha256(folder / name) != expected:
                 raise BadBundle(f"{folder / name} is damaged or was changed; its sha256 differs.")
@@ -115,7 +168,11 @@ class Bundle:
                 f"head needs {', '.join(head.keys)}."
             )
         head.load(folder)
-        return Bundle(head, about)
+        learning = json.loads((folder / LEARNING).read_text()) if LEARNING in about.files else ()
+        familiar = None
+        if FAMILIAR in about.files:
+            familiar = Familiar.of_tensors(load_tensors(folder / FAMILIAR))
+        return Bundle(head, about, Rows.load(folder), learning, familiar)
 
     def table(self, store: Store, *, protocol: str | None = None, where: Where = None) -> Table:
         """What the head needs of a store's videos, checked."""
@@ -139,7 +196,7 @@ class Bundle:
 
     def predict(self, table: Table) -> Probabilities:
         """Calibrated probabilities per view: (n, V, C)."""
-        from heads.judging.calibration import tempered
+        from heads.measuring.calibration import tempered
 
         self.check(table)
         return tempered(self.head.predict(table), self.about.temperature)
@@ -160,14 +217,35 @@ def provenance(store: Store, seeds: Sequence[int], split: str) -> dict[str, Any]
 
 def branch_requests(store: Store, table: Table) -> dict[str, str]:
     """Branch → NAME=PRESET?options for the arrays of a table."""
-    found = {}
+    groups: dict[str, dict[str, BranchSpec]] = {}
     for key in table.fingerprints:
-        name = key.partition("/")[0]
-        spec = store.open_branch(table.protocol, name).spec
-        options = spec.provenance.get("options", {})
-        query = "&".join(f"{option}={value}" for option, value in options.items())
-        found[name] = f"{spec.name}={spec.preset}{'?' if query else ''}{query}"
-    return found
+        spec = store.find(table.protocol, key)[0].spec
+        groups.setdefault(key.partition("/")[0], {})[spec.group] = spec
+    return {name: _request(list(specs.values())) for name, specs in groups.items()}
+
+
+def _request(specs: Sequence[BranchSpec]) -> str:
+    """What to ask for, to get what these groups of one network hold."""
+    known = [spec.provenance.get("options", {}) for spec in specs]
+    options = dict(known[0])
+    if any("outputs" in each for each in known):
+        options["outputs"] = ",".join(dict.fromkeys(n for spec in specs for n in spec.arrays))
+    query = "&".join(f"{option}={value}" for option, value in options.items())
+    return f"{specs[0].name}={specs[0].preset}{'?' if query else ''}{query}"
+
+
+def calibration_line(about: About) -> str:
+    """What its thresholds rest on, in a sentence."""
+    if not about.conformal:
+        return "No calibration: it gives no sets of classes with a promised error rate."
+    if not about.calibration:
+        return (
+            "Calibrated by the videos that chose the epoch, as first versions did: what it "
+            "promises holds for such videos alone."
+        )
+    found = about.calibration
+    counts = ", ".join(f"{count} {name}" for name, count in found["by class"].items())
+    return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
 
 
 def warning(requests: Collection[str]) -> str:
@@ -198,6 +276,8 @@ def model_card(about: About) -> str:
         lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]
         lines += [""]
     lines += [
+        calibration_line(about),
+        "",
         f"Temperature {about.temperature:.3f}. Settings: "
         + ", ".join(f"`{name}={value}`" for name, value in about.config.items()),
         "",
@@ -205,6 +285,12 @@ def model_card(about: About) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _is_inside(name: str) -> bool:
+    """A file of the bundle's folder, or of a member's in it."""
+    parts = Path(name).parts
+    return 1 <= len(parts) <= 2 and ".." not in parts and not Path(name).is_absolute()
 
 
 def _old(folder: Path) -> Path:

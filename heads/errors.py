@@ -4,10 +4,11 @@ TelltaleError
 └── HeadError            anything about heads, training and scores
     ├── BadSetting       a setting that does not exist or is outside what is allowed
     ├── BadTable         features, labels or ranks that a head cannot learn from or score
+    │   └── Diverged     training that broke down: its numbers are no numbers any more
     ├── WrongFeatures    features of another fingerprint than the head was trained on
     ├── BadBundle        a bundle that is missing, damaged, or of another version
     ├── BadCheckpoint    a checkpoint of fine-tuning that is damaged or of another run
-    └── BadRun           a folder or file that a report cannot be made of
+    └── BadRun           a folder or file that results cannot be read from
 """
 
 from features_store.errors import TelltaleError
@@ -25,6 +26,10 @@ class BadTable(HeadError, ValueError):
     """Features, labels or ranks that a head cannot learn from or score."""
 
 
+class Diverged(BadTable):
+    """Training that broke down: its numbers are no numbers any more."""
+
+
 class WrongFeatures(HeadError):
     """Features of another fingerprint than the head was trained on."""
 
@@ -38,4 +43,4 @@ class BadCheckpoint(HeadError):
 
 
 class BadRun(HeadError):
-    """A folder or file that a report cannot be made of."""
+    """A folder or file that results cannot be read from."""

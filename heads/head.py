@@ -48,7 +48,7 @@ class Head(ABC):
     Config: ClassVar[type[Any]]
     SPACE: ClassVar[Mapping[str, Any]]
     """What `telltale tune` searches: setting → `spaces.Range` or `spaces.OneOf`."""
-    lazy: ClassVar[tuple[str, ...]] = ()
+    lazy: tuple[str, ...] = ()
     """Arrays that are read batch by batch instead of held in memory."""
 
     def __init__(self, config: Any, classes: Sequence[str]) -> None:  # noqa: ANN401
@@ -104,6 +104,10 @@ def head_class(name: str) -> type[Head]:
     if name in head_names():
         found: type[Head] = importlib.import_module(f"heads.zoo.{name}").HEAD
         return found
+    if name == "ensemble":  # made of trained ones, so not among those that can be trained
+        from heads.parts.ensemble import Ensemble
+
+        return Ensemble
     if name in _named_by_user:
         return _named_by_user[name]
     others = plugins.offered_names(ENTRY_POINTS)

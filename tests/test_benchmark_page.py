@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cost, page
+from benchmarks import cost, measure, page
 from benchmarks.measure import RESULTS
 from benchmarks.recorded import BadResult, newest, read
 
@@ -139,6 +139,33 @@ def test_hours_disk_and_minutes_are_arithmetic(tmp_path: Path) -> None:
     # 5 seeds, 20 epochs, 2 views; four rows train the backbone, two run the depth network too
     tflop = 5000 * 5 * 20 * 2 * (4 * 3 * 1.6503 + 2 * 27.43)
     assert ablation.released_gpu_hours() == pytest.approx(tflop / 100 / 3600, rel=1e-3)
+    # the same trainings; the depth network looks once at each of eight kept views
+    tflop = 5000 * 5 * 20 * 2 * 4 * 3 * 1.6503 + 5000 * 8 * 1.5236
+    assert ablation.cached_gpu_hours() == pytest.approx(tflop / 100 / 3600, rel=2e-3)
+
+
+def test_only_like_is_compared_with_like() -> None:
+    """Fine-tuning with fine-tuning; what trains less, or nothing of the backbone, has no ratio."""
+    text = page.page(newest(RESULTS))
+    less = [n for n in text.splitlines() if n.startswith(("| L14, pool", "| L14, blocks="))]
+    assert len(less) == 2
+    assert all(line.endswith("|  |  |") for line in less)
+    assert "Table 3 with the backbone fine-tuned" in text
+    assert "Another experiment, which changes no backbone" in text
+    few = [line for line in text.splitlines() if "| 1 seeds," in line]
+    assert bool(few) == ("Fewer than 3 seeds" in text)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA A100-SXM4-80GB", "a100"), ("Tesla T4", "t4"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"), ("NVIDIA H200", "h200"),
+        ("AMD Instinct MI300X", "mi300x"),
+    ],
+)  # fmt: skip
+def test_a_card_is_named_by_its_model(name: str, short: str) -> None:
+    assert measure.card(name) == short
 
 
 def test_a_recorded_gpu_rate_replaces_the_assumption(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks import bench_branches, gpu, measure, parity
+from benchmarks import bench_branches, gpu, measure
+from benchmarks.parity.checking import check
 from extract.branches import depthpro
 from extract.networks import weights
 
@@ -18,7 +19,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_every_golden_quantity_is_within_its_tolerance() -> None:
-    rows, _ = parity.check(GOLDEN)
+    rows, _ = check(GOLDEN)
     assert {row.file for row in rows} >= {
         "internvideo2_tiny_a.json", "internvideo2_tiny_b.json", "internvideo2_posembed.json",
         "depthpro_tiny.json", "fusion.json", "sampling.json", "transforms.json",

@@ -43,7 +43,7 @@ def python(copy: Path, *arguments: str, cwd: Path | None = None) -> str:
 
 
 def test_the_examples_pass_the_contract_suites(copy: Path) -> None:
-    commands = re.findall(r"^ {4}\.venv/bin/pytest (tests/contracts/.*)$", GUIDE, re.MULTILINE)
+    commands = re.findall(r"^ {4}\.venv/bin/pytest (tests/contracts.*)$", GUIDE, re.MULTILINE)
     suites = [command.split()[0] for command in commands]
     names = [command.split()[-1] for command in commands]
     assert names == ["flicker", "centroid"]

@@ -18,7 +18,7 @@ PAGES = sorted(
     for path in (ROOT / folder).glob("*.md")
     if path.name != "CHANGELOG.md"
 )
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```|((?:^    .*\n)+)", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```|((?:^    [^\n]*\n)+)", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -52,9 +52,14 @@ def test_what_is_printed_can_be_typed(page: str, line: str) -> None:
 
 
 RUN = ("sh", "python", "console")
-RUNNABLE = [page for page in PAGES if any(kind in RUN for kind, _ in blocks(page))]
+RUNNABLE = [  # what CONTRIBUTING.md shows are files, which a test of their own puts in place
+    page
+    for page in PAGES
+    if page != "CONTRIBUTING.md" and any(kind in RUN for kind, _ in blocks(page))
+]
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_a_page_runs_from_top_to_bottom(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 
 from benchmarks import tiny_start, train_tiny
 from benchmarks.tiny_clips import CLASSES, NAMES, four
-from benchmarks.tiny_goals import IMAGENET_MEAN, IMAGENET_STD, kept, video_batch
+from benchmarks.tiny_goals import kept, video_batch
 from benchmarks.train_tiny import Recipe, Run, Trainee, train
 from extract.branch import BranchRequest, load_branch
+from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 from heads.errors import BadCheckpoint
 from heads.finetuning.processes import Processes
 

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-import PIL
 import torch
 from torch import Tensor, nn
 
@@ -63,7 +62,7 @@ class ConsistencyScorer(Branch):
         self.decides = {
             "method": "VBench consistency",
             "subject": asdict(dinov2.PRESETS[request.preset]),
-            "background": None if background is None else asdict(background.config),
+            "background": None if background is None else background.config.described(),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": {
                 "size": SIDE,
@@ -72,17 +71,13 @@ class ConsistencyScorer(Branch):
                 "background": None if background is None else [clip.MEAN, clip.STD],
             },
             "pairs": pairs,
-            "outputs": {name: array.dtype for name, array in self.outputs.items()},
             "precision": self.precision,
             "revision": REVISION,
         }
         meaning = f"inconsistency of the subject ({request.preset})"
         if background is not None:
             meaning += f" and of the background (CLIP {clip.name_of(background.config)}), the mean"
-        self.provenance = {
-            "source": source, "meaning": meaning, "torch": torch.__version__,
-            "pillow": PIL.__version__,
-        }  # fmt: skip
+        self.provenance = {"source": source, "meaning": meaning}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:

@@ -19,8 +19,8 @@ from extract.decoding.job import DEPTH, FULL_FRAME_DEPTH
 from extract.errors import BadSetting, BadWeights
 from extract.networks import weights
 from extract.networks.dinov2 import DinoV2, VitConfig, official_names
-from extract.views.protocol import DEPTH_POSITIONS
 from extract.views.transforms import DEPTH_SIZE, DEPTH_SOURCES
+from extract.views.view import DEPTH_POSITIONS
 from features_store.schema import ArraySpec
 
 REVISION = 1
@@ -108,11 +108,10 @@ class DepthProBranch(Branch):
             "architecture": asdict(a),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": {"size": DEPTH_SIZE, "frames": DEPTH_POSITIONS, "source": frames},
-            "outputs": {"depth": dtype},
             "precision": self.precision,
             "revision": REVISION,
         }
-        self.provenance = {"source": source, "torch": torch.__version__}
+        self.provenance = {"source": source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:

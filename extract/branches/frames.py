@@ -22,6 +22,8 @@ class FramesBranch(Branch):
     name = "frames"
     preset = PRESET
     precision = "float32"
+    types_decide = False
+    """There is one array, of one type."""
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")  # the clips never leave the host

@@ -21,8 +21,9 @@ from extract.errors import BadSetting, BadWeights
 from extract.networks import position, weights
 from extract.networks.space_time import SpaceTimeAdapter
 from extract.networks.vit import AttentionPool, Block, BlockConfig, Gelu
-from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE
+from extract.views.sampling import CLIP_FRAMES
 from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.views.view import CLIP_SIZE
 from features_store.schema import ArraySpec
 
 REVISION = 1
@@ -160,6 +161,8 @@ class InternVideo2(nn.Module):
             tokens_bnd = self.run(tokens_bnd, start, stop)
             found[f"tokens@{stop}"] = tokens_bnd
             start = stop
+        if set(outputs) <= set(found):
+            return found  # the last blocks would run for nothing
         tokens_bnd = self.adapted(self.run(tokens_bnd, start))
         found["tokens"] = tokens_bnd
         if "tokens:4x4" in outputs:
@@ -187,17 +190,18 @@ class InternVideo2Branch(Branch):
         self.preset = request.preset
         self.device = torch.device(request.device)
         self.precision = request.computes_in
+        self.asked = asked_outputs(request, a)
+        self.families = families(self.asked)
         self.outputs = stored_outputs(request, a)
         self.prepare = CLIPS
         self.decides = {
             "architecture": asdict(a),
             "weights": weights.content_hash(model.state_dict()),
             "preprocessing": {"size": a.image, "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
-            "outputs": {name: array.dtype for name, array in self.outputs.items()},
             "precision": self.precision,
             "revision": REVISION,
         }
-        self.provenance = {"source": source, "torch": torch.__version__}
+        self.provenance = {"source": source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         self._mean, self._std = (x.view(3, 1, 1, 1).to(self.device) for x in (mean, std))
@@ -259,9 +263,35 @@ def from_state(
     return model, head
 
 
+def asked_outputs(request: BranchRequest, a: Architecture) -> tuple[str, ...]:
+    """By name, in the order of the request."""
+    names = request.options.get("outputs", ",".join(POOLED)).split(",")
+    unknown = [name for name in names if name not in output_shapes(a)]
+    if unknown or len(set(names)) != len(names):
+        raise BadSetting(
+            f"internvideo2 outputs {', '.join(names)}: give each of these at most once: cls, avg, "
+            f"attn, tokens, tokens:4x4, tokens@K with K from 0 to {a.depth - 1}."
+        )
+    return tuple(names)
+
+
+def families(asked: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The pooled vectors are small and come together; every kind of tokens is by itself."""
+    pooled = [POOLED] if set(asked) & set(POOLED) else []
+    return (*pooled, *((name,) for name in asked if name not in POOLED))
+
+
 def stored_outputs(request: BranchRequest, a: Architecture) -> dict[str, ArraySpec]:
-    """What a request's outputs are, per view, as they are stored."""
-    shapes = {
+    """The outputs of all families that are asked for, per view, as they are stored."""
+    dtype = request.option("dtype", "float16", ("float16", "float32"))
+    shapes = output_shapes(a)
+    names = [name for family in families(asked_outputs(request, a)) for name in family]
+    return {name: ArraySpec(shape=shapes[name], dtype=dtype) for name in names}
+
+
+def output_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
+    """Everything that there is, per view."""
+    return {
         "cls": (a.width,),
         "avg": (a.width,),
         "attn": (a.pool_width,),
@@ -269,15 +299,6 @@ def stored_outputs(request: BranchRequest, a: Architecture) -> dict[str, ArraySp
         "tokens:4x4": (1 + a.frames * _FIELD**2, a.width),
         **{f"tokens@{k}": (a.tokens, a.width) for k in range(a.depth)},
     }
-    names = request.options.get("outputs", ",".join(POOLED)).split(",")
-    unknown = [name for name in names if name not in shapes]
-    if unknown or len(set(names)) != len(names):
-        raise BadSetting(
-            f"internvideo2 outputs {', '.join(names)}: give each of these at most once: cls, avg, "
-            f"attn, tokens, tokens:4x4, tokens@K with K from 0 to {a.depth - 1}."
-        )
-    dtype = request.option("dtype", "float16", ("float16", "float32"))
-    return {name: ArraySpec(shape=shapes[name], dtype=dtype) for name in names}
 
 
 def block_of(output: str) -> int:

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.exit_codes import SOME_FAILED
+
 if TYPE_CHECKING:
     from extract.decoding.containers import Limits
     from extract.decoding.job import Outcome
     from extract.manifest.manifest import Manifest
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-SOME_FAILED = 3
 
 
 def add_commands(commands: "Commands") -> None:
@@ -37,6 +37,7 @@ def _add_synth(commands: "Commands") -> None:
         "--shot", choices=("full", "close"), default="full",
         help="the whole person, or head to hips with hands and face large (default: full)",
     )  # fmt: skip
+    add_overwrite_option(synth)
     synth.set_defaults(run=_synth)
 
 
@@ -61,6 +62,7 @@ def _add_manifest(commands: "Commands") -> None:
         default="high",
         help="which scores belong to the obvious anomalies (default: high)",
     )
+    add_overwrite_option(rank)
     rank.set_defaults(run=_manifest_rank)
 
 
@@ -73,6 +75,10 @@ def add_manifest_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scheme", help="label scheme: hfv4, hfv4-paper or hfv2")
     parser.add_argument("--root", type=Path, help="where the manifest's paths start")
+    parser.add_argument(
+        "--layout", metavar="NAME[:VERSION]", help="another benchmark's files: "
+        "deepfakebench[:c23], genvideo, genvidbench, synthforensics[:crf23], aigvdbench",
+    )  # fmt: skip
 
 
 def _add_probe(commands: "Commands") -> None:
@@ -89,6 +95,12 @@ def _add_probe(commands: "Commands") -> None:
     probe.add_argument("--quiet", action="store_true", help="only failures and the summary")
     add_limit_options(probe)
     probe.set_defaults(run=_probe)
+
+
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a result that is there, whoever made it"
+    )
 
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
@@ -109,9 +121,10 @@ def _synth(arguments: argparse.Namespace) -> int:
         videos=arguments.videos, seed=arguments.seed, difficulty=arguments.difficulty,
         shot=arguments.shot,
     )  # fmt: skip
-    written = write_data_set(arguments.out, options)
+    written = write_data_set(arguments.out, options, overwrite=arguments.overwrite)
     count = sum(1 for _ in tqdm(written, total=options.videos, unit="clip", disable=None))
-    print(f"{count} clips in {arguments.out} (HFV layout, scheme hfv4 in labels.json)")
+    there = "" if count else "; there already"
+    print(f"{options.videos} clips in {arguments.out} (HFV layout, scheme hfv4{there})")
     return 0
 
 
@@ -119,8 +132,9 @@ def read(arguments: argparse.Namespace, *, ranks: bool = False, files: bool = Fa
     from extract.manifest.manifest import ManifestOptions, read_manifest
 
     options = ManifestOptions(
-        scheme=arguments.scheme, root=arguments.root, require_ranks=ranks, check_files=files
-    )
+        scheme=arguments.scheme, root=arguments.root, layout=arguments.layout,
+        require_ranks=ranks, check_files=files,
+    )  # fmt: skip
     return read_manifest(arguments.manifest, options, listing=sys.stdin)
 
 
@@ -139,6 +153,8 @@ def _manifest_check(arguments: argparse.Namespace) -> int:
     ):
         listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         print(f"{title + ':':8} {listed}")
+    for note in manifest.notes:
+        print(f"not here: {note}")
     ranked = sum(video.rank == video.rank for video in manifest.videos)
     scheme = manifest.scheme.name if manifest.scheme else "none"
     print(f"{len(manifest.videos)} videos, {ranked} with a rank, scheme {scheme}: no problems")
@@ -147,19 +163,25 @@ def _manifest_check(arguments: argparse.Namespace) -> int:
 
 def _manifest_rank(arguments: argparse.Namespace) -> int:
     import csv
+    import io
     from dataclasses import replace
 
     from extract.manifest.manifest import table_rows
     from extract.manifest.ranks import with_ranks
+    from features_store.outputs import Product
 
+    out = Product(arguments.out, "manifest rank", overwrite=arguments.overwrite)
+    made_from = {"manifest": arguments.manifest, "obvious": arguments.obvious}
+    out.check(made_from)
     manifest = read(arguments)
     ranked = with_ranks(manifest.videos, obvious=arguments.obvious)
     folder = Path(os.path.abspath(arguments.out.parent))  # noqa: PTH100, links stay links
     moved = [
         replace(video, id=Path(os.path.relpath(video.path, folder)).as_posix()) for video in ranked
     ]
-    with arguments.out.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(table_rows(moved, manifest.scheme))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table_rows(moved, manifest.scheme))
+    out.write([text.getvalue().encode()], made_from)
     print(f"{sum(video.rank == video.rank for video in ranked)} ranks in {arguments.out}")
     return 0
 

@@ -1,25 +1,22 @@
 """`telltale extract`. Mounted by `heads.commands.main`."""
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.data import SOME_FAILED, add_limit_options, add_manifest_options, limits, read
+from extract.commands.data import add_limit_options, add_manifest_options, limits, read
+from extract.errors import one_line
+from extract.exit_codes import DONE, INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from extract.branch import Branch
-    from extract.manifest.manifest import Manifest
     from extract.running.extraction import Extraction
     from extract.running.pipeline import Settings
-    from extract.running.progress import Summary
-    from extract.running.workload import Part
+    from extract.running.run import Run
+    from extract.running.summary import Summary
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+SHOWN = 5
 NOTICE = (
     "telltale: finishing what has begun (ctrl-C again stops at once); run the same command again "
     "to go on."
@@ -39,7 +36,9 @@ def add_commands(commands: "Commands") -> None:
     add_manifest_options(parser)
     parser.add_argument("--store", required=True, help="folder or URL; made where there is none")
     parser.add_argument(
-        "--protocol", default="val", help="val, test-4x3, train-8, pairs-32, … with +blur3 …"
+        "--protocol",
+        default="val",
+        help="val, test-4x3, train-8, pairs-32, frames-16@8, windows-4x32, … with +blur3 …",
     )
     parser.add_argument(
         "--branch",
@@ -50,7 +49,16 @@ def add_commands(commands: "Commands") -> None:
         "each branch; ?outputs=cls,avg,attn,tokens and other options may follow",
     )
     parser.add_argument("--split", help="only the videos of this split")
+    parser.add_argument(
+        "--canonical", action="store_true", help="encode every video the same way first, so that "
+        "no codec setting tells it; the same as +canonical in the protocol's name",
+    )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="try failed videos again")
+    parser.add_argument(
+        "--changed", choices=("say", "recompute", "ignore"), default="say",
+        help="videos whose files changed since they were extracted: say so, do them anew, or do "
+        "not look (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and cost")
     parser.add_argument(
         "--max-failed", type=float, default=0.2, metavar="SHARE",
@@ -74,63 +82,60 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", help="cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (a process "
         "each); default: every GPU there is, or the CPU",
     )  # fmt: skip
-    group.add_argument("--workers", type=int, help="decode processes (default: one a core, ≤ 16)")
+    group.add_argument(
+        "--workers", type=int,
+        help="decode processes, of all devices together (default: one a core, ≤ 16 a device); "
+        "with Ray, of each runner",
+    )  # fmt: skip
     group.add_argument("--batch", type=int, help="views at a time (default: as many as fit)")
     group.add_argument("--part", default="1/1", metavar="I/N", help="this machine's share: 3/8")
     group.add_argument("--engine", choices=("local", "ray"), default="local")
     group.add_argument("--address", help="of the Ray cluster (default: a Ray on this machine)")
     group.add_argument("--runners", type=int, default=1, help="Ray: how many devices to use")
-    group.add_argument("--child-log", type=Path, help=argparse.SUPPRESS)
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from extract.running.workload import Part
+    from extract.running.carry_out import carry_out
+    from extract.running.interrupt import Interrupt
 
-    devices = device_names(arguments.device)
-    part = Part.parse(arguments.part)
-    manifest = read(arguments)
-    if arguments.split:
-        manifest = manifest.only_split(arguments.split)
-    settings = _settings(arguments)
-    if arguments.engine == "ray":
-        return _on_ray(arguments, manifest, settings, devices[0])
-    if len(devices) > 1 and not arguments.dry_run:
-        from extract.running.devices import run_on_devices
-
-        own = sys.argv[sys.argv.index("extract") + 1 :]
-        return run_on_devices(own, devices, part, NOTICE)
-    branches = _branches(arguments, devices[0])
+    run = _run(arguments)
     if arguments.dry_run:
-        return _dry_run(arguments, manifest, branches, settings, part)
-    return _run(arguments, manifest, branches, settings, part)
+        from extract.running.estimate import estimate
 
-
-def _run(
-    arguments: argparse.Namespace,
-    manifest: "Manifest",
-    branches: "Sequence[Branch]",
-    settings: "Settings",
-    part: "Part",
-) -> int:
-    from extract.running.extraction import Extraction, default_workers
-    from extract.running.interrupt import INTERRUPTED, Interrupt
-
-    child = arguments.child_log is not None
-    parent = os.getppid()
-    extraction = Extraction.begin(manifest, arguments.store, branches, settings, part)
-    workers = arguments.workers or default_workers()
-    _announce(extraction, extraction.pipeline.memory(workers))
+        print("\n".join(estimate(run).lines()))
+        return DONE
     with Interrupt(NOTICE) as interrupt:
-        summary = extraction.run(
-            workers=workers,
-            log=arguments.child_log or arguments.log,
-            bar=not child,
-            stop=lambda: interrupt.asked or (child and os.getppid() != parent),
+        extraction, summary = carry_out(
+            run, announce=_announce, stop=lambda: interrupt.asked, bar=True
         )
     _report(arguments, extraction, summary)
     if summary.stopped:
         return INTERRUPTED
-    return SOME_FAILED if summary.failures else 0
+    return SOME_FAILED if summary.failures else DONE
+
+
+def _run(arguments: argparse.Namespace) -> "Run":
+    """What was asked for, checked as far as it can be without loading anything."""
+    from extract.branch import BranchRequest
+    from extract.running.run import Cluster, Run
+    from extract.running.workload import Part
+
+    on_ray = arguments.engine == "ray"
+    devices = ray_device(arguments.device) if on_ray else device_names(arguments.device)
+    settings, part = _settings(arguments), Part.parse(arguments.part)
+    requests = tuple(BranchRequest.parse(text) for text in arguments.branch)
+    manifest = read(arguments)
+    return Run(
+        manifest=manifest.only_split(arguments.split) if arguments.split else manifest,
+        store=arguments.store,
+        branches=requests,
+        settings=settings,
+        devices=tuple(devices),
+        workers=arguments.workers,
+        part=part,
+        log=arguments.log,
+        cluster=Cluster(address=arguments.address, runners=arguments.runners) if on_ray else None,
+    )
 
 
 def _announce(extraction: "Extraction", memory: int) -> None:
@@ -141,13 +146,24 @@ def _announce(extraction: "Extraction", memory: int) -> None:
         f"{memory / 2**30:.2f} GiB beside the networks",
         flush=True,
     )
+    changed = [extraction.video(row).id for row in extraction.changed[:SHOWN].tolist()]
+    if changed:
+        count = len(extraction.changed)
+        more = f" and {count - SHOWN} more" if count > SHOWN else ""
+        anew = extraction.settings.changed == "recompute"
+        done = "extracted anew" if anew else "kept as they were; --changed recompute does them anew"
+        print(
+            f"{count} videos are other files than those that were extracted, {done}: "
+            f"{', '.join(map(one_line, changed))}{more}",
+            flush=True,
+        )
 
 
 def _report(arguments: argparse.Namespace, extraction: "Extraction", summary: "Summary") -> None:
     from extract.running.failures import failure_reasons, write_failures
 
     print("\n".join(summary.lines()))
-    reasons = failure_reasons(extraction.pipeline.targets.values(), extraction.rows.tolist())
+    reasons = failure_reasons(extraction.targets.values(), extraction.rows.tolist())
     if reasons and not summary.stopped:  # the list is of a whole run
         path = arguments.failures or _failures_path(arguments.store)
         write_failures(path, {extraction.video(row).id: why for row, why in reasons.items()})
@@ -162,41 +178,19 @@ def _failures_path(store: str) -> Path:
     return Path(f"{name.name}.failures.csv") if "://" in store else Path(f"{name}.failures.csv")
 
 
-def _dry_run(
-    arguments: argparse.Namespace,
-    manifest: "Manifest",
-    branches: "Sequence[Branch]",
-    settings: "Settings",
-    part: "Part",
-) -> int:
-    from extract.running.estimate import estimate
-    from extract.running.extraction import default_workers
+def ray_device(text: str) -> list[str]:
+    """What `--device` means on a cluster: a kind of device, which this machine need not have."""
+    from extract.errors import BadSetting
 
-    workers = arguments.workers or default_workers()
-    found = estimate(manifest, arguments.store, branches, settings, part, workers)
-    print("\n".join(found.lines()))
-    return 0
+    if text == "auto":
+        import torch
 
-
-def _on_ray(
-    arguments: argparse.Namespace, manifest: "Manifest", settings: "Settings", device: str
-) -> int:
-    from extract.running.cluster import ClusterOptions, run_on_ray
-    from extract.running.extraction import Extraction
-    from extract.running.interrupt import INTERRUPTED, Interrupt
-
-    extraction = Extraction.begin(manifest, arguments.store, _branches(arguments, device), settings)
-    _announce(extraction, extraction.pipeline.memory(arguments.workers or 1))
-    options = ClusterOptions(
-        address=arguments.address, runners=arguments.runners, device=device,
-        decoders=arguments.workers,
-    )  # fmt: skip
-    with Interrupt(NOTICE) as interrupt:
-        summary = run_on_ray(extraction, options, log=arguments.log, stop=lambda: interrupt.asked)
-    _report(arguments, extraction, summary)
-    if summary.stopped:
-        return INTERRUPTED
-    return SOME_FAILED if summary.failures else 0
+        return ["cuda" if torch.cuda.is_available() else "cpu"]
+    if text not in ("cpu", "cuda"):
+        raise BadSetting(
+            f"--device {text} with --engine ray: give cpu or cuda, and their number by --runners."
+        )
+    return [text]
 
 
 def device_names(text: str) -> list[str]:
@@ -218,25 +212,23 @@ def device_names(text: str) -> list[str]:
     return text.split(",")
 
 
-def _branches(arguments: argparse.Namespace, device: str) -> "list[Branch]":
+def _settings(arguments: argparse.Namespace) -> "Settings":
     from dataclasses import replace
 
-    from extract.branch import BranchRequest, load_branch
-
-    requests = [replace(BranchRequest.parse(text), device=device) for text in arguments.branch]
-    return [load_branch(request) for request in requests]
-
-
-def _settings(arguments: argparse.Namespace) -> "Settings":
     from extract.running.pipeline import Settings
+    from extract.views.protocol import Protocol
 
+    protocol = arguments.protocol
+    if arguments.canonical:
+        protocol = replace(Protocol.parse(protocol), canonical=True).name
     return Settings(
-        protocol=arguments.protocol,
+        protocol=protocol,
         seed=arguments.seed,
         decoder=arguments.decoder,
         limits=limits(arguments),
         batch=arguments.batch,
         retry_failed=arguments.retry_failed,
+        changed=arguments.changed,
         max_failed=arguments.max_failed,
         shard_rows=arguments.shard_rows,
     )

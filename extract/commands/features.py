@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.data import SOME_FAILED
+from extract.exit_codes import SOME_FAILED
 
 if TYPE_CHECKING:
     from features_store.store import Store

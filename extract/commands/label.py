@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.data import SOME_FAILED
+from extract.commands.data import add_overwrite_option
+from extract.exit_codes import INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
     from extract.labelling.label import Labelling
@@ -53,6 +54,7 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--apply", type=Path, metavar="CSV", help="merge decisions of the review page into OUT"
     )
+    add_overwrite_option(parser)
     parser.set_defaults(run=_label)
 
 
@@ -88,10 +90,13 @@ def _make(arguments: argparse.Namespace) -> int:
     from extract.commands.extract import device_names
     from extract.errors import BadSetting
     from extract.labelling.label import LabelOptions, label
-    from extract.running.interrupt import INTERRUPTED, Interrupt
+    from extract.running.interrupt import Interrupt
+    from features_store.outputs import Folder
 
     if "," in arguments.device:
         raise BadSetting(f"--device {arguments.device}: labelling uses one device; name one.")
+    folder = Folder(arguments.out, "label", overwrite=arguments.overwrite)
+    folder.begin({})
     options = LabelOptions(
         folders=tuple(arguments.folders),
         out=arguments.out,

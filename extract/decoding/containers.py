@@ -6,6 +6,7 @@ send the decoder to another file or to a network. Nothing here looks at streams 
 """
 
 import errno
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
@@ -13,9 +14,23 @@ from dataclasses import dataclass
 import av
 from av.container import InputContainer
 
-from extract.errors import BadSetting, DamagedVideo, NotAFile, NotAVideo, OverLimit, VideoError
+from extract.errors import (
+    BadSetting,
+    DamagedVideo,
+    NotAFile,
+    NotAVideo,
+    OverLimit,
+    Unreadable,
+    VideoError,
+)
 
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,ivf,h264,hevc,obu,m4v,mpegvideo,3gp"
+MAX_STREAMS = 100
+DIGEST_BYTES = 16
+_TEMPORARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+"""The disk or the network failed, which says nothing of the file. FFmpeg says EIO of damaged files
+too: there it is not believed."""
+_READ_BYTES = 2**20
 _SCRIPTS = {b"ffconcat": "an ffconcat script", b"#EXTM3U": "an HLS playlist", b"<": "XML or HTML"}
 
 
@@ -48,13 +63,56 @@ def open_file(path: str, root: str | None, limits: Limits) -> int:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise NotAFile(f"it cannot be opened: {reason}") from error
+        raise _failed_disk(error) or NotAFile(f"it cannot be opened: {reason}") from error
     try:
         _check_file(handle, limits)
+    except OSError as error:
+        os.close(handle)
+        raise _unreadable(error) from error
     except VideoError:
         os.close(handle)
         raise
     return handle
+
+
+def digest_of(path: str) -> str:
+    """`digest` of a file by its name."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return digest(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(handle: int) -> str:
+    """Hex digits that stand for a file's whole content."""
+    found = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    offset = 0
+    while part := os.pread(handle, _READ_BYTES, offset):
+        found.update(part)
+        offset += len(part)
+    return found.hexdigest()
+
+
+def read_digest(handle: int) -> str:
+    """`digest`, with an error of the disk as a reason."""
+    try:
+        return digest(handle)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> VideoError:
+    return _failed_disk(error) or VideoError(f"it cannot be read: {error.strerror or error}")
+
+
+def _failed_disk(error: BaseException) -> VideoError | None:
+    number = getattr(error, "errno", None)
+    if number not in _TEMPORARY or (
+        isinstance(error, av.error.FFmpegError) and number == errno.EIO
+    ):
+        return None
+    return Unreadable(f"reading it failed: {os.strerror(number)}")
 
 
 def _check_file(handle: int, limits: Limits) -> None:
@@ -76,15 +134,27 @@ def _check_file(handle: int, limits: Limits) -> None:
 
 
 def open_container(name: str) -> InputContainer:
-    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    """A tag that is no valid text is no reason to refuse a video; thousands of streams are."""
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": CONTAINERS,
+        "max_streams": str(MAX_STREAMS),
+    }
     try:
-        return av.open(f"file:{name}", mode="r", options=options)
+        return av.open(f"file:{name}", mode="r", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
-        raise NotAVideo(f"no video container that is known ({error.strerror})") from error
+        if error.errno == errno.ENOMEM:  # FFmpeg says so of too many streams too
+            raise OverLimit(
+                f"it needs more memory than a worker may use (--memory-limit), or has more than "
+                f"{MAX_STREAMS} streams"
+            ) from error
+        raise _failed_disk(error) or NotAVideo(
+            f"no video container that is known ({error.strerror})"
+        ) from error
 
 
 def media_error(error: av.error.FFmpegError, what: str) -> VideoError:
     """FFmpeg's complaint as a reason; memory that it was refused is no damage of the file."""
     if error.errno == errno.ENOMEM:
         return OverLimit("it needs more memory than a worker may use (--memory-limit)")
-    return DamagedVideo(f"{what}: {error.strerror}")
+    return _failed_disk(error) or DamagedVideo(f"{what}: {error.strerror}")

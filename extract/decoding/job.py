@@ -1,18 +1,26 @@
-"""What goes to a decode worker and what comes back: small records; pixels go by shared memory."""
+"""What goes to a decode worker and what comes back: small records; pixels go by shared memory.
+
+Jobs are pickles, since a worker believes its parent. Replies are not: see `Reply.decode`.
+"""
 
 import importlib
+import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from extract import plugins
 from extract.decoding.containers import Limits
 from extract.decoding.video import VideoInfo
 from extract.errors import VIDEO_ERRORS, VideoError
-from extract.views.protocol import CLIP_FRAMES, CLIP_SIZE, DEPTH_POSITIONS
+from extract.views.protocol import Protocol
+from extract.views.sampling import CLIP_FRAMES
+from extract.views.view import CLIP_SIZE, DEPTH_POSITIONS
 
 _ALIGN = 64
 
@@ -29,12 +37,33 @@ class Output:
     dtype: str
     pairs: int = 0
     """How many pairs of adjacent frames a view must have; 0: it must be a clip."""
+    frames: int = 0
+    """How many frames a view of any kind must have, where it need not be a clip."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """What else the function is called with, by name."""
 
     def load(self) -> Callable[..., Any]:
-        """The function itself, importing no more than its own module."""
-        module, _, name = self.function.partition(":")
-        loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        return loaded
+        """The function itself, importing no more than its own module, or the file it is in."""
+        where, _, name = self.function.rpartition(":")
+        own = plugins.is_file(where)
+        module = plugins.module_of(where) if own else importlib.import_module(where)
+        loaded: Callable[..., Any] = getattr(module, name)
+        return partial(loaded, **dict(self.options)) if self.options else loaded
+
+    def suits(self, protocol: Protocol) -> bool:
+        """Whether this can be made of the protocol's views."""
+        if self.frames:
+            return protocol.view_frames == self.frames and protocol.kind != "train"
+        if self.pairs:
+            return protocol.kind == "pairs" and protocol.pairs == self.pairs
+        return protocol.view_frames == CLIP_FRAMES and protocol.kind != "pairs"
+
+    @property
+    def wants(self) -> str:
+        """The protocols that suit it, for people."""
+        if self.frames:
+            return f"a protocol with {self.frames} frames a view, such as frames-{self.frames}@8"
+        return f"protocol pairs-{self.pairs}" if self.pairs else "protocol val, test-SxC or train-V"
 
     def nbytes(self, views: int) -> int:
         return views * math.prod(self.shape) * np.dtype(self.dtype).itemsize
@@ -70,6 +99,8 @@ class Plan:
     """Videos outside it, links followed, are refused."""
     seed: int = 0
     decoder: str = "pyav"
+    hashed: bool = False
+    """Whether the info of every video has its file's digest."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -94,6 +125,30 @@ class Reply:
     resident: int = 0
     """Bytes of memory the worker held at the end."""
 
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> "Reply":
+        """ValueError where it is no reply.
+
+        Plain JSON and not a pickle: whoever gets hold of a decoder in its worker must not get to
+        say what the pool's process runs.
+        """
+        try:
+            said = json.loads(data)
+            info = said.pop("info")
+            reply = Reply(
+                **_checked(Reply, said),
+                info=None if info is None else VideoInfo(**_checked(VideoInfo, info)),
+            )
+            reply.failure()  # of a kind that there is
+        except (AttributeError, KeyError, RecursionError, TypeError) as error:
+            raise ValueError(f"no reply ({error})") from error
+        if reply.info is None and not reply.error:
+            raise ValueError("no reply (neither a video nor a failure)")
+        return reply
+
     def failure(self) -> VideoError | None:
         return VIDEO_ERRORS[self.error](self.reason) if self.error else None
 
@@ -111,6 +166,18 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.failure is None
+
+
+def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the very types that a record's fields have."""
+    types = {field.name: field.type for field in fields(kind)}
+    for name, value in values.items():
+        whole = type(value) is list and all(type(each) is int for each in value)
+        if whole and types[name] == tuple[int, ...]:
+            values[name] = tuple(value)
+        elif type(value) is not types[name]:
+            raise ValueError(f"no reply ({name} is {value!r})")
+    return values
 
 
 def slot_bytes(outputs: Sequence[Output], views: int) -> int:

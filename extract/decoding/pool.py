@@ -1,10 +1,11 @@
 """Decode workers: processes with a time limit and a memory limit, recycled and replaced.
 
-One bad file costs that video and at most one worker, never the run. A worker that hangs is
-killed at the time limit, one that dies is noticed at once; either way its video fails with the
-reason and a fresh worker takes its place. Each worker has two slots of shared memory, so it
-decodes the next video while the caller looks at the last one; nothing else is buffered.
-Outcomes come in the order in which they are ready.
+One bad file costs that video and at most two workers, never the run. A worker that hangs is
+killed at the time limit, one that dies is noticed at once; either way a fresh worker takes its
+place and the video, which may not be to blame. Lost again, the video fails with the reason.
+
+Each worker has two slots of shared memory, so it decodes the next video while the caller looks at
+the last one; nothing else is buffered. Outcomes come in the order in which they are ready.
 """
 
 import itertools
@@ -12,6 +13,7 @@ import mmap
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,10 @@ from extract.views.protocol import Protocol
 
 START_LIMIT = 120.0
 RECYCLE_AFTER = 500
+_LONGEST_REPLY = 2**16
+"""Bytes."""
+_PARTING = 5
+"""Seconds for what takes a healthy worker none: to end, or to end a reply that it has begun."""
 
 
 class DecodePool:
@@ -79,13 +85,25 @@ class DecodePool:
             self._start().give(job)
         while any(worker.job is not None for worker in self._workers):
             for worker, outcome in self._finished():
+                if isinstance(outcome.failure, WorkerLost) and not worker.second_try:
+                    self._try_again(worker, outcome.job)
+                    continue
                 self._next_job(worker, queue)
                 yield outcome
 
+    def _try_again(self, worker: "_Worker", job: Job) -> None:
+        """In a fresh worker."""
+        worker.stop()
+        self._workers.remove(worker)
+        fresh = self._new()
+        fresh.second_try = True
+        fresh.give(job)
+
     def _start(self) -> "_Worker":
         idle = [worker for worker in self._workers if worker.job is None]
-        if idle:
-            return idle[0]
+        return idle[0] if idle else self._new()
+
+    def _new(self) -> "_Worker":
         worker = _Worker(self.plan, self.views)
         self._workers.append(worker)
         self.started += 1
@@ -124,6 +142,8 @@ class _Worker:
         self.job: Job | None = None
         self.done = 0
         self.healthy = True
+        self.second_try = False
+        """Whether its job has cost another worker before."""
         self.ready = False
         self.deadline = time.monotonic() + START_LIMIT
         self._slot = 0
@@ -133,6 +153,8 @@ class _Worker:
         self._buffer = memoryview(mmap.mmap(memory, size))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by `stop`
         ours, theirs = socket.socketpair()
+        # A reply that is begun and not ended must not keep us.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PARTING, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "extract.decoding.worker"]
             + [str(number) for number in (theirs.fileno(), memory, size)],
@@ -158,14 +180,17 @@ class _Worker:
     def receive(self) -> Outcome | None:
         """What the worker has to say; None when it was only that it is ready."""
         try:
-            said = self.connection.recv()
+            data = self.connection.recv_bytes(_LONGEST_REPLY)
         except (EOFError, OSError):
             return self._died()
-        if said == READY:
+        if data == READY and not self.ready:
             self.ready = True
             self.deadline = time.monotonic() + self.plan.limits.time_limit
             return None
-        assert isinstance(said, Reply)
+        try:
+            said = Reply.decode(data)
+        except ValueError as error:
+            return self._lost(f"its worker does not answer as workers do: {error}")
         assert self.job is not None
         self.done += 1
         failure = said.failure()
@@ -175,7 +200,7 @@ class _Worker:
         slot = self._buffer[self._slot : self._slot + self._slot_bytes]
         arrays = {} if failure else slot_arrays(slot, self.plan.outputs, self.views)
         outcome = Outcome(job=self.job, info=said.info, arrays=arrays, failure=failure)
-        self.job = None
+        self.job, self.second_try = None, False
         return outcome
 
     def is_overdue(self) -> bool:
@@ -195,7 +220,7 @@ class _Worker:
             self.process.kill()
         self.connection.close()
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=_PARTING)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -209,9 +234,13 @@ class _Worker:
             self.healthy = False
 
     def _died(self) -> Outcome:
-        code = self.process.wait()
+        try:
+            code = self.process.wait(timeout=_PARTING)
+        except subprocess.TimeoutExpired:  # it hung up and went on
+            self.process.kill()
+            code = self.process.wait()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        if not self.ready:
+        if not self.ready and code >= 0:
             self._cannot_start(cause)
         return self._lost(f"its worker died ({cause})")
 
@@ -219,7 +248,9 @@ class _Worker:
         assert self.job is not None
         self.healthy = False
         self.process.kill()
-        outcome = Outcome(job=self.job, info=None, arrays={}, failure=WorkerLost(reason))
+        again = "; it has cost two workers" if self.second_try else ""
+        lost = WorkerLost(reason + again)
+        outcome = Outcome(job=self.job, info=None, arrays={}, failure=lost)
         self.job = None
         return outcome
 

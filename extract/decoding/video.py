@@ -22,7 +22,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from extract.decoding.containers import Limits, media_error, open_container, open_file
+from extract.decoding.containers import (
+    Limits,
+    media_error,
+    open_container,
+    open_file,
+    read_digest,
+)
 from extract.decoding.packets import PacketTable, decode_frames, every_frame, tabulate
 from extract.errors import BadSetting, DamagedVideo, NotAVideo, OverLimit
 from features_store import facts
@@ -51,11 +57,17 @@ class VideoInfo:
     duration: float = math.nan
     """Seconds, by the packets' times; NaN in streams that have none."""
     file_bytes: int = 0
+    modified: int = 0
+    """When the file was last changed, in nanoseconds since 1970."""
+    digest: str = ""
+    """`containers.digest` of the file, where it was asked for."""
     pixel_format: str = ""
     has_audio: bool = False
     open_gop: bool = False
     decoder: str = "pyav"
     """Which one decodes: PyAV takes over what decord may get wrong."""
+    hashes: tuple[int, ...] = ()
+    """Of a few frames, where a worker decoded any; see `extract.views.frame_hash`."""
 
     def facts(self) -> dict[str, float | str]:
         """What gives a file away without a look at its pictures; see `features_store.facts`."""
@@ -133,17 +145,28 @@ def open_video(
     root: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
     decoder: str = "pyav",
+    hashed: bool = False,
 ) -> Iterator[OpenVideo]:
-    """Open a video for reading; a file outside `root`, links followed, is refused."""
+    """Open a video for reading; a file outside `root`, links followed, is refused.
+
+    `hashed`: read the whole file for the digest in its info.
+    """
     if decoder not in DECODERS:
         raise BadSetting(f"Decoder {decoder!r} unknown; have: {', '.join(DECODERS)}.")
     limits = limits or Limits()
     handle = open_file(os.fspath(path), None if root is None else os.fspath(root), limits)
     try:
-        name = f"/dev/fd/{handle}"
+        name, found = f"/dev/fd/{handle}", os.fstat(handle)
+        # Before FFmpeg reads: the errors of the disk are told from those of the content.
+        content = read_digest(handle) if hashed else ""
         with open_container(name) as container:
             video = _open_stream(container, limits)
-            video.info = replace(video.info, file_bytes=os.fstat(handle).st_size)
+            video.info = replace(
+                video.info,
+                file_bytes=found.st_size,
+                modified=found.st_mtime_ns,
+                digest=content,
+            )
             if decoder == "decord":
                 _take_decord(video, name)
             yield video
@@ -163,6 +186,9 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
     ]
     if not streams:
         raise NotAVideo("it has no video stream")
+    streams = [stream for stream in streams if stream.codec_context is not None]
+    if not streams:
+        raise NotAVideo("no decoder knows the codec of its video stream")
     stream, packets, seconds = _first_with_packets(container, streams)
     if seconds > limits.max_seconds:
         _too_long(seconds, limits)

@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ import av
 import cv2
 import numpy as np
 
+from extract.decoding.frames import read_frames
 from extract.decoding.job import Job, Plan, Reply, slot_arrays, slot_bytes
 from extract.decoding.video import open_video
 from extract.errors import OverLimit, VideoError
-from extract.views.perturb import read_frames
+from extract.views.frame_hash import video_hashes
 from extract.views.protocol import Protocol
 
-READY = "ready"
+READY = b"ready"
 GRACE = 10.0
+LONGEST_REASON = 2000
 MAKERS = dict[str, Callable[..., Any]]
 
 
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     plan: Plan = connection.recv()
     makers = {output.name: output.load() for output in plan.outputs}
     _limit_memory(plan.limits.memory_limit)
-    connection.send(READY)
+    connection.send_bytes(READY)
     while True:
         try:
             job, slot = connection.recv()
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         reply = work(plan, makers, job, memoryview(buffer)[slot:])
         signal.setitimer(signal.ITIMER_REAL, 0)
         with contextlib.suppress(BrokenPipeError):
-            connection.send(reply)
+            connection.send_bytes(reply.encode())
 
 
 def work(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
@@ -68,17 +71,24 @@ def work(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
         failure = OverLimit("it needs too much memory") if lacking else VideoError(str(error))
     except Exception as error:  # a bug is one video's failure, and is named as what it is
         failure = VideoError(f"unexpected {type(error).__name__}: {error}")
-    return Reply(error=type(failure).__name__, reason=str(failure), resident=resident_bytes())
+    return Reply(
+        error=type(failure).__name__,
+        reason=str(failure)[:LONGEST_REASON],
+        resident=resident_bytes(),
+    )
 
 
 def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
     protocol = Protocol.parse(plan.protocol)
     size = slot_bytes(plan.outputs, protocol.view_count)
     arrays = slot_arrays(slot[:size], plan.outputs, protocol.view_count)
-    with open_video(job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder) as video:
-        views = protocol.views(job.id, video.info.frames, seed=plan.seed)
-        frames = read_frames(video, views)
+    with open_video(
+        job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
+    ) as video:
         info = video.info
+        views = protocol.views(job.id, info.frames, fps=info.fps, seed=plan.seed)
+        frames = read_frames(video, views)
+        info = replace(info, hashes=video_hashes(frames, views))
     for name, make in makers.items():
         made = make(frames, views)
         if made.shape != arrays[name].shape or made.dtype != arrays[name].dtype:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from extract.errors import BadSetting, one_line
 from extract.manifest.manifest import Video
-from extract.manifest.sources import HFV_PARTS, scan_videos
+from extract.manifest.scan import scan_videos
+from extract.manifest.sources import HFV_PARTS
 from features_store.commit import publish
 
 PART = HFV_PARTS[0]

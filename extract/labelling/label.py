@@ -24,8 +24,10 @@ from extract.manifest.manifest import Manifest
 from extract.priors.pair_scorer import PAIRS
 from extract.running.extraction import Extraction
 from extract.running.failures import failure_reasons, write_failures
-from extract.running.pipeline import Settings, Stop
-from extract.running.progress import Summary
+from extract.running.flow import Stop
+from extract.running.pipeline import Settings, own_targets
+from extract.running.summary import Summary
+from features_store.schema import BranchSpec
 
 STORE = "priors.zarr"
 FAILURES = "failures.csv"
@@ -88,17 +90,18 @@ def label(options: LabelOptions, *, bar: bool = True, stop: Stop = lambda: False
     where = options.store or str(options.out / STORE)
     extraction = Extraction.begin(manifest, where, branches, settings)
     summary = extraction.run(workers=options.workers, bar=bar, stop=stop)
-    reasons = failure_reasons(extraction.pipeline.targets.values(), extraction.rows.tolist())
+    reasons = failure_reasons(extraction.targets.values(), extraction.rows.tolist())
     failures = {extraction.video(row).id: why for row, why in reasons.items()}
     if summary.stopped:
         return Labelling(
             made=LabelledSet(entries=()), curves={}, failures=failures, summary=summary, root=root,
             scored_by=scored_by,
         )  # fmt: skip
-    found = _read(extraction, branches)
+    groups = _groups(extraction, branches)
+    found = _read(extraction, groups)
     real_name = None if options.real is None else options.real.resolve().name
     entries = _entries(manifest, found, real_name)
-    made = LabelledSet(entries=entries, provenance=_provenance(branches, settings, real_name))
+    made = LabelledSet(entries=entries, provenance=_provenance(groups, settings, real_name))
     made = made.with_decisions(_decided_before(options.out, entries))
     labelled_set.write(options.out, made)
     _write_failures(options.out, gathered, failures)
@@ -128,11 +131,20 @@ def scorers(pairs: int, asked: Sequence[BranchRequest] = (), device: str = "cpu"
     ]
 
 
-def _read(extraction: Extraction, branches: Sequence[Branch]) -> _Scores:
-    groups = {branch.name: branch.spec(1).group for branch in branches}
+def _groups(extraction: Extraction, branches: Sequence[Branch]) -> dict[str, BranchSpec]:
+    """Prior → the group of the store that holds its scores."""
+    return {
+        branch.name: arrays.spec
+        for branch in branches
+        for arrays in own_targets(branch.offer, extraction.targets).values()
+    }
+
+
+def _read(extraction: Extraction, specs: Mapping[str, BranchSpec]) -> _Scores:
+    groups = {name: spec.group for name, spec in specs.items()}
     keys = [f"{group}/{what}" for group in groups.values() for what in ("score", "curve")]
     wanted = {video.id for video in extraction.manifest.videos}
-    protocol = extraction.pipeline.settings.protocol
+    protocol = extraction.settings.protocol
     table = extraction.store.table(keys, protocol=protocol, allow_missing=True)
     found = _Scores()
     for position, id_ in enumerate(table.ids.tolist()):
@@ -188,17 +200,12 @@ def _decided_before(out: Path, entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def _provenance(
-    branches: Sequence[Branch], settings: Settings, real: str | None
+    specs: Mapping[str, BranchSpec], settings: Settings, real: str | None
 ) -> dict[str, object]:
     return {
         "scores": {
-            branch.name: {
-                "branch": branch.spec(1).group,
-                "fingerprint": branch.fingerprint,
-                **branch.decides,
-                **branch.provenance,
-            }
-            for branch in branches
+            name: {"branch": spec.group, "fingerprint": spec.fingerprint, **spec.provenance}
+            for name, spec in specs.items()
         },
         "protocol": settings.protocol_details(),
         "ranking": "inside each generator, 1 for the highest score, equal scores share the mean",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from extract.decoding.job import Output
 from extract.errors import OverLimit
 from extract.priors.flow import Image, shrunk
-from extract.views.protocol import View
 from extract.views.transforms import Frames
+from extract.views.view import View
 
 PAIRS = 48
 SIDE = 224

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TextIO
 
 from extract.errors import BadManifest, one_line
-from extract.manifest import sources
+from extract.manifest import layouts, sources
 from extract.manifest.labels import UNLABELLED, LabelScheme, label_scheme
-from extract.manifest.sources import Row, Source
+from extract.manifest.names import escaped
+from extract.manifest.rows import Row, Source
 
 Columns = dict[str, list[str] | list[int] | list[float]]
 
@@ -25,7 +26,7 @@ class Video:
     """One row of a manifest."""
 
     id: str
-    """Its path relative to the manifest's root, `/`-separated."""
+    """Its path relative to the manifest's root, `/`-separated; see `names.escaped`."""
     path: str
     label: int = UNLABELLED
     """Index in the manifest's scheme, -1 without a label."""
@@ -47,12 +48,14 @@ class Manifest:
     scheme: LabelScheme | None
     """None only where no video has a label."""
     videos: tuple[Video, ...]
+    notes: tuple[str, ...] = ()
+    """What a known benchmark has that is not here."""
 
     def columns(self) -> Columns:
         """What `features_store` keeps of each video, column by column."""
         return {
             "id": [video.id for video in self.videos],
-            "path": [video.path for video in self.videos],
+            "path": [escaped(video.path) for video in self.videos],
             "label": [video.label for video in self.videos],
             "rank": [video.rank for video in self.videos],
             "source": [video.source for video in self.videos],
@@ -81,6 +84,10 @@ class ManifestOptions:
     """Refuse labelled videos without a rank, as rank-weighted training must."""
     check_files: bool = False
     """Report files that are missing or no files."""
+    layout: str | None = None
+    """How another benchmark lies on the disk, see `layouts`; None: by what is there."""
+    labels: bool = True
+    """False: without a scheme rows have no labels, instead of being refused."""
 
 
 def read_manifest(
@@ -93,7 +100,13 @@ def read_manifest(
     options = options or ManifestOptions()
     name = os.fspath(place)
     scheme = None if options.scheme is None else label_scheme(options.scheme)
-    source = sources.read(name, scheme, options.root, listing)
+    layout = options.layout
+    if layout is None and options.labels and name != "-":
+        layout = layouts.recognised(name)
+    if layout is not None:
+        source = layouts.read(layout, name, options.root)
+    else:
+        source = sources.read(name, scheme, options.root, listing, labels=options.labels)
     return _Checker(name, source, options).manifest()
 
 
@@ -114,7 +127,10 @@ class _Checker:
             self.problems.append("no videos found; give a folder, a table or a list that has some")
         if self.problems:
             raise BadManifest(one_line(self.name), self.problems)
-        return Manifest(root=self.source.root, scheme=self.scheme, videos=tuple(videos))
+        return Manifest(
+            root=self.source.root, scheme=self.scheme, videos=tuple(videos),
+            notes=tuple(self.source.notes),
+        )  # fmt: skip
 
     def _scheme(self) -> LabelScheme | None:
         named = self.source.scheme
@@ -124,7 +140,8 @@ class _Checker:
                 f"labels.json says scheme {named.name}, you asked for {asked.name}"
             )
         scheme = asked or named
-        if scheme is None and any(row.label for row in self.source.rows):
+        labelled = self.options.labels and any(row.label for row in self.source.rows)
+        if scheme is None and labelled:
             self.problems.append(
                 "it has labels but no label scheme; give --scheme hfv4 (the released order), "
                 "hfv4-paper or hfv2"
@@ -173,8 +190,7 @@ class _Checker:
             return None
         if self.options.check_files and not os.path.isfile(path):  # noqa: PTH113
             self._problem(row, f"file {row.file!r} is not there, or is no file")
-        video_id = relative.replace(os.sep, "/").encode("utf-8", "surrogateescape")
-        return video_id.decode("utf-8", "backslashreplace"), path
+        return escaped(relative.replace(os.sep, "/")), path
 
     def _stays(self, path: str) -> bool:
         resolved = os.path.realpath(path)

@@ -1,4 +1,4 @@
-"""Where a manifest's rows come from: HFV folders, tables, lists, folders of videos.
+"""Where a manifest's rows come from: HFV folders, tables, lists, folders of videos, a video.
 
 Every reader yields `Row`s of plain text with the place each came from ("train_4.csv:12"), and
 lists what it could not read as problems. What the texts mean is checked in `manifest.py`.
@@ -9,67 +9,47 @@ import difflib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from extract.errors import BadManifest, BadSetting
 from extract.manifest.labels import LabelScheme, label_scheme
+from extract.manifest.rows import Row, Source
+from extract.manifest.scan import is_named_like_a_video, is_text, scan_videos
 
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"}
-    | {".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
-)
 LIST_SUFFIXES = frozenset({"", ".txt", ".list", ".lst"})
 SIDECAR = "labels.json"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HFV_PARTS = ("train_data", "eval_data")
 HFV_SPLITS = ("train", "val", "test")
 _COLUMNS = ("id", "path", "label", "rank", "score", "source", "split")
 _ALIASES = {"file": "path", "filename": "path", "file_name": "path", "video": "path"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One video as the manifest's text has it; empty text where nothing is given."""
-
-    where: str
-    folder: str
-    """What `file` is relative to."""
-    file: str
-    label: str = ""
-    rank: str = ""
-    score: str = ""
-    source: str = ""
-    split: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class Source:
-    """What one reader found."""
-
-    root: Path
-    scheme: LabelScheme | None = None
-    """The scheme that a `labels.json` beside the videos names."""
-    scanned: bool = False
-    """Found by looking at a folder: no one vouches for a row, its file decides when opened."""
-    rows: list[Row] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
 def read(
-    name: str, scheme: LabelScheme | None, root: Path | None, listing: TextIO | None
+    name: str,
+    scheme: LabelScheme | None,
+    root: Path | None,
+    listing: TextIO | None,
+    *,
+    labels: bool = True,
 ) -> Source:
+    """`labels`: an HFV layout's lists are of no use without their scheme."""
+    if _URL.match(name):
+        raise BadManifest(name, ["it is a URL; copy the videos to a disk and name them there"])
     if name == "-":
         if listing is None:
             raise BadSetting("Manifest '-' means a list on standard input; none was given.")
         return _from_list(listing, "standard input", _absolute(root or Path()))
     place = _absolute(Path(name))
     if place.is_dir():
-        return _from_folder(place, scheme, root)
+        return _from_folder(place, scheme, root, labels=labels)
     if not place.is_file():
         raise BadManifest(
-            name, ["no such file or folder; give a folder, a .csv, .parquet, .jsonl or .txt"]
+            name,
+            ["no such file or folder; give a video, a folder, a .csv, .parquet, .jsonl or .txt"],
         )
     return _from_file(place, scheme, root)
 
@@ -85,20 +65,27 @@ def _from_file(place: Path, scheme: LabelScheme | None, root: Path | None) -> So
             _read_parquet(source, place)
         elif suffix in (".jsonl", ".ndjson"):
             _read_jsonl(source, place)
-        elif suffix in LIST_SUFFIXES:
-            with place.open(encoding="utf-8", errors="surrogateescape") as lines:
+        elif suffix in LIST_SUFFIXES and is_text(place):
+            with place.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
                 return _from_list(lines, place.name, base)
-        else:
+        elif suffix and not is_named_like_a_video(place.name):
             source.problems.append(
-                f"suffix {suffix!r} is none of .csv, .parquet, .jsonl, .txt; for one video give "
-                f"its folder, or a list with its name"
+                f"suffix {suffix!r} is none of .csv, .parquet, .jsonl, .txt, and no video's"
+            )
+        else:  # a video: what it is its bytes say when it is opened
+            source.rows.append(
+                Row(where=place.name, folder=os.fspath(place.parent), file=place.name)
             )
     except UnicodeDecodeError as error:
         source.problems.append(f"byte {error.start} is not UTF-8; save the manifest as UTF-8")
+    except OSError as error:
+        source.problems.append(f"it cannot be read: {error.strerror}")
     return source
 
 
-def _from_folder(place: Path, scheme: LabelScheme | None, root: Path | None) -> Source:
+def _from_folder(
+    place: Path, scheme: LabelScheme | None, root: Path | None, *, labels: bool
+) -> Source:
     if any((place / part).is_dir() for part in HFV_PARTS):
         folders = [
             folder
@@ -107,30 +94,35 @@ def _from_folder(place: Path, scheme: LabelScheme | None, root: Path | None) -> 
             for folder in sorted((place / part).iterdir())
             if folder.is_dir()
         ]
-        return _from_hfv(place, folders, scheme)
+        return _from_hfv(place, folders, scheme, labels=labels)
     if any(_hfv_files(place, suffix) for suffix in ("2", "4")):
-        return _from_hfv(_absolute(root or place), [place], scheme)
+        return _from_hfv(_absolute(root or place), [place], scheme, labels=labels)
     source = Source(root=_absolute(root or place), scanned=True)
     for path in scan_videos(os.fspath(place)):
         where = os.path.relpath(path, place)
+        if where == os.curdir:
+            raise BadManifest(str(place), ["the folder cannot be looked into; may you read it?"])
         source.rows.append(Row(where=where, folder=os.fspath(place), file=path))
     return source
 
 
-def _from_hfv(root: Path, folders: Sequence[Path], scheme: LabelScheme | None) -> Source:
+def _from_hfv(
+    root: Path, folders: Sequence[Path], scheme: LabelScheme | None, *, labels: bool
+) -> Source:
     source = Source(root=root, scheme=_sidecar(root) or _sidecar(root.parent))
     known = scheme or source.scheme
-    if known is None:
+    if known is None and labels:
         source.problems.append(
             "an HFV layout needs its label scheme: --scheme hfv4 (the released order) or "
             "hfv4-paper for the *_4.csv lists, --scheme hfv2 for the *_2.csv lists"
         )
         return source
-    suffix = str(len(known.classes))
+    suffixes = ("4", "2") if known is None else (str(len(known.classes)),)
     for folder in folders:
-        lists = _hfv_files(folder, suffix)
+        lists = next(filter(None, (_hfv_files(folder, suffix) for suffix in suffixes)), [])
         if not lists:
-            source.problems.append(f"{folder.name}: no train_, val_ or test_{suffix}.csv in it")
+            names = " or ".join(f"test_{suffix}.csv" for suffix in suffixes)
+            source.problems.append(f"{folder.name}: no train_, val_ or {names} in it")
         for path in lists:
             _read_hfv_list(source, path, path.stem.partition("_")[0])
     return source
@@ -167,7 +159,7 @@ def _read_hfv_list(source: Source, path: Path, split: str) -> None:
 
 def _with_suffix(folder: Path, name: str) -> str:
     """HFV lists often leave `.mp4` out, and names may hold dots of their own."""
-    if Path(name).suffix.lower() in VIDEO_SUFFIXES or not name or (folder / name).is_file():
+    if is_named_like_a_video(name) or not name or (folder / name).is_file():
         return name
     return f"{name}.mp4"
 
@@ -239,10 +231,12 @@ def _read_jsonl(source: Source, place: Path) -> None:
 
 
 def _from_list(lines: Iterable[str], name: str, base: Path) -> Source:
+    """One path a line. `# …` is a comment, unless a file of that name is there."""
     source = Source(root=base)
     for number, line in enumerate(lines, start=1):
         file = line.rstrip("\r\n")
-        if file.strip():
+        comment = file.startswith("#") and not (base / file).is_file()
+        if file.strip() and not comment:
             source.rows.append(Row(where=f"{name}:{number}", folder=os.fspath(base), file=file))
     return source
 
@@ -266,16 +260,6 @@ def _check_names(source: Source, names: Sequence[str], where: str = "header") ->
     twice = sorted({name for name in canonical if canonical.count(name) > 1})
     if twice:
         source.problems.append(f"{where}: column {', '.join(twice)} given twice")
-
-
-def scan_videos(folder: str) -> Iterator[str]:
-    """Everything below a folder that is named like a video, links to folders not followed."""
-    entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-    for entry in entries:
-        if os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES:  # noqa: PTH122
-            yield entry.path
-        if entry.is_dir(follow_symlinks=False):
-            yield from scan_videos(entry.path)
 
 
 def _sidecar(folder: Path) -> LabelScheme | None:

@@ -9,7 +9,6 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Literal, get_args
 
 import torch
@@ -21,7 +20,10 @@ from features_store.installing import how_to_install
 
 Backend = Literal["auto", "flash", "sdpa"]
 _HALF = (torch.float16, torch.bfloat16)
-_forced: ContextVar[Backend] = ContextVar("attention_backend", default="auto")
+_FLASH_INSTALLED = importlib.util.find_spec("flash_attn") is not None
+_chosen: str = os.environ.get("TELLTALE_ATTENTION", "auto")
+"""For the whole process: the threads that feed a device have no contexts of their own, and what is
+chosen before a network runs does not interrupt its compilation."""
 
 
 def attention(q_bnhd: Tensor, k_bnhd: Tensor, v_bnhd: Tensor) -> Tensor:
@@ -37,33 +39,32 @@ def attention(q_bnhd: Tensor, k_bnhd: Tensor, v_bnhd: Tensor) -> Tensor:
 
 @contextmanager
 def attention_backend(backend: Backend) -> Iterator[None]:
-    """Force a backend within a `with` block; `TELLTALE_ATTENTION` does it for a whole process."""
-    _checked(backend)
-    token = _forced.set(backend)
+    """Force a backend within a `with` block, in all threads; `TELLTALE_ATTENTION` does it from the
+    start."""
+    global _chosen
+    before, _chosen = _chosen, _checked(backend)
     try:
         yield
     finally:
-        _forced.reset(token)
+        _chosen = before
 
 
 def flash_installed() -> bool:
-    return importlib.util.find_spec("flash_attn") is not None
+    return _FLASH_INSTALLED
 
 
 def _use_flash(q_bnhd: Tensor) -> bool:
-    backend = _forced.get()
-    if backend == "auto":
-        backend = _checked(os.environ.get("TELLTALE_ATTENTION", "auto"))
+    backend = _checked(_chosen)
     if backend == "sdpa":
         return False
     fits = q_bnhd.is_cuda and q_bnhd.dtype in _HALF
-    if backend == "flash" and not (fits and flash_installed()):
+    if backend == "flash" and not (fits and _FLASH_INSTALLED):
         raise BadSetting(
             f"flash-attn was asked for and cannot be used: tensors are {q_bnhd.dtype} on "
-            f"{q_bnhd.device}, flash-attn is {'' if flash_installed() else 'not '}installed. It "
+            f"{q_bnhd.device}, flash-attn is {'' if _FLASH_INSTALLED else 'not '}installed. It "
             f"needs half precision on CUDA and flash-attn: {how_to_install('gpu')}."
         )
-    return fits and flash_installed()
+    return fits and _FLASH_INSTALLED
 
 
 def _checked(backend: str) -> Backend:

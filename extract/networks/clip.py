@@ -9,7 +9,7 @@ Legend: b images, n tokens, d channels.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from extract.networks.vit import Block, BlockConfig, LayerNorm
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGE = 224
-_EPS = 1e-5
+EPS = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,20 @@ class ClipConfig:
     heads: int
     patch: int
     out: int
+    """Width of the captions' space; 0: weights without the projection into it."""
+    image: int = IMAGE
+    hidden: int = 0
+    """Width of the MLPs' middle; 0: four times the width."""
+
+    def described(self) -> dict[str, int]:
+        """For a fingerprint; what is as in every published CLIP is left unsaid."""
+        unsaid = {"image": IMAGE, "hidden": 0}
+        return {key: size for key, size in asdict(self).items() if unsaid.get(key) != size}
+
+    @property
+    def tokens(self) -> int:
+        """The class token, then a token per patch."""
+        return 1 + (self.image // self.patch) ** 2
 
 
 PRESETS = {
@@ -53,42 +67,65 @@ class ClipTower(nn.Module):
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         self.config = config
-        tokens = 1 + (IMAGE // config.patch) ** 2
         self.class_embedding = nn.Parameter(torch.zeros(config.width))
-        self.positional_embedding = nn.Parameter(torch.zeros(tokens, config.width))
+        self.positional_embedding = nn.Parameter(torch.zeros(config.tokens, config.width))
         self.conv1 = nn.Conv2d(3, config.width, config.patch, stride=config.patch, bias=False)
-        self.ln_pre = LayerNorm(config.width, eps=_EPS)
+        self.ln_pre = LayerNorm(config.width, eps=EPS)
         block = BlockConfig(
-            width=config.width, heads=config.heads, hidden=4 * config.width, gelu="quick",
-            norm_eps=_EPS, layer_scale=False,
+            width=config.width, heads=config.heads, hidden=config.hidden or 4 * config.width,
+            gelu="quick", norm_eps=EPS, layer_scale=False,
         )  # fmt: skip
-        self.blocks = nn.ModuleList(Block(block) for _ in range(config.depth))
-        self.ln_post = LayerNorm(config.width, eps=_EPS)
-        self.proj = nn.Parameter(torch.zeros(config.width, config.out))
+        self.blocks = nn.ModuleList(self.new_block(block) for _ in range(config.depth))
+        self.ln_post = LayerNorm(config.width, eps=EPS)
+        self.proj = nn.Parameter(torch.zeros(config.width, config.out)) if config.out else None
+
+    def new_block(self, config: BlockConfig) -> nn.Module:
+        return Block(config)
 
     def forward(self, images_bchw: Tensor) -> Tensor:
+        """The vector that is compared with captions; the plain class token without a projection."""
+        return self.projected(self.tokens(images_bchw)[:, 0])
+
+    def embed(self, images_bchw: Tensor) -> Tensor:
+        """The first block's input."""
         patches_bnd = self.conv1(images_bchw).flatten(2).transpose(1, 2)
         cls_b1d = self.class_embedding.expand(len(patches_bnd), 1, -1)
         tokens_bnd = torch.cat([cls_b1d, patches_bnd], 1) + self.positional_embedding
-        tokens_bnd = self.ln_pre(tokens_bnd)
+        normed: Tensor = self.ln_pre(tokens_bnd)
+        return normed
+
+    def tokens(self, images_bchw: Tensor) -> Tensor:
+        """What the last block gives, before any norm: the class token, then the patches."""
+        tokens_bnd = self.embed(images_bchw)
         for block in self.blocks:
             tokens_bnd = block(tokens_bnd)
-        cls_bd: Tensor = self.ln_post(tokens_bnd[:, 0])
-        return cls_bd @ self.proj
+        return tokens_bnd
+
+    def projected(self, tokens: Tensor) -> Tensor:
+        """Any of the last block's tokens in the captions' space."""
+        normed: Tensor = self.ln_post(tokens)
+        return normed if self.proj is None else normed @ self.proj
 
 
 def from_state(state: Mapping[str, Tensor]) -> ClipTower:
     """The tower with the weights of one of OpenAI's files or of Hugging Face's."""
-    named = {_named(key): weights.float32(value) for key, value in state.items()}
-    ours = weights.joined_qkv(named, _QKV)
-    ours.pop("", None)
-    if "visual_projection" in ours:
-        ours["proj"] = ours.pop("visual_projection").T.contiguous()
+    ours = tower_names(state)
     name = _size(ours)
     with weights.unfilled():
         model = ClipTower(PRESETS[name])
     weights.fill(model, ours, model=f"the image tower of CLIP {name} for {IMAGE} pixels")
     return model
+
+
+def tower_names(state: Mapping[str, Tensor]) -> weights.State:
+    """The tower's tensors under our names, whoever named them; what belongs to captions is left
+    out."""
+    named = {_named(key): weights.float32(value) for key, value in state.items()}
+    ours = weights.joined_qkv(named, _QKV)
+    ours.pop("", None)
+    if "visual_projection" in ours:
+        ours["proj"] = ours.pop("visual_projection").T.contiguous()
+    return ours
 
 
 def _size(state: Mapping[str, Tensor]) -> str:
@@ -118,13 +155,20 @@ _NAMES = (
     ("embeddings.position_embedding.weight", "positional_embedding"),
     ("embeddings.position_ids", ""),
     ("pre_layrnorm.", "ln_pre."),
+    ("pre_layernorm.", "ln_pre."),
     ("post_layernorm.", "ln_post."),
     ("encoder.layers.", "blocks."),
     (".layer_norm1.", ".norm1."),
     (".layer_norm2.", ".norm2."),
     (".self_attn.out_proj.", ".attn.proj."),
+    (".message_fc.", ".message.fc."),
+    (".message_ln.", ".message.ln."),
+    (".message_attn.in_proj_", ".message.attn.qkv."),
+    (".message_attn.out_proj.", ".message.attn.proj."),
 )
-_QKV = re.compile(r"(?P<block>.*)\.self_attn\.(?P<part>[qkv])_proj\.(?P<what>weight|bias)")
+_QKV = re.compile(
+    r"(?P<block>.*?)(?:\.self_attn|_attn)\.(?P<part>[qkv])_proj\.(?P<what>weight|bias)"
+)
 
 
 def _named(original: str) -> str:

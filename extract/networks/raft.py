@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from extract.networks import weights
-from extract.priors.warping import pixels, sample
+from extract.networks.places import pixels, sample
 
 STRIDE = 8
 LEVELS = 4

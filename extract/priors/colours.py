@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.priors.flow import Image, Map, frame_pairs, one_thread, shrunk
-from extract.views.protocol import View
 from extract.views.transforms import Frames
+from extract.views.view import View
 
 SIDE = 128
 REVISION = 1

@@ -9,8 +9,6 @@ This is the whole network, 36 passes of a transformer for each picture; the bran
 two, for other numbers. Apple's own `depth_pro.pt` is not read here.
 """
 
-import importlib.util
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extract.errors import BadSetting, BadWeights
-from features_store.installing import how_to_install
+from extract.errors import BadWeights
+from extract.networks.hugging_face import folder_config, loaded, require_transformers
 
 if TYPE_CHECKING:
     from transformers import DepthProForDepthEstimation
@@ -28,7 +26,6 @@ _LEAST, _MOST = 1e-2, 1e4
 """Of the inverse. Depth Pro's own code has 1e-4; but what is farther than some hundred metres has
 an inverse of next to nothing, whose logarithm is noise."""
 _KIND = "depth_pro"
-_SHOWN = 200
 
 
 class DepthMap(nn.Module):
@@ -62,51 +59,13 @@ class DepthMap(nn.Module):
 
 def read(folder: Path) -> DepthMap:
     """The network out of a folder. Weights are safetensors; every one of them must be there."""
-    if importlib.util.find_spec("transformers") is None:
-        raise BadSetting(
-            "Depth maps need Hugging Face's transformers, which is not installed: "
-            f"{how_to_install('priors')}."
-        )
-    _check(folder)
-    from transformers import DepthProForDepthEstimation
-    from transformers.utils import logging
-
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what is missing is asked for below
-    try:
-        network, found = DepthProForDepthEstimation.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, use_fov_model=False,
-            output_loading_info=True, dtype=torch.float32,
-        )  # fmt: skip
-    except Exception as error:  # three libraries take part, each with errors of its own
-        reason = " ".join(str(error).split())[:_SHOWN]
-        said = f"{type(error).__name__}: {reason}"
-        raise BadWeights(f"{folder} cannot be read as Depth Pro ({said}).") from error
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-    lacking = sorted(str(each) for each in [*found["missing_keys"], *found["mismatched_keys"]])
-    if lacking:
-        raise BadWeights(
-            f"{folder} lacks weights of Depth Pro: {', '.join(lacking[:3])} and "
-            f"{max(0, len(lacking) - 3)} more. Get it again."
-        )
-    if not all(numbers.isfinite().all() for numbers in network.state_dict().values()):
-        raise BadWeights(f"{folder} holds numbers that are not finite. Get it again.")
-    return DepthMap(network).eval()
-
-
-def _check(folder: Path) -> None:
-    """Said before transformers is loaded, which takes a while."""
+    require_transformers("Depth maps")
     wanted = (
         "give a folder with Hugging Face's DepthPro (config.json, model.safetensors), such as a "
         "download of apple/DepthPro-hf"
     )
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise BadWeights(f"{folder} is no folder of a network ({error}); {wanted}.") from error
+    kind = folder_config(folder, wanted).get("model_type")
     if kind != _KIND:
         raise BadWeights(f"{folder} holds a {kind!r}, not {_KIND!r}; {wanted}.")
+    network, _ = loaded(folder, "DepthProForDepthEstimation", "Depth Pro", use_fov_model=False)
+    return DepthMap(network)

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import VideoError
-from extract.views.protocol import View
 from extract.views.transforms import Frames
+from extract.views.view import View
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]

@@ -10,7 +10,6 @@ Outputs: `curve` (pairs) and `score` (1); larger is more anomalous. Use them wit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import torch
 from torch import Tensor
 
@@ -75,12 +74,9 @@ class PairScorer(Branch):
             "column": method.column,
             "worst": method.worst,
             "pairs": pairs,
-            "outputs": {name: array.dtype for name, array in self.outputs.items()},
             **method.decides,
         }
-        self.provenance = {
-            "source": "no weights", "meaning": method.meaning, "opencv": cv2.__version__,
-        }  # fmt: skip
+        self.provenance = {"source": "no weights", "meaning": method.meaning}
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
         curve_bp = batch[:, :, self.method.column].float()

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from extract.decoding.job import Output
 from extract.priors.flow import frame_pairs, shrunk
-from extract.views.protocol import View
 from extract.views.transforms import Frames
+from extract.views.view import View
 
 SIDES = (64, 128, 256, 384, 512)
 CHANNELS = 4

@@ -55,12 +55,9 @@ class PictureScorer(Branch):
             "pairs": pairs,
             "side": side,
             "precision": precision,
-            "outputs": {name: array.dtype for name, array in self.outputs.items()},
             "revision": [REVISION, warping.REVISION],
         }
-        self.provenance = {
-            "source": said.source, "meaning": said.meaning, "torch": torch.__version__,
-        }  # fmt: skip
+        self.provenance = {"source": said.source, "meaning": said.meaning}
 
     @abstractmethod
     def curve(self, first_pchw: Tensor, second_pchw: Tensor) -> Tensor:

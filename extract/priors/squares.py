@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from extract.priors.flow import frame_pairs
-from extract.views.protocol import Crop, View
 from extract.views.transforms import Frames, allowed_size, take_crop
+from extract.views.view import Crop, View
 
 SIDE = 224
 

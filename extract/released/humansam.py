@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from extract.branches import depthpro, internvideo2
-from extract.errors import BadSetting, BadWeights
+from extract.errors import BadWeights
 from extract.networks import weights
 from features_store.commit import write_file
 
@@ -67,8 +67,6 @@ def import_checkpoint(path: Path) -> Imported:
 
 def save_imported(imported: Imported, out: Path, source: str) -> list[Path]:
     """Write branch weights, head weights and a description into a new folder."""
-    if out.exists() and any(out.iterdir()):
-        raise BadSetting(f"{out} exists and is not empty; choose another folder.")
     files = {
         f"internvideo2-{imported.video_preset}.safetensors": imported.video,
         f"depthpro-{imported.depth_preset}.safetensors": imported.depth,

@@ -1,6 +1,7 @@
 """How many views go to the device at once, and what happens when they were too many."""
 
 import logging
+import threading
 
 import torch
 from torch import Tensor
@@ -15,28 +16,57 @@ log = logging.getLogger(__name__)
 
 
 class Batcher:
-    """Runs a branch in batches that fit; an out-of-memory costs time, never work."""
+    """Runs a branch in batches that fit; an out-of-memory costs time, never work.
+
+    Several threads may call `run` at once, as those that feed a GPU do.
+    """
 
     def __init__(self, branch: Branch, size: int | None = None, *, in_flight: int = 1) -> None:
         self.branch = branch
         self.size = size or automatic_size(branch, in_flight)
+        self._halving = threading.Lock()
 
     def run(self, views: Tensor) -> dict[str, Tensor]:
-        """All outputs of all views. The batch size is halved for good when memory runs out."""
+        """All outputs of all views, in host memory, a row per view.
+
+        The batch size is halved for good when memory runs out.
+        """
         parts: list[dict[str, Tensor]] = []
         start = 0
         while start < len(views):
+            size = self.size  # another thread may halve it: one step uses one number
             try:
-                parts.append(self.branch.forward(views[start : start + self.size]))
+                parts.append(self._step(views[start : start + size]))
             except torch.OutOfMemoryError:
-                if self.size == 1:
+                if size == 1:
                     raise
-                self.size //= 2
-                log.warning("%s: out of memory, batches of %d now", self.branch.name, self.size)
-                torch.cuda.empty_cache()
+                self._halve(size)
             else:
-                start += self.size
+                start += size
+        if len(parts) == 1:
+            return parts[0]
         return {name: torch.cat([part[name] for part in parts]) for name in self.branch.outputs}
+
+    def _step(self, views: Tensor) -> dict[str, Tensor]:
+        """Everything that takes the device's memory."""
+        results = self.branch.forward(views.to(self.branch.device, non_blocking=True))
+        host = {
+            name: (numbers.float() if numbers.is_floating_point() else numbers).to(
+                "cpu", non_blocking=True
+            )
+            for name, numbers in results.items()
+        }
+        if self.branch.device.type == "cuda":
+            torch.cuda.current_stream(self.branch.device).synchronize()
+        return host
+
+    def _halve(self, size: int) -> None:
+        """Once, when several threads ran out of memory with the same size."""
+        with self._halving:
+            if self.size == size:
+                self.size = size // 2
+                log.warning("%s: out of memory, batches of %d now", self.branch.name, self.size)
+        torch.cuda.empty_cache()
 
 
 def automatic_size(branch: Branch, in_flight: int = 1) -> int:
@@ -47,6 +77,7 @@ def automatic_size(branch: Branch, in_flight: int = 1) -> int:
     if branch.device.type != "cuda":
         return CPU_BATCH
     free, _ = torch.cuda.mem_get_info(branch.device)
+    _peak(branch, 1)  # libraries take their workspaces at first use: not a view's
     one, two = (_peak(branch, count) for count in (1, 2))
     per_view = max(two - one, 1)
     fitting = int((free * _SHARE_OF_FREE_MEMORY / in_flight - (one - per_view)) // per_view)

@@ -1,10 +1,10 @@
 """The same run over a Ray cluster: decoding on CPU actors, branches on device actors.
 
 Ray places the actors, restarts them when a process or a node dies, and asks its autoscaler for
-more nodes. Blocks of shards go to runners, which fill them with the pipeline of `pipeline.py`;
-only the decoding is handed on, two small batches of videos ahead for each decoder and no more.
-What was lost with a runner is computed again by the next that takes its block: committed shards
-are skipped, so local and Ray runs continue each other's store.
+more nodes. Blocks of shards go to runners, two at a time, which fill them with the pipeline of
+`pipeline.py`; only the decoding is handed on, two small batches of videos ahead for each decoder
+and no more. What was lost with a runner is computed again by the next that takes its block, so
+local and Ray runs continue each other's store.
 """
 
 import itertools
@@ -12,56 +12,30 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
 
-from extract.branch import BranchRequest, load_branch
 from extract.decoding.job import Job, Outcome, Plan
 from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting, WorkerLost
+from extract.running.crew import drive
 from extract.running.extraction import Extraction
-from extract.running.pipeline import Pipeline, Settings, Stop, check_failures
-from extract.running.progress import Progress, Summary
+from extract.running.flow import Stop
+from extract.running.messages import AHEAD, Ready
+from extract.running.pipeline import Pipeline, decode_plan, open_arrays
+from extract.running.progress import Progress
+from extract.running.run import Cluster, Run
+from extract.running.summary import Report, Summary
+from extract.running.workload import Piece
 from features_store.errors import TelltaleError
 from features_store.installing import how_to_install
 from features_store.store import Store
 
-if TYPE_CHECKING:
-    from extract.manifest.manifest import Video
-
 _JOBS_AT_ONCE = 4
 """Videos in one message: few, since their views wait in Ray's memory."""
 _MESSAGES_AHEAD = 2
-_BLOCKS_PER_RUNNER = 8
-"""At least, so that a slow runner does not keep the others waiting."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterOptions:
-    """Which Ray, and how much of it."""
-
-    address: str | None = None
-    """None: a Ray of our own on this machine."""
-    runners: int = 1
-    """Actors that hold the networks."""
-    device: str = "cpu"
-    decoders: int | None = None
-    """Decode actors of each runner; None: the CPUs that runners leave, shared out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What a runner is told once."""
-
-    store: str
-    branches: Sequence[BranchRequest]
-    settings: Settings
-    plan: Plan
-    device: str
-    decoders: int
-    threads: int
-    """Of torch: the sums of a CPU's networks depend on them."""
+_POLL = 0.5
 
 
 class Decoder:
@@ -78,28 +52,42 @@ class Decoder:
 
 
 class Runner:
-    """An actor that holds the networks and fills whole blocks."""
+    """An actor that holds the networks and fills whole blocks, one piece after the other."""
 
-    def __init__(self, told: Assignment) -> None:
+    def __init__(self, told: Run) -> None:
         import torch
 
+        assert told.workers is not None
+        assert told.threads is not None
         torch.set_num_threads(told.threads)
-        requests = [replace(request, device=told.device) for request in told.branches]
-        self._branches = [load_branch(request) for request in requests]
+        branches = told.load_branches()
         self._told = told
+        self._ready = Ready.of(branches, told.settings, told.workers)
+        self._branches = branches
+        self._pipeline: Pipeline | None = None
+        self._one_at_a_time = threading.Lock()
+        self._stopping = False
         ray = import_ray()
+        plan = decode_plan(branches, told.settings, str(told.manifest.root))
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(Decoder)
-        self._decoders = [actor.remote(told.plan) for _ in range(told.decoders)]
+        self._decoders = [actor.remote(plan) for _ in range(told.workers)]
 
-    def run(self, rows: Sequence[int], videos: "Sequence[Video]") -> Summary:
-        """Compute what is still missing of these rows."""
-        import numpy as np
+    def ready(self) -> Ready:
+        return self._ready
 
-        pipeline = Pipeline(Store.open(self._told.store), self._branches, self._told.settings)
-        work = pipeline.work(np.asarray(rows, np.int64))
-        by_row = dict(zip(rows, videos, strict=True))
-        with Progress(total=len(work), bar=False) as progress:
-            return pipeline.run(work, by_row.__getitem__, self._decode, progress)
+    def run(self, piece: Piece) -> list[Report]:
+        """Do a piece. Others may wait here, so that the next begins without a message."""
+        reports: list[Report] = []
+        with self._one_at_a_time, Progress(bar=False, tell=reports.append) as progress:
+            if self._pipeline is None:
+                store, settings = Store.open(self._told.store), self._told.settings
+                targets = open_arrays(store, self._ready.offers, settings)
+                self._pipeline = Pipeline(targets, self._branches, settings)
+            self._pipeline.run([piece], self._decode, progress, lambda: self._stopping)
+        return reports
+
+    def stop(self) -> None:
+        self._stopping = True
 
     def _decode(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """`DecodePool.run` over the decoders, each with a bounded queue."""
@@ -126,38 +114,88 @@ class Runner:
             yield from outcomes
 
 
-def run_on_ray(
-    extraction: Extraction,
-    options: ClusterOptions,
-    *,
-    log: Path | None = None,
-    stop: Stop = lambda: False,
-) -> Summary:
-    """Do an extraction's work on a cluster. Every node must reach the store, the videos and the
-    weights by the same names."""
+class RayCrew:
+    """A runner per device. Every node must reach the store, the videos and the weights by the same
+    names. Use it as a context manager."""
+
+    def __init__(self, run: Run) -> None:
+        ray = import_ray()
+        assert run.cluster is not None
+        with signals_kept():
+            ray.init(address=run.cluster.address, ignore_reinit_error=True, log_to_driver=False)
+        on_gpu = run.devices[0].startswith("cuda")
+        self.count = run.cluster.runners
+        self.workers = run.workers or _free_cpus(run.cluster)
+        told = run.share("cuda" if on_gpu else run.devices[0], self.workers, _torch_threads())
+        actor = ray.remote(
+            num_cpus=1, num_gpus=int(on_gpu), max_restarts=-1, max_task_retries=-1,
+            max_concurrency=AHEAD + 2,  # pieces, and a word between them
+        )(Runner)  # fmt: skip
+        self._runners = [actor.remote(told) for _ in range(self.count)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for runner in self._runners:
+            import_ray().kill(runner)
+
+    def ready(self) -> Ready:
+        with _plainly():
+            ready: Ready = import_ray().get(self._runners[0].ready.remote())
+        return ready
+
+    def work(self, pieces: Iterator[Piece]) -> Iterator[Report]:
+        ray = import_ray()
+        waiting: dict[Any, Any] = {}
+
+        def send(runner: Any) -> None:  # noqa: ANN401
+            piece = next(pieces, None)
+            if piece is not None:
+                waiting[runner.run.remote(piece)] = runner
+
+        for runner in self._runners * AHEAD:
+            send(runner)
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
+            for reference in done:
+                send(waiting.pop(reference))
+                with _plainly():
+                    yield from ray.get(reference)
+            yield Report()
+
+    def stop(self) -> None:
+        for runner in self._runners:
+            runner.stop.remote()
+
+
+def run_on_ray(extraction: Extraction, run: Run, *, stop: Stop = lambda: False) -> Summary:
+    """Do an extraction that has been begun here."""
+    total = len(extraction.work)
+    with RayCrew(run) as crew, Progress(total=total, log=run.log, devices=crew.count) as progress:
+        return drive(extraction, crew, progress, stop)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Our errors without the remote traceback."""
     ray = import_ray()
-    with signals_kept():
-        ray.init(address=options.address, ignore_reinit_error=True, log_to_driver=False)
-    store = extraction.store.place.name
-    assignment = Assignment(
-        store=store if "://" in store else str(Path(store).resolve()),
-        branches=[branch.request for branch in extraction.pipeline.branches.values()],
-        settings=extraction.pipeline.settings,
-        plan=extraction.plan,
-        device="cuda" if options.device.startswith("cuda") else options.device,
-        decoders=options.decoders or _free_cpus(options),
-        threads=_torch_threads(),
-    )
-    gpus = 1 if options.device.startswith("cuda") else 0
-    actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)(Runner)
-    runners = [actor.remote(assignment) for _ in range(options.runners)]
     try:
-        with Progress(total=len(extraction.work), log=log) as progress:
-            _drive(extraction, runners, progress, stop)
-            return progress.summary()
-    finally:
-        for runner in runners:
-            ray.kill(runner)
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TelltaleError):
+            raise error.cause from error
+        raise
+    except ray.exceptions.RayActorError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, TelltaleError):  # its networks could not be loaded
+            raise cause from error
+        raise
 
 
 @contextmanager
@@ -170,64 +208,15 @@ def signals_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _drive(extraction: Extraction, runners: Sequence[Any], progress: Progress, stop: Stop) -> None:
-    """Give each runner its next blocks when it has done the last."""
-    ray = import_ray()
-    shares = _shares(extraction, len(runners))
-    waiting: dict[Any, Any] = {}
-
-    def send(runner: Any) -> None:  # noqa: ANN401
-        if stop():
-            progress.stopped = True
-            return
-        rows = next(shares, None)
-        if rows is not None:
-            videos = [extraction.video(row) for row in rows]
-            waiting[runner.run.remote(rows, videos)] = runner
-
-    for runner in runners:
-        send(runner)
-    while waiting:
-        (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        runner = waiting.pop(ready)
-        try:
-            _add(progress, ray.get(ready))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, TelltaleError):  # without the remote traceback
-                raise error.cause from error
-            raise
-        check_failures(progress, extraction.pipeline.settings)  # of all runners together
-        send(runner)
-
-
-def _shares(extraction: Extraction, runners: int) -> Iterator[list[int]]:
-    """Rows of a few blocks at a time."""
-    blocks = extraction.work.blocks()
-    size = max(1, len(blocks) // (runners * _BLOCKS_PER_RUNNER))
-    for start in range(0, len(blocks), size):
-        rows: list[int] = extraction.work.only_blocks(blocks[start : start + size]).rows.tolist()
-        yield rows
-
-
-def _add(progress: Progress, summary: Summary) -> None:
-    for _ in range(summary.ok):
-        progress.video()
-    for failure in summary.failures:
-        progress.video(failure)
-    progress.device_busy += summary.device_busy
-    for name, seconds in summary.waited.items():
-        progress.waited[name] += seconds
-
-
 def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
     queue = iter(jobs)
     while batch := list(itertools.islice(queue, _JOBS_AT_ONCE)):
         yield batch
 
 
-def _free_cpus(options: ClusterOptions) -> int:
+def _free_cpus(cluster: Cluster) -> int:
     total = int(import_ray().cluster_resources().get("CPU", 1))
-    return max(1, (total - options.runners) // options.runners)
+    return max(1, (total - cluster.runners) // cluster.runners)
 
 
 def _torch_threads() -> int:

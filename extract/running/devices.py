@@ -1,82 +1,148 @@
-"""Several GPUs on one machine: a process for each, blocks of shards dealt between them.
+"""Several devices of one machine: a process for each."""
 
-The children are ordinary `telltale extract --part` runs. Killed, they leave what any run leaves;
-the same command goes on. A child stops when this process is gone.
-"""
-
-import json
+import contextlib
+import os
+import signal
+import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from tqdm import tqdm
-
-from extract.commands.data import SOME_FAILED
-from extract.running.interrupt import INTERRUPTED, Interrupt
-from extract.running.workload import Part
+from extract.errors import ExtractError
+from extract.running.extraction import default_workers
+from extract.running.messages import AHEAD, NEXT, STOP, Ended, Ready
+from extract.running.run import Run
+from extract.running.summary import Report
+from extract.running.workload import Piece
 
 _POLL = 0.2
-_TAIL = 4096
 
 
-def run_on_devices(
-    arguments: Sequence[str], devices: Sequence[str], part: Part, notice: str
-) -> int:
-    """`telltale extract` with these arguments, once per device; their exit status."""
-    with tempfile.TemporaryDirectory() as folder, Interrupt(notice) as interrupt:
-        logs = [Path(folder) / f"{number}.jsonl" for number in range(len(devices))]
-        children = []
-        for number, (device, log) in enumerate(zip(devices, logs, strict=True)):
-            # Blocks b with b % parts == part, and among them every len(devices)-th.
-            own = f"{part.number + part.count * number}/{part.count * len(devices)}"
-            command = [sys.executable, "-m", "heads", "extract", *arguments]
-            command += ["--device", device, "--part", own, "--child-log", str(log)]
-            children.append(subprocess.Popen(command, start_new_session=True))
+class DeviceLost(ExtractError):
+    """A device's process was killed. What it had not committed is still missing."""
+
+
+class _Child:
+    """One device's process."""
+
+    def __init__(self, told: Run) -> None:
+        self.device = told.devices[0]
+        ours, theirs = socket.socketpair()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "extract.running.device_process", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            env={**os.environ, "PYTHONPATH": _python_path()},
+            start_new_session=True,  # ctrl-C is the parent's to pass on
+        )
+        theirs.close()
+        self.connection = Connection(ours.detach())
+        self.send(told)
+
+    def send(self, message: object) -> None:
+        """One that is gone is noticed when it is listened to."""
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+    def receive(self) -> object:
+        """Its next message; an error where it is gone."""
         try:
-            return _wait(children, logs, interrupt)
-        finally:
-            for child in children:
-                child.kill()
-                child.wait()
+            message = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._lost() from error
+        if isinstance(message, Ended) and message.error is not None:
+            raise ExtractError(message.error)
+        return message
+
+    def close(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+
+    def _lost(self) -> ExtractError:
+        code = self.process.wait()
+        if code >= 0:
+            return ExtractError(
+                f"The process of {self.device} ended with exit status {code}; what it said is "
+                f"above. What is done is kept: the same command goes on."
+            )
+        return DeviceLost(
+            f"The process of {self.device} was killed ({signal.Signals(-code).name}). What is done "
+            f"is kept: the same command goes on."
+        )
 
 
-def _wait(
-    children: Sequence["subprocess.Popen[bytes]"], logs: Sequence[Path], interrupt: Interrupt
-) -> int:
-    told = False
-    with tqdm(unit="video", disable=None) as bar:
-        while any(child.poll() is None for child in children):
-            time.sleep(_POLL)
-            bar.total, bar.n = _progress(logs)
-            bar.refresh()
-            if interrupt.asked and not told:
-                told = True
-                for child in children:
-                    child.terminate()
-    if interrupt.asked:
-        return INTERRUPTED
-    found = {child.wait() for child in children}
-    return 0 if found == {0} else SOME_FAILED if found <= {0, SOME_FAILED} else 1
+class DeviceCrew:
+    """A process per device of a run. Use it as a context manager."""
+
+    def __init__(self, run: Run) -> None:
+        import torch
+
+        self.count = len(run.devices)
+        total = run.workers or default_workers(self.count)
+        self.workers = max(1, total // self.count)
+        threads = run.threads or torch.get_num_threads()
+        self._children = [
+            _Child(run.share(device, self.workers, threads)) for device in run.devices
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for child in self._children:
+            child.close()
+
+    @property
+    def processes(self) -> list[int]:
+        return [child.process.pid for child in self._children]
+
+    def ready(self) -> Ready:
+        found = [child.receive() for child in self._children]
+        assert isinstance(found[0], Ready)
+        return found[0]
+
+    def work(self, pieces: Iterator[Piece]) -> Iterator[Report]:
+        for child in self._children * AHEAD:
+            child.send(next(pieces, None))
+        working = {child.connection: child for child in self._children}
+        ended: ExtractError | None = None
+        while working:
+            for connection in wait(list(working), _POLL):
+                assert isinstance(connection, Connection)
+                try:
+                    message = working[connection].receive()
+                except ExtractError as error:
+                    del working[connection]
+                    ended = ended or error
+                    if not isinstance(error, DeviceLost):  # it would happen to the others too
+                        self.stop()
+                    continue
+                if message == NEXT:
+                    working[connection].send(next(pieces, None))
+                elif isinstance(message, Ended):
+                    del working[connection]
+                elif isinstance(message, Report):
+                    yield message
+            yield Report()
+        if ended is not None:
+            raise ended
+
+    def stop(self) -> None:
+        for child in self._children:
+            child.send(STOP)
 
 
-def _progress(logs: Sequence[Path]) -> tuple[int, int]:
-    """Videos to do and done, by what each child logged first and last."""
-    total = done = 0
-    for log in logs:
-        if log.exists():
-            with log.open("rb") as file:
-                total += _field(file.readline(), "videos")
-                file.seek(max(0, log.stat().st_size - _TAIL))
-                counts = [line for line in file.readlines() if b'"ok"' in line]
-            done += _field(counts[-1], "ok") + _field(counts[-1], "failed") if counts else 0
-    return total, done
-
-
-def _field(line: bytes, name: str) -> int:
-    try:
-        return int(json.loads(line).get(name, 0))
-    except ValueError:  # it is being written
-        return 0
+def _python_path() -> str:
+    """The same packages as here."""
+    ours = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(part for part in (ours, os.environ.get("PYTHONPATH", "")) if part)

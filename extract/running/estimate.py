@@ -1,33 +1,58 @@
 """What a run would compute, take and cost, without writing anything.
 
-Time is measured on a few of the videos; the rest is arithmetic over what the store says.
+Time is measured on a few of the videos, and a range is given, since a few of many videos are no
+average and other work on the machine counts; the rest is arithmetic over what the store says.
 """
 
 import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from extract.branch import Branch
+from extract.branch import Branch, load_branch
 from extract.decoding.job import Job
 from extract.decoding.pool import DecodePool
 from extract.manifest.manifest import Manifest
+from extract.running import seen
 from extract.running.batching import Batcher
-from extract.running.pipeline import Settings, decode_plan, memory_needed
-from extract.running.workload import Part, Target, Workload, workload
-from extract.views.protocol import Protocol
-from features_store import facts
+from extract.running.extraction import default_workers
+from extract.running.lanes import lane_counts
+from extract.running.pipeline import (
+    Settings,
+    branch_specs,
+    buffer_bytes,
+    decode_plan,
+    offers_of,
+    open_shard_bytes,
+)
+from extract.running.run import Run
+from extract.running.targets import all_specs, check_details, follows, open_status
+from extract.running.workload import Rows, Target, Workload, workload
 from features_store.errors import NotAStore
-from features_store.places import LocalPlace, Location, open_place
+from features_store.place import LocalPlace, Location, open_place
 from features_store.schema import BranchSpec
 from features_store.store import Store
 
 SAMPLE = 8
+_ROUNDS = 3
+"""How often a network is timed."""
 _GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seconds:
+    """A time for all the work, by the quicker and by the slower half of what was measured."""
+
+    low: float = 0.0
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        low, high = _duration(self.low), _duration(self.high)
+        return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +61,11 @@ class Estimate:
 
     work: Workload
     targets: Sequence[Target]
-    decode: float
-    """Seconds of decoding, by all workers together."""
-    compute: float
-    """Seconds that the device is busy."""
+    decode: Seconds
+    """Of decoding, by all workers together."""
+    compute: Seconds | None
+    """That the devices are busy, all at once; None where they are not of this machine."""
+    devices: int
     free: int | None
     """Bytes on the store's disk; None for an object store."""
     memory: int
@@ -62,12 +88,7 @@ class Estimate:
             need = int(work.needs[target.name].sum())
             yield f"  {target.name}: {need} videos, {need * target.row_bytes / _GIB:.3f} GiB"
         if len(work):
-            seconds = max(self.decode, self.compute)
-            bound = "decoding" if self.decode > self.compute else "the device"
-            yield (
-                f"about {_duration(seconds)}, bound by {bound} (decode {_duration(self.decode)}, "
-                f"device {_duration(self.compute)}), measured on {min(SAMPLE, len(work))} videos"
-            )
+            yield self._time_line(min(SAMPLE, len(work)))
         yield f"memory: {self.memory / _GIB:.2f} GiB at most, beside the networks"
         if self.free is None:
             yield f"disk: {self.bytes / _GIB:.3f} GiB needed in the object store"
@@ -75,21 +96,70 @@ class Estimate:
             enough = "enough" if self.bytes < self.free else "NOT ENOUGH"
             yield f"disk: {self.bytes / _GIB:.3f} GiB needed, {self.free / _GIB:.1f} free: {enough}"
 
+    def _time_line(self, sample: int) -> str:
+        if self.compute is None:
+            return (
+                f"decoding takes {self.decode}, measured on {sample} videos; the devices are not "
+                f"of this machine and were not measured"
+            )
+        decode, compute = self.decode, self.compute
+        slower = max(decode, compute, key=lambda seconds: seconds.high)
+        bound = "decoding" if slower is decode else "the device"
+        several = f" x {self.devices}" if self.devices > 1 else ""
+        return (
+            f"about {slower}, bound by {bound} (decode {decode}, device{several} {compute}), "
+            f"measured on {sample} videos"
+        )
 
-def estimate(
-    manifest: Manifest,
-    where: Location,
-    branches: Sequence[Branch],
-    settings: Settings,
-    part: Part,
-    workers: int,
-) -> Estimate:
+
+def estimate(run: Run) -> Estimate:
     """Look, measure, and write nothing."""
-    views = Protocol.parse(settings.protocol).view_count
+    settings, manifest = run.settings, run.manifest
+    check_details(run.store, settings.protocol, settings.protocol_details())
+    branches, measured = _branches(run)
     try:
-        store: Store | None = Store.open(where)
+        store: Store | None = Store.open(run.store)
     except NotAStore:
         store = None
+    rows, count = _rows(store, manifest)
+    anew = _changed(store, manifest, settings, rows)
+    offers = offers_of(branches, settings)
+    own = branch_specs(store, offers, settings)
+    specs = all_specs(own)
+    targets = [_target(store, spec, settings, count, anew) for spec in specs]
+    work = workload(rows, targets, retry_failed=settings.retry_failed).part(run.part)
+    devices = len(run.devices) if run.cluster is None else run.cluster.runners
+    workers = run.workers or default_workers(devices)
+    decode, compute = Seconds(), Seconds() if measured else None
+    if len(work):
+        decode = _measure_decoding(manifest, branches, settings, len(work), workers)
+        if measured:
+            alone = _measure_computing(branches, own, settings, work)
+            compute = Seconds(low=alone.low / devices, high=alone.high / devices)
+    each = max(1, workers // devices)
+    needed = {target.name: int(work.needs[target.name].sum()) for target in targets}
+    shards = sum(min(t.shard_rows, needed[t.name]) * t.row_bytes for t in targets)
+    memory = buffer_bytes(branches, settings, each) + open_shard_bytes(shards, each)
+    return Estimate(
+        work=work, targets=targets, decode=decode, compute=compute, devices=devices,
+        free=_free(run.store), memory=memory * devices,
+    )  # fmt: skip
+
+
+def _branches(run: Run) -> tuple[list[Branch], bool]:
+    """The networks, and whether they are on a device like those of the run."""
+    import torch
+
+    if not run.devices[0].startswith("cuda") or torch.cuda.is_available():
+        return run.load_branches(), True
+    # Ray's devices: the very same branches on a CPU, to know what they would write.
+    requests = [replace(r, device=run.devices[0]) for r in run.requests()]
+    here = [replace(r, device="cpu", precision=r.computes_in) for r in requests]
+    return [load_branch(request) for request in here], False
+
+
+def _rows(store: Store | None, manifest: Manifest) -> tuple[Rows, int]:
+    """The row that each video has or would get, and how many the store has then."""
     known = {} if store is None else store.videos.rows_by_id()
     count = len(known)
     rows = np.empty(len(manifest.videos), np.int64)
@@ -98,63 +168,91 @@ def estimate(
         if row is None:
             row, count = count, count + 1
         rows[position] = row
-    specs = [branch.spec(views) for branch in branches]
-    targets = [_target(store, spec, settings, count) for spec in [*specs, facts.spec()]]
-    work = workload(rows, targets, retry_failed=settings.retry_failed).part(part)
-    decode = compute = 0.0
-    if len(work):
-        decode, compute = _measure(manifest, branches, settings, work, workers)
-    needed = {target.name: int(work.needs[target.name].sum()) for target in targets}
-    shards = sum(min(t.shard_rows, needed[t.name]) * t.row_bytes for t in targets)
-    return Estimate(
-        work=work, targets=targets, decode=decode, compute=compute, free=_free(where),
-        memory=memory_needed(branches, settings, workers, shards),
-    )  # fmt: skip
+    return rows, count
 
 
-def _target(store: Store | None, spec: BranchSpec, settings: Settings, count: int) -> Target:
+def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: Rows) -> Rows:
+    """Rows that would be computed anew since their files changed."""
+    group = seen.spec().group
+    if settings.changed != "recompute" or store is None:
+        return rows[:0]
+    if group not in _groups(store, settings.protocol):
+        return rows[:0]
+    there = rows < store.videos.count
+    paths = [v.path for v, known in zip(manifest.videos, there.tolist(), strict=True) if known]
+    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths)
+
+
+def _target(
+    store: Store | None, spec: BranchSpec, settings: Settings, count: int, anew: Rows
+) -> Target:
     status = np.zeros(count, np.uint8)
     shard_rows = settings.shard_rows or spec.default_shard_rows()
     if store is not None and spec.group in _groups(store, settings.protocol):
         branch = store.open_branch(settings.protocol, spec.group)
-        found = branch.status()
+        found = open_status(branch, anew)
         status[: len(found)] = found
         shard_rows = branch.shard_rows
-    row_bytes = sum(array.row_bytes for array in spec.arrays.values())
-    return Target(name=spec.group, status=status, shard_rows=shard_rows, row_bytes=row_bytes)
+    return Target(
+        name=spec.group,
+        status=status,
+        shard_rows=shard_rows,
+        row_bytes=sum(array.row_bytes for array in spec.arrays.values()),
+        follows=follows(spec.group),
+    )
 
 
 def _groups(store: Store, protocol: str) -> list[str]:
     return store.branches(protocol) if protocol in store.protocols() else []
 
 
-def _measure(
-    manifest: Manifest, branches: Sequence[Branch], settings: Settings, work: Workload, workers: int
-) -> tuple[float, float]:
-    """Seconds for all the work, from a few videos spread over the manifest."""
-    picks = np.linspace(0, len(manifest.videos) - 1, min(SAMPLE, len(work))).astype(int)
+def _measure_decoding(
+    manifest: Manifest, branches: Sequence[Branch], settings: Settings, count: int, workers: int
+) -> Seconds:
+    """For so many videos, from a few spread over the manifest."""
+    picks = np.linspace(0, len(manifest.videos) - 1, min(SAMPLE, count)).astype(int)
     videos = [manifest.videos[position] for position in picks.tolist()]
     jobs = [Job(index=i, id=video.id, path=video.path) for i, video in enumerate(videos)]
     workers = min(workers, len(jobs))
+    times = []
     with DecodePool(decode_plan(branches, settings, str(manifest.root)), workers=workers) as pool:
         for _ in pool.run(jobs[:workers]):  # start the workers before the clock
             pass
-        start = time.perf_counter()
-        for _ in pool.run(jobs):
-            pass
-        decode = (time.perf_counter() - start) / len(jobs)
-    views = Protocol.parse(settings.protocol).view_count
-    compute = 0.0
-    for branch in branches:
+        for half in (jobs[::2], jobs[1::2] or jobs, jobs):
+            start = time.perf_counter()
+            for _ in pool.run(half):
+                pass
+            times.append((time.perf_counter() - start) / len(half))
+    return Seconds(low=min(times) * count, high=max(times) * count)
+
+
+def _measure_computing(
+    branches: Sequence[Branch], specs: Sequence[BranchSpec], settings: Settings, work: Workload
+) -> Seconds:
+    """For all the work, by one device."""
+    low = high = 0.0
+    for branch, videos in _passes(branches, specs, work):
         batcher = Batcher(branch, settings.batch)
         example = branch.example(min(batcher.size, 4 if branch.device.type == "cpu" else 512))
-        batcher.run(example)
-        start = time.perf_counter()
         branch.numpy(batcher.run(example))
-        per_view = (time.perf_counter() - start) / len(example)
-        need = int(work.needs[branch.spec(views).group].sum())
-        compute += need * views * per_view
-    return decode * len(work), compute
+        times = []
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            branch.numpy(batcher.run(example))
+            times.append((time.perf_counter() - start) / len(example))
+        views = videos * settings.views
+        low, high = low + min(times) * views, high + max(times) * views
+    return Seconds(low=low, high=high)
+
+
+def _passes(
+    branches: Sequence[Branch], specs: Sequence[BranchSpec], work: Workload
+) -> Iterator[tuple[Branch, int]]:
+    """Networks with what they have to compute, and for how many videos."""
+    for branch in branches:
+        own = {spec.group: spec for spec in specs if branch.offer.made(spec)}
+        for groups, videos in lane_counts(list(own), work).items():
+            yield branch.filling([own[group] for group in groups]), videos
 
 
 def _free(where: Location) -> int | None:

@@ -5,31 +5,47 @@ summary = extraction.run(workers=8)
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from extract.branch import Branch
-from extract.decoding.job import Plan
 from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting
 from extract.manifest.manifest import Manifest, Video
-from extract.running.pipeline import Pipeline, Settings, Stop, decode_plan
-from extract.running.progress import Progress, Summary
-from extract.running.workload import Part, Rows, Workload
+from extract.offer import Offer
+from extract.running import seen
+from extract.running.flow import Stop
+from extract.running.lanes import lane_counts
+from extract.running.pipeline import (
+    Pipeline,
+    Settings,
+    buffer_bytes,
+    decode_plan,
+    offers_of,
+    open_arrays,
+    open_shard_bytes,
+    own_targets,
+)
+from extract.running.progress import Progress
+from extract.running.summary import Summary
+from extract.running.targets import Targets, check_details, missing
+from extract.running.workload import Part, Piece, Rows, Workload, piece_rows
 from features_store.errors import NotAStore, StoreExists
-from features_store.places import Location
+from features_store.place import Location
+from features_store.schema import Status
 from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))
 """Scheme and classes of a store whose videos have no labels."""
+_NOTHING = np.empty(0, np.int64)
 
 
-def default_workers() -> int:
-    """A decode worker per core that we may use, at most 16."""
-    return max(1, min(16, len(os.sched_getaffinity(0))))
+def default_workers(devices: int = 1) -> int:
+    """A decode worker per core that we may use, at most 16 for each device."""
+    return max(1, min(16 * devices, len(os.sched_getaffinity(0))))
 
 
 def open_store(where: Location, manifest: Manifest) -> Store:
@@ -54,16 +70,21 @@ def open_store(where: Location, manifest: Manifest) -> Store:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """Everything that a run needs, and the work that is left."""
+    """A run against its store: what there is, and the work that is left."""
 
     manifest: Manifest
     store: Store
-    pipeline: Pipeline
+    settings: Settings
+    targets: Targets
     work: Workload
     rows: Rows
     """Of each of the manifest's videos, in the store."""
     order: Rows
     """Positions in the manifest, by ascending row."""
+    changed: Rows
+    """Videos whose files are not what they were when they were extracted."""
+    branches: Sequence[Branch] = ()
+    """Loaded here; none where other processes hold them."""
 
     @staticmethod
     def begin(
@@ -74,32 +95,70 @@ class Extraction:
         part: Part | None = None,
     ) -> "Extraction":
         """Open or make the store, add its videos, and see what is missing."""
+        offers = offers_of(branches, settings)
+        return Extraction.planned(manifest, where, offers, settings, part, branches)
+
+    @staticmethod
+    def planned(
+        manifest: Manifest,
+        where: Location,
+        offers: Sequence[Offer],
+        settings: Settings,
+        part: Part | None = None,
+        branches: Sequence[Branch] = (),
+    ) -> "Extraction":
+        """The same by what the branches give; `branches` are needed to `run` it here."""
+        check_details(where, settings.protocol, settings.protocol_details())
         store = open_store(where, manifest)
         rows = store.add_videos(manifest.columns(), keep_existing=True)
-        pipeline = Pipeline(store, branches, settings)
-        work = pipeline.work(rows).part(part or Part())
+        targets = open_arrays(store, offers, settings)
+        changed = _NOTHING
+        if settings.changed != "ignore":
+            paths = [video.path for video in manifest.videos]
+            changed = seen.changed(targets[seen.spec().group], rows, paths)
+        anew = changed if settings.changed == "recompute" else _NOTHING
+        work = missing(targets, rows, anew, retry_failed=settings.retry_failed)
+        work = work.part(part or Part())
+        if len(anew):
+            _forget(store, settings.protocol, targets, np.intersect1d(anew, work.rows))
         return Extraction(
             manifest=manifest,
             store=store,
-            pipeline=pipeline,
+            settings=settings,
+            targets=targets,
             work=work,
             rows=rows,
             order=np.argsort(rows),
+            changed=changed,
+            branches=branches,
         )
 
-    def only_blocks(self, blocks: Sequence[int]) -> "Extraction":
-        return replace(self, work=self.work.only_blocks(blocks))
-
-    @property
-    def plan(self) -> Plan:
-        """What decode workers have to know."""
-        pipeline = self.pipeline
-        branches = list(pipeline.branches.values())
-        return decode_plan(branches, pipeline.settings, str(self.manifest.root))
+    def pieces(self, processes: int = 1) -> Iterator[Piece]:
+        """The work in pieces that so many processes do side by side, without one waiting long."""
+        for work in self.work.pieces(piece_rows(len(self.work), processes)):
+            yield Piece(work=work, videos=[self.video(row) for row in work.rows.tolist()])
 
     def video(self, row: int) -> Video:
         place = np.searchsorted(self.rows, row, sorter=self.order)
         return self.manifest.videos[int(self.order[place])]
+
+    def memory(self, workers: int) -> int:
+        """Bytes that `run` may take beside the networks."""
+        lanes = [
+            branch
+            for branch in self.branches
+            for _ in lane_counts(list(own_targets(branch.offer, self.targets)), self.work)
+        ]
+        buffers = buffer_bytes(lanes or self.branches, self.settings, workers)
+        return buffers + self.shard_memory(workers)
+
+    def shard_memory(self, workers: int) -> int:
+        """Bytes of shards that are being filled, in each process that fills some."""
+        shard_bytes = sum(
+            arrays.shard_rows * sum(array.row_bytes for array in arrays.spec.arrays.values())
+            for arrays in self.targets.values()
+        )
+        return open_shard_bytes(shard_bytes, workers)
 
     def run(
         self,
@@ -111,8 +170,42 @@ class Extraction:
     ) -> Summary:
         """Do what is missing, with decode workers on this machine."""
         wanted = max(1, min(workers or default_workers(), len(self.work)))
+        plan = decode_plan(self.branches, self.settings, str(self.manifest.root))
+        pipeline = Pipeline(self.targets, self.branches, self.settings)
         with (
             Progress(total=len(self.work), log=log, bar=bar) as progress,
-            DecodePool(self.plan, workers=wanted) as pool,
+            DecodePool(plan, workers=wanted) as pool,
         ):
-            return self.pipeline.run(self.work, self.video, pool.run, progress, stop)
+            pipeline.run(self.pieces(), pool.run, progress, stop)
+            summary = progress.summary()
+        self.note_files()
+        return summary
+
+    def note_files(self) -> None:
+        """At the end: what was seen of the files goes into the videos table."""
+        unknown = self.store.videos.column("digest")[self.rows] == ""
+        just_done = np.isin(self.rows, self.work.rows)
+        seen.fill_videos(self.store, self.settings.protocol, self.rows[unknown | just_done])
+
+
+def _forget(store: Store, protocol: str, targets: Targets, anew: Rows) -> None:
+    """Take back what is known of files that changed, what was seen of them last: killed in
+    between, the next run still knows that they changed."""
+    _check_others(store, protocol, targets, anew)
+    for _, arrays in sorted(targets.items(), key=lambda target: seen.is_seen(target[0])):
+        arrays.forget_rows(anew)
+
+
+def _check_others(store: Store, protocol: str, targets: Targets, anew: Rows) -> None:
+    """Refuse to compute changed files anew for some of the branches that have them."""
+    for group in store.branches(protocol):
+        if group in targets:
+            continue
+        old = int((store.read_branch(protocol, group).status(anew) == Status.OK).sum())
+        if old:
+            raise BadSetting(
+                f"{protocol}/{group} holds {old} of the changed videos as they were. Name all "
+                f"branches of the protocol with --changed recompute, or remove this one with "
+                f"`telltale store gc --branch {protocol}/{group}`: numbers of two versions of a "
+                f"file never mix."
+            )

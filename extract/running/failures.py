@@ -1,4 +1,4 @@
-"""The list of videos that cannot be used, for people with a spreadsheet."""
+"""Videos that cannot be used: when they are too many, and the list for a spreadsheet."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
+from extract.errors import TooManyFailures
+from extract.running.progress import Progress
+from extract.running.summary import grouped
 from features_store.branch_arrays import BranchArrays
+
+FAILURES_COUNT_FROM = 100
+
+
+def check_failures(progress: Progress, max_failed: float) -> None:
+    """Stop a run in which so many videos fail that something else must be wrong."""
+    failed = len(progress.failures)
+    done = failed + progress.ok
+    if done >= FAILURES_COUNT_FROM and failed > max_failed * done:
+        reasons = "; ".join(f"{n} times: {text}" for text, n in grouped(progress.failures)[:3])
+        raise TooManyFailures(
+            f"{failed} of the first {done} videos failed, more than {max_failed:.0%} "
+            f"(--max-failed): {reasons}. What is done is kept. When the cause is "
+            f"removed, go on with the same command and --retry-failed."
+        )
 
 
 def failure_reasons(targets: Iterable[BranchArrays], rows: Iterable[int]) -> dict[int, str]:

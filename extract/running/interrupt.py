@@ -10,7 +10,8 @@ import sys
 from types import FrameType, TracebackType
 from typing import Self
 
-INTERRUPTED = 130
+from extract.exit_codes import INTERRUPTED
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

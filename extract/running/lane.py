@@ -1,15 +1,13 @@
 """One branch at work: views of many videos gathered into full batches, results dealt back.
 
-The device runs in threads of its own, so that the caller goes on gathering: on CUDA two batches
-are in flight, each on its own stream, and one is copied while the other computes. A fixed number
-of staging buffers bounds the memory.
+The device runs in threads of its own, so that the caller goes on gathering. A fixed number of
+staging buffers bounds the memory.
 """
 
-import threading
-import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,8 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from extract.branch import Branch
+from extract.errors import ExtractError
 from extract.running.batching import CPU_BATCH, Batcher
-from extract.running.open_shards import Numbers, OpenShards
+from extract.running.clock import Clock
+from extract.running.device import Device, Result
+from extract.running.open_shards import OpenShards
+from extract.running.summary import Failure
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 STAGING_BYTES = 256 * 2**20
 """Of one batch; more is not faster, and three of them are kept."""
@@ -29,6 +34,7 @@ class Segment:
     """Views of one video that lie together in a batch."""
 
     row: int
+    video: str
     first_view: int
     start: int
     count: int
@@ -43,16 +49,6 @@ class Batch:
     segments: list[Segment] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What the device made of a batch."""
-
-    numbers: Numbers
-    start: float
-    end: float
-    """Seconds on the device's own clock."""
-
-
 def staging_bytes(branch: Branch) -> int:
     """At most, for all of a lane's buffers."""
     if branch.device.type == "cuda":
@@ -60,79 +56,27 @@ def staging_bytes(branch: Branch) -> int:
     return 3 * branch.prepare.nbytes(CPU_BATCH)
 
 
-class Device:
-    """The threads that feed one device, and how long it was busy."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.cuda = device.type == "cuda"
-        self.in_flight = 2 if self.cuda else 1
-        self.threads = ThreadPoolExecutor(self.in_flight, thread_name_prefix="device")
-        self.busy = 0.0
-        self._busy_until = 0.0
-        self._own = threading.local()
-        if self.cuda:
-            self._origin = _event()
-            self._origin.record(torch.cuda.current_stream(device))
-
-    def close(self) -> None:
-        self.threads.shutdown(cancel_futures=True)
-
-    def note(self, result: Result) -> None:
-        """Batches may overlap; what both cover counts once."""
-        self.busy += max(0.0, result.end - max(result.start, self._busy_until))
-        self._busy_until = max(result.end, self._busy_until)
-
-    def run(self, batcher: Batcher, views: Tensor) -> Result:
-        """In one of the threads: the branch's numbers for a batch in host memory."""
-        if self.cuda:
-            return self._run_cuda(batcher, views)
-        start = time.perf_counter()
-        results = batcher.branch.numpy(batcher.run(views))
-        return Result(numbers=results, start=start, end=time.perf_counter())
-
-    def _run_cuda(self, batcher: Batcher, views: Tensor) -> Result:
-        """On this thread's own stream; nobody else waits for it."""
-        if not hasattr(self._own, "stream"):
-            self._own.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        start, end = _event(), _event()
-        with torch.cuda.device(self.device), torch.cuda.stream(self._own.stream):
-            on_device = views.to(self.device, non_blocking=True)
-            start.record()
-            results = batcher.run(on_device)
-            end.record()
-            host = {
-                name: numbers.float().to("cpu", non_blocking=True)
-                for name, numbers in results.items()
-            }
-            self._own.stream.synchronize()
-        return Result(
-            numbers=batcher.branch.numpy(host),
-            start=self._origin.elapsed_time(start) / 1000,
-            end=self._origin.elapsed_time(end) / 1000,
-        )
-
-
 class Lane:
     """Views in, rows of open shards out. Used by one thread."""
 
     def __init__(
-        self, branch: Branch, shards: OpenShards, device: Device, batch: int | None
+        self, batcher: Batcher, shards: Sequence[OpenShards], device: Device, clock: Clock
     ) -> None:
-        self.branch = branch
+        """`shards` of the groups that together hold what the batcher's branch gives."""
+        self.branch = batcher.branch
         self.shards = shards
-        self.waited = 0.0
-        """Seconds that the caller waited for the device."""
         self._device = device
-        self._batcher = Batcher(branch, batch, in_flight=device.in_flight)
-        prepare = branch.prepare
-        self.capacity = max(1, min(self._batcher.size, STAGING_BYTES // prepare.nbytes(1)))
+        self._batcher = batcher
+        self._clock = clock
+        prepare = self.branch.prepare
+        self.capacity = max(1, min(batcher.size, STAGING_BYTES // prepare.nbytes(1)))
         self._shape = (self.capacity, *prepare.shape)
         self._free: list[Batch] = []
+        self._failures: list[Failure] = []
         self._batch: Batch | None = None
         self._flying: deque[tuple[Batch, Future[Result]]] = deque()
 
-    def add(self, row: int, views: NDArray[np.generic]) -> None:
+    def add(self, row: int, video: str, views: NDArray[np.generic]) -> None:
         """Take a video's views; they are copied."""
         first = 0
         while first < len(views):
@@ -141,7 +85,7 @@ class Lane:
             part = torch.from_numpy(views[first : first + count])
             batch.views[batch.filled : batch.filled + count] = part
             batch.segments.append(
-                Segment(row=row, first_view=first, start=batch.filled, count=count)
+                Segment(row=row, video=video, first_view=first, start=batch.filled, count=count)
             )
             batch.filled += count
             first += count
@@ -152,6 +96,11 @@ class Lane:
         """Deal out the results that are there; with `wait`, all of them."""
         while self._flying and (wait or self._flying[0][1].done()):
             self._land()
+
+    def take_failures(self) -> list[Failure]:
+        """Videos that were decoded and failed on the device; they are forgotten here."""
+        failures, self._failures = self._failures, []
+        return failures
 
     def flush(self) -> None:
         """Send off what is gathered, and wait for everything."""
@@ -175,24 +124,40 @@ class Lane:
 
     def _land(self) -> None:
         batch, future = self._flying.popleft()
-        start = time.perf_counter()
-        result = future.result()
-        self.waited += time.perf_counter() - start
+        with self._clock.stage("device"):
+            result = future.result()
+        self._check_count(batch, result)
         self._device.note(result)
         for segment in batch.segments:
-            part = slice(segment.start, segment.start + segment.count)
-            numbers = {name: array[part] for name, array in result.numbers.items()}
-            self.shards.fill(segment.row, segment.first_view, numbers)
+            rows = range(segment.start, segment.start + segment.count)
+            unfit = next((result.unfit[row] for row in rows if row in result.unfit), None)
+            reasons = [
+                shards.fill(
+                    segment.row,
+                    segment.first_view,
+                    segment.count,
+                    {name: result.numbers[name][rows.start : rows.stop] for name in shards.arrays},
+                    unfit,
+                )
+                for shards in self.shards
+            ]
+            if reasons[0] is not None:  # they have the same views, and end together
+                self._failures.append(Failure(id=segment.video, reason=reasons[0]))
         batch.filled = 0
         batch.segments.clear()
         self._free.append(batch)
+
+    def _check_count(self, batch: Batch, result: Result) -> None:
+        """A row more or less would give every video behind it another one's numbers."""
+        for name, array in result.numbers.items():
+            if len(array) != batch.filled:
+                raise ExtractError(
+                    f"Branch {self.branch.name} gave {len(array)} rows of {name} for "
+                    f"{batch.filled} views. Nothing of this batch is kept; please report it."
+                )
 
     def _free_batch(self) -> Batch:
         if self._free:
             return self._free.pop()
         kind = getattr(torch, self.branch.prepare.dtype)
         return Batch(views=torch.empty(self._shape, dtype=kind, pin_memory=self._device.cuda))
-
-
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ A row is done when all its views have come, a shard when all its rows are. What 
 store keeps the rows that were not asked for as they are there.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -35,29 +36,48 @@ class OpenShard:
 class OpenShards:
     """Collects a branch's results, view by view and in any order."""
 
-    def __init__(self, target: BranchArrays, needed: Rows, views: int) -> None:
+    def __init__(self, target: BranchArrays, views: int) -> None:
         self.target = target
         self._views = views
-        shards, counts = np.unique(needed // target.shard_rows, return_counts=True)
-        self._expected = dict(zip(shards.tolist(), counts.tolist(), strict=True))
+        self._expected: Counter[int] = Counter()
         self._open: dict[int, OpenShard] = {}
         self._whole: list[OpenShard] = []
 
     @property
-    def row_bytes(self) -> int:
-        return sum(array.row_bytes for array in self.target.spec.arrays.values())
+    def arrays(self) -> tuple[str, ...]:
+        """Names of what a row holds."""
+        return tuple(self.target.spec.arrays)
 
-    def fill(self, row: int, first_view: int, results: Numbers) -> None:
-        """Some views of a row: arrays with the views in front."""
+    def expect(self, rows: Rows) -> None:
+        """Rows that will come; their shards are whole when all of them have."""
+        shards, counts = np.unique(rows // self.target.shard_rows, return_counts=True)
+        for number, count in zip(shards.tolist(), counts.tolist(), strict=True):
+            if number in self._open:
+                self._open[number].left += count
+            else:
+                self._expected[number] += count
+
+    def fill(
+        self, row: int, first_view: int, count: int, results: Numbers, unfit: str | None = None
+    ) -> str | None:
+        """`count` views of a row, or why they cannot be stored. With the last of them the row is
+        done; where any could not be stored it fails, and the reason comes back."""
         shard = self._shard(row)
         position = row - shard.first
-        count = 0
-        for name, views in results.items():
-            count = len(views)
-            shard.arrays[name][position, first_view : first_view + count] = views
+        if unfit is None:
+            for name, views in results.items():
+                shard.arrays[name][position, first_view : first_view + count] = views
+        else:
+            shard.errors.setdefault(position, unfit)
         shard.views_left[position] -= count
-        if not shard.views_left[position]:
-            self._finish(shard, position, Status.OK)
+        if shard.views_left[position]:
+            return None
+        reason = shard.errors.get(position)
+        if reason is not None:
+            for array in shard.arrays.values():
+                array[position] = 0
+        self._finish(shard, position, Status.OK if reason is None else Status.FAILED)
+        return reason
 
     def put(self, row: int, results: Numbers) -> None:
         """A whole row at once."""
@@ -79,6 +99,9 @@ class OpenShards:
     def take_begun(self) -> list[OpenShard]:
         """Shards with some rows done, when the run ends early."""
         begun = [shard for shard in self._open.values() if shard.status.any()]
+        for shard in begun:
+            unfinished = shard.status == Status.MISSING
+            shard.errors = {k: v for k, v in shard.errors.items() if not unfinished[k]}
         self._open.clear()
         return begun
 
@@ -92,7 +115,7 @@ class OpenShards:
             self._open[number] = OpenShard(
                 shard=number,
                 first=rows.start,
-                left=self._expected[number],
+                left=self._expected.pop(number),
                 arrays={
                     name: np.zeros((len(rows), *array.shape), array.dtype)
                     for name, array in self.target.spec.arrays.items()

@@ -2,20 +2,27 @@
 
 Plain arithmetic over the status arrays: a million videos take seconds. Videos are dealt to parts,
 devices and machines by blocks, a block being the run of rows in which every branch's shards begin
-and end together, so that no two of them write the same shard.
+and end together, so that no two of them write the same shard. Where there are too few blocks for
+that, parts of blocks are dealt, and some shards are put together in the store.
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import BadSetting
+from extract.manifest.manifest import Video
 from features_store.schema import Status
 
 Rows = NDArray[np.int64]
+
+_PIECES_EACH = 4
+"""At least, where several processes share the work."""
+_SMALLEST_PIECE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,8 @@ class Target:
     shard_rows: int
     row_bytes: int = 0
     """What one video takes in the store."""
+    follows: bool = False
+    """Filled along with others; no reason to decode a video when nothing else is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +81,37 @@ class Workload:
         """The blocks that belong to one part: dealt in turn, whatever is in them."""
         return self._only(self.rows // self.block_rows % part.count == part.number - 1)
 
-    def blocks(self) -> list[int]:
-        found: list[int] = np.unique(self.rows // self.block_rows).tolist()
-        return found
+    def pieces(self, most: int | None = None) -> Iterator["Workload"]:
+        """Block by block, in parts where a block has more than `most` rows."""
+        numbers = self.rows // self.block_rows
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, end in itertools.pairwise([*starts, len(self.rows)]):
+            for first in range(start, end, most or end - start):
+                yield self._only(slice(first, min(first + (most or end), end)))
 
-    def only_blocks(self, blocks: Sequence[int]) -> "Workload":
-        return self._only(np.isin(self.rows // self.block_rows, blocks))
+    def _only(self, which: NDArray[np.bool_] | slice) -> "Workload":
+        needs = {name: needed[which] for name, needed in self.needs.items()}
+        return replace(self, rows=self.rows[which], needs=needs)
 
-    def _only(self, mask: NDArray[np.bool_]) -> "Workload":
-        needs = {name: needed[mask] for name, needed in self.needs.items()}
-        return replace(self, rows=self.rows[mask], needs=needs)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Some blocks of a workload with their videos: what is handed to whoever does it."""
+
+    work: Workload
+    videos: Sequence[Video]
+    """Of `work.rows`, in that order."""
+
+
+def piece_rows(videos: int, processes: int) -> int | None:
+    """How many videos are dealt at a time, at most; None: whole blocks.
+
+    A power of two, as are most shards: those of large arrays are not parted.
+    """
+    if processes == 1:
+        return None
+    share = videos // (processes * _PIECES_EACH)
+    return max(_SMALLEST_PIECE, 1 << share.bit_length() >> 1)
 
 
 def workload(rows: Rows, targets: Sequence[Target], *, retry_failed: bool = False) -> Workload:
@@ -96,7 +126,7 @@ def workload(rows: Rows, targets: Sequence[Target], *, retry_failed: bool = Fals
             todo[target.name] |= status == Status.FAILED
         else:
             failed |= status == Status.FAILED
-    anything = np.logical_or.reduce(list(todo.values()))
+    anything = np.logical_or.reduce([todo[t.name] for t in targets if not t.follows])
     return Workload(
         rows=rows[anything],
         needs={name: needed[anything] for name, needed in todo.items()},

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import get_args
@@ -32,6 +32,7 @@ from extract.manifest.sources import SIDECAR
 from extract.synthesis.clip import ClipPlan, Shot, render
 from extract.synthesis.pose import ACTIONS
 from extract.synthesis.shapes import Colour
+from features_store.outputs import Folder
 
 _SPLITS = ("train", "val", "train", "train", "test", "train", "train")
 """In turn, of a generator's fours; no multiple of the actions, so that each split has them all."""
@@ -204,16 +205,24 @@ def _seed(*parts: object) -> int:
     return int.from_bytes(digest[:8])
 
 
-def write_data_set(out: Path, options: SyntheticOptions) -> Iterator[Path]:
-    """Render and encode everything; each path comes when it is written. Lists come last."""
-    if out.exists() and any(out.iterdir()):
-        raise BadSetting(f"{out} is not empty; give a new folder.")
+def write_data_set(
+    out: Path, options: SyntheticOptions, *, overwrite: bool = False
+) -> Iterator[Path]:
+    """Render and encode everything; each path comes when it is written. Lists come last.
+
+    A set that is there already, made with the same options, yields nothing.
+    """
+    made = Folder(out, "synth", overwrite=overwrite)
+    decides = {name: value for name, value in asdict(options).items() if name != "threads"}
+    if made.begin(decides):
+        return
     videos = plan_data_set(options)
     for folder in sorted({video.folder for video in videos}):
-        (out / folder).mkdir(parents=True)
+        (out / folder).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(options.threads) as pool:
         yield from pool.map(lambda video: _write(out, video), videos)
     _write_lists(out, videos)
+    made.finish()
 
 
 def _write(out: Path, video: SyntheticVideo) -> Path:

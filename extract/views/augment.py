@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import BadProtocol
-from extract.views.protocol import TRAIN_AUGMENTATION, View
+from extract.views.protocol import TRAIN_AUGMENTATION
+from extract.views.view import View
 
 Image = NDArray[np.uint8]
 Operation = Callable[[Image], Image]

@@ -1,131 +1,43 @@
-"""Protocols and views: which looks are taken at a video, exactly.
-
-A view follows from (video id, number of frames, view index, run seed) and nothing else: not from
-the order of the videos, the worker, the machine or a restart. Frame indices are the released
-HumanSAM code's. This module decides; `transforms.py` and `perturb.py` carry out.
-
-Random numbers come from NumPy's PCG64 seeded by a SHA-256; the same numbers on every machine.
+"""Protocols: which looks are taken at a video, exactly. Clips' frames are the released HumanSAM
+code's (`sampling.py`); frames by time are other detectors' (`rates.py`).
 """
 
-import hashlib
+import math
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from typing import Protocol as Interface
 
 import numpy as np
 
 from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
+from extract.views.damage import CANONICAL, RECIPE, Perturbation, after_the_plus
+from extract.views.rates import RULES, Pace
+from extract.views.revisions import revisions
+from extract.views.sampling import (
+    CLIP_FRAMES,
+    adjacent_frames,
+    filled_up,
+    interleaved_frames,
+    spread_frames,
+    train_frames,
+    validation_frames,
+    window_frames,
+)
+from extract.views.view import CLIP_SIZE, Crop, View, digest, view_seed
 
-CLIP_FRAMES = 8
-CLIP_SIZE = 224
-DEPTH_POSITIONS = (0, 3)
 TRAIN_AUGMENTATION = "rand-m7-n4-mstd0.5-inc1"
 
-_NAME = re.compile(rf"(val|test-(\d+)x(\d+)|train-(\d+)({FORM})|pairs-(\d+))(?:\+(.+))?")
-_PERTURBATION = re.compile(r"(blur|jpeg|resize|h264crf|mixed)([0-9.]*)")
-_RANGES = {
-    "blur": (0.1, 20.0),
-    "jpeg": (1.0, 100.0),
-    "resize": (0.05, 1.0),
-    "h264crf": (0.0, 51.0),
+_FORMS = {
+    "val": r"val",
+    "test": r"test-(?P<segments>\d+)x(?P<crops>\d+)",
+    "train": rf"train-(?P<samples>\d+)(?P<changes>{FORM})",
+    "pairs": r"pairs-(?P<pairs>\d+)",
+    "frames": r"frames-(?P<frames>\d+)@(?P<rate>all|\d+(?:\.\d+)?)(?::(?P<rule>[a-z0-9]+))?",
+    "windows": r"windows-(?P<windows>\d+)x(?P<frames>\d+)",
 }
-_WHOLE = ("jpeg", "h264crf")
-
-
-class IntegerDraw(Interface):
-    """What `train_frames` needs of a random generator: `numpy.random.Generator` has it."""
-
-    def integers(self, low: int, high: int, size: int) -> Iterable[int]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Perturbation:
-    """Damage done to the decoded frames before anything else sees them."""
-
-    kind: str
-    """blur, jpeg, resize, h264crf or mixed."""
-    amount: float = 0.0
-    """blur: Gaussian sigma in pixels; jpeg: quality; resize: factor; h264crf: constant rate
-    factor; mixed has none."""
-
-    def __post_init__(self) -> None:
-        if self.kind == "mixed":
-            if self.amount:
-                raise BadProtocol(f"Perturbation mixed takes no number, got {self.amount:g}.")
-            return
-        if self.kind not in _RANGES:
-            raise BadProtocol(f"Perturbation {self.kind!r} unknown; have: {', '.join(_RANGES)}.")
-        low, high = _RANGES[self.kind]
-        if not low <= self.amount <= high or (self.kind in _WHOLE and self.amount % 1):
-            whole = "a whole number " if self.kind in _WHOLE else ""
-            raise BadProtocol(
-                f"Perturbation {self.kind}{self.amount:g}: give {whole}from {low:g} to {high:g}."
-            )
-
-    @property
-    def name(self) -> str:
-        return "mixed" if self.kind == "mixed" else f"{self.kind}{self.amount:g}"
-
-    @property
-    def needs_every_frame(self) -> bool:
-        """A video codec's output depends on all frames before."""
-        return self.kind == "h264crf"
-
-    @staticmethod
-    def parse(text: str) -> "Perturbation":
-        found = _PERTURBATION.fullmatch(text)
-        if found is None or (found[1] != "mixed" and not found[2]):
-            raise BadProtocol(
-                f"Perturbation {text!r} unknown; have: blurSIGMA (blur3), jpegQUALITY (jpeg50), "
-                f"resizeFACTOR (resize0.7), h264crfN (h264crf28), mixed."
-            )
-        try:
-            amount = float(found[2] or 0)
-        except ValueError as error:
-            raise BadProtocol(f"Perturbation {text!r}: {found[2]!r} is not a number.") from error
-        return Perturbation(kind=found[1], amount=amount)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crop:
-    """Which square is taken from the resized frame."""
-
-    kind: str
-    """center (validation), uniform (one of `count` along the long side), random (training), none
-    (pairs)."""
-    position: int = 0
-    count: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """One deterministic look at a video."""
-
-    index: int
-    frames: tuple[int, ...]
-    """Frame numbers in clip order; numbers repeat where the video is short."""
-    size: int = CLIP_SIZE
-    """The clip's height and width; the short side is resized to it first, except in training."""
-    crop: Crop
-    augmentation: str | None = None
-    """RandAugment's name, for training; random resized crop and erasing come with it."""
-    blended: bool = False
-    """The frames are blended with a changed copy of themselves before anything else."""
-    perturbation: Perturbation | None = None
-    seed: int
-    """Of everything random in this view."""
-
-    @property
-    def depth_frames(self) -> tuple[int, ...]:
-        """Frame numbers that Depth Pro sees."""
-        return tuple(self.frames[position] for position in DEPTH_POSITIONS)
-
-    def rng(self, purpose: str) -> np.random.Generator:
-        """A fresh generator; every purpose has its own numbers."""
-        return np.random.default_rng(_digest(str(self.seed), purpose))
+_OPTIONAL = ("changes", "pairs", "windows", "frames", "rate", "rule")
+"""What older protocols' descriptions say nothing of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +45,7 @@ class Protocol:
     """The plan that yields a video's views. `Protocol.parse(p.name) == p`."""
 
     kind: str
-    """val, test, train or pairs."""
+    """val, test, train, pairs, frames or windows."""
     segments: int = 1
     """test: how many interleaved clips are taken in time."""
     crops: int = 1
@@ -142,167 +54,182 @@ class Protocol:
     """train: how many augmented views."""
     pairs: int = 1
     """pairs: how many pairs of adjacent frames the one view has."""
+    windows: int = 1
+    """windows: how many runs of consecutive frames, each a view."""
+    frames: int = CLIP_FRAMES
+    """frames, windows: how many frames a view has."""
+    rate: float = 0.0
+    """frames: how many a second; 0: equally far apart over the whole video."""
+    rule: str = ""
+    """frames: whose choice of them, see `rates.RULES`."""
+    canonical: bool = False
+    """Every video is encoded the same way before anything else: see `damage.RECIPE`."""
     perturbation: Perturbation | None = None
     changes: tuple[ClipChange, ...] = ()
     """train: what is done to some clips in time."""
 
     def __post_init__(self) -> None:
-        limits = {"segments": 64, "crops": 16, "samples": 256, "pairs": 256}
+        limits = {
+            "segments": 64, "crops": 16, "samples": 256, "pairs": 256, "windows": 64, "frames": 256,
+        }  # fmt: skip
         for what, limit in limits.items():
             count = getattr(self, what)
             if not 1 <= count <= limit:
                 raise BadProtocol(f"{count} {what} in a protocol: give 1 to {limit}.")
+        if self.kind == "frames":
+            self._check_rate()
+
+    def _check_rate(self) -> None:
+        if self.rule not in RULES or (self.rule and not self.rate):
+            have = ", ".join(rule for rule in RULES if rule)
+            raise BadProtocol(
+                f"Protocol {self.name}: after frames-N@R there may be a rule of {have}; without "
+                f"one the middle of the video is taken."
+            )
+        if self.frames < 2 or not (self.rate == 0 or 0.1 <= self.rate <= 240):
+            raise BadProtocol(
+                f"Protocol {self.name}: give 2 frames or more, and 0.1 to 240 a second or 'all'."
+            )
 
     @property
     def name(self) -> str:
+        rate = f"{self.rate:g}" if self.rate else "all"
         base = {
             "val": "val",
             "test": f"test-{self.segments}x{self.crops}",
             "train": f"train-{self.samples}" + "".join(change.name for change in self.changes),
             "pairs": f"pairs-{self.pairs}",
+            "frames": f"frames-{self.frames}@{rate}" + (f":{self.rule}" if self.rule else ""),
+            "windows": f"windows-{self.windows}x{self.frames}",
         }[self.kind]
+        base += f"+{CANONICAL}" if self.canonical else ""
         return base if self.perturbation is None else f"{base}+{self.perturbation.name}"
 
     @property
     def view_count(self) -> int:
-        return self.segments * self.crops * self.samples
+        return self.segments * self.crops * self.samples * self.windows
+
+    @property
+    def view_frames(self) -> int:
+        """How many frames a view has."""
+        return 2 * self.pairs if self.kind == "pairs" else self.frames
 
     @staticmethod
     def parse(name: str) -> "Protocol":
-        found = _NAME.fullmatch(name)
-        if found is None:
+        base, plus, damage = name.partition("+")
+        kind = next((kind for kind, form in _FORMS.items() if re.fullmatch(form, base)), "")
+        found = re.fullmatch(_FORMS.get(kind, ""), base)
+        if not kind or found is None or bool(plus) != bool(damage):
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
-                f"train-V:dropSHARE:repeatSHARE:blendSHARE, pairs-N (pairs-32), each with "
-                f"+blurSIGMA, +jpegQUALITY, +resizeFACTOR, +h264crfN or +mixed."
+                f"train-V:dropSHARE:repeatSHARE:blendSHARE, pairs-N (pairs-32), frames-N@R "
+                f"(frames-16@8, frames-16@all, frames-16@8:stall), windows-WxN (windows-4x32), "
+                f"each with +canonical and then +blurSIGMA, +jpegQUALITY, +resizeFACTOR, "
+                f"+h264crfN, +rateN, +letterbox, +screen or +mixed."
             )
+        canonical, damage = after_the_plus(damage)
+        said = {key: text for key, text in found.groupdict().items() if text is not None}
+        changes, rule, rate = (said.pop(key, "") for key in ("changes", "rule", "rate"))
         return Protocol(
-            kind=found[1].partition("-")[0],
-            segments=int(found[2] or 1),
-            crops=int(found[3] or 1),
-            samples=int(found[4] or 1),
-            pairs=int(found[6] or 1),
-            perturbation=None if found[7] is None else Perturbation.parse(found[7]),
-            changes=parse_changes(found[5] or ""),
+            kind=kind,
+            rule=rule,
+            rate=0.0 if rate in ("", "all") else float(rate),
+            canonical=canonical,
+            perturbation=Perturbation.parse(damage) if damage else None,
+            changes=parse_changes(changes),
+            **{key: int(text) for key, text in said.items()},
         )
 
     def describe(self) -> dict[str, Any]:
-        """In full, for a store's attributes: two protocols are the same if this is."""
+        """In full, for a store's attributes: two protocols' pixels are the same if this is."""
         plain = asdict(self)
-        pairs = plain.pop("pairs")
-        if not self.changes:
-            del plain["changes"]  # stores from before there were any say nothing of them
+        more = {key: plain.pop(key) for key in _OPTIONAL}
+        plain |= {"changes": more["changes"]} if self.changes else {}
+        plain["name"] = self.name
+        if self.canonical:
+            plain["canonical"] = RECIPE
+        else:
+            del plain["canonical"]  # nor of this
+        plain["revisions"] = revisions(self)
         if self.kind == "pairs":
-            return {**plain, "name": self.name, "pairs": pairs, "frames": 2 * pairs}
+            return {**plain, "pairs": self.pairs, "frames": self.view_frames}
+        if self.kind == "frames":
+            return {**plain, "frames": self.frames, "rate": self.rate, "rule": self.rule}
+        if self.kind == "windows":
+            return {**plain, "frames": self.frames, "windows": self.windows}
         return {
             **plain,
-            "name": self.name,
             "frames": CLIP_FRAMES,
             "size": CLIP_SIZE,
             "augmentation": TRAIN_AUGMENTATION if self.kind == "train" else None,
         }
 
     def views(
-        self, video_id: str, frame_count: int, *, seed: int = 0, size: int = CLIP_SIZE
+        self,
+        video_id: str,
+        frame_count: int,
+        *,
+        fps: float = 0.0,
+        seed: int = 0,
+        size: int = CLIP_SIZE,
     ) -> tuple[View, ...]:
-        """All views of a video, in order: chunk, then crop."""
+        """All views of a video, in order: chunk, then crop. Frames by time need its `fps`."""
         if frame_count < 1:
             raise BadProtocol(f"A video of {frame_count} frames has no views.")
-        if self.kind == "val":
-            plan = [(Clip(frames=validation_frames(frame_count)), Crop(kind="center"))]
-        elif self.kind == "test":
-            chunks = interleaved_frames(frame_count, self.segments)
-            crops = [
-                Crop(kind="uniform", position=position, count=self.crops)
-                for position in range(self.crops)
-            ]
-            plan = [(Clip(frames=frames), crop) for frames in chunks for crop in crops]
-        elif self.kind == "pairs":
-            plan = [(Clip(frames=adjacent_frames(frame_count, self.pairs)), Crop(kind="none"))]
-        else:
-            plan = [
-                (self._train_clip(video_id, frame_count, index, seed), Crop(kind="random"))
-                for index in range(self.samples)
-            ]
+        plan = self._plan(video_id, frame_count, fps, seed)
         return tuple(
             View(
                 index=index,
-                frames=clip.frames,
+                frames=filled_up(clip.frames, self.view_frames),
+                missing=self.view_frames - len(clip.frames),
                 size=size,
                 crop=crop,
                 augmentation=TRAIN_AUGMENTATION if self.kind == "train" else None,
                 blended=clip.blended,
+                canonical=self.canonical,
                 perturbation=self.perturbation,
                 seed=view_seed(seed, video_id, index),
             )
             for index, (clip, crop) in enumerate(plan)
         )
 
+    def _plan(self, video_id: str, count: int, fps: float, seed: int) -> list[tuple[Clip, Crop]]:
+        center, whole = Crop(kind="center"), Crop(kind="none")
+        if self.kind == "val":
+            return [(Clip(frames=validation_frames(count)), center)]
+        if self.kind == "test":
+            chunks = interleaved_frames(count, self.segments)
+            crops = [
+                Crop(kind="uniform", position=position, count=self.crops)
+                for position in range(self.crops)
+            ]
+            return [(Clip(frames=frames), crop) for frames in chunks for crop in crops]
+        if self.kind == "pairs":
+            return [(Clip(frames=adjacent_frames(count, self.pairs)), whole)]
+        if self.kind == "frames":
+            return [(Clip(frames=self._timed_frames(count, fps)), center)]
+        if self.kind == "windows":
+            runs = window_frames(count, self.windows, self.frames)
+            empty = ((),) * (self.windows - len(runs))
+            return [(Clip(frames=frames), center) for frames in (*runs, *empty)]
+        return [
+            (self._train_clip(video_id, count, index, seed), Crop(kind="random"))
+            for index in range(self.samples)
+        ]
+
+    def _timed_frames(self, count: int, fps: float) -> tuple[int, ...]:
+        if not self.rate:
+            return spread_frames(count, self.frames)
+        if not 0 < fps < math.inf:
+            raise BadProtocol(f"Protocol {self.name} needs to know how many frames a second.")
+        pace = Pace(count=count, fps=fps, frames=self.frames, rate=self.rate)
+        return tuple(RULES[self.rule](pace))
+
     def _train_clip(self, video_id: str, frame_count: int, index: int, seed: int) -> Clip:
-        rng = np.random.default_rng(_digest(str(view_seed(seed, video_id, index)), "frames"))
+        rng = np.random.default_rng(digest(str(view_seed(seed, video_id, index)), "frames"))
         if not self.changes:
             return Clip(frames=train_frames(frame_count, rng))
-        choice = np.random.default_rng(_digest(str(view_seed(seed, video_id, index)), "clip"))
+        choice = np.random.default_rng(digest(str(view_seed(seed, video_id, index)), "clip"))
         return changed_clip(
             self.changes, CLIP_FRAMES, lambda clip: train_frames(frame_count, rng, clip), choice
         )
-
-
-def view_seed(run_seed: int, video_id: str, index: int) -> int:
-    """63 bits, so that it fits wherever an int64 does."""
-    return _digest(str(run_seed), video_id, str(index)) >> 65
-
-
-def _digest(*parts: str) -> int:
-    """128 bits; parts are kept apart by their lengths."""
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16])
-
-
-def validation_frames(count: int, clip: int = CLIP_FRAMES) -> tuple[int, ...]:
-    """The middle of each of `clip` equal parts."""
-    step = count // clip
-    if step == 0:
-        return _short(count, clip)
-    return tuple(part * step + step // 2 for part in range(clip))
-
-
-def train_frames(count: int, rng: IntegerDraw, clip: int = CLIP_FRAMES) -> tuple[int, ...]:
-    """A random frame of each of `clip` equal parts."""
-    step = count // clip
-    if step == 0:
-        return _short(count, clip)
-    drawn = rng.integers(0, step, size=clip)
-    return tuple(part * step + int(offset) for part, offset in enumerate(drawn))
-
-
-def interleaved_frames(
-    count: int, segments: int, clip: int = CLIP_FRAMES
-) -> tuple[tuple[int, ...], ...]:
-    """`segments` interleaved clips: all frames are sorted first and dealt out afterwards."""
-    tick = count / clip
-    frames = sorted(
-        int(segment * tick / segments + tick * part)
-        for segment in range(segments)
-        for part in range(clip)
-    )
-    return tuple(tuple(frames[start::segments]) for start in range(segments))
-
-
-def adjacent_frames(count: int, pairs: int) -> tuple[int, ...]:
-    """Two frames that follow each other in the middle of each of `pairs` equal parts.
-
-    A video with fewer pairs has some of them twice; one of a single frame has it beside itself.
-    """
-    starts = [(2 * part + 1) * (count - 1) // (2 * pairs) for part in range(pairs)]
-    return tuple(frame for start in starts for frame in (start, min(start + 1, count - 1)))
-
-
-def _short(count: int, clip: int) -> tuple[int, ...]:
-    """Fewer frames than asked for: the first one is repeated in front."""
-    return (0,) * (clip - count) + tuple(range(count))
-
-
-def needed_frames(views: Sequence[View]) -> tuple[int, ...]:
-    """The union of the frame numbers, in order: what one decoding pass has to deliver."""
-    return tuple(sorted({frame for view in views for frame in view.frames}))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from extract.errors import BadSetting, OverLimit
 from extract.views.augment import augment_clip
 from extract.views.blend import blended
-from extract.views.protocol import CLIP_FRAMES, DEPTH_POSITIONS, Crop, View
+from extract.views.sampling import CLIP_FRAMES
+from extract.views.view import DEPTH_POSITIONS, Crop, View
 
 Frames = Mapping[int, NDArray[np.uint8]]
 """Frame number → frame_hwc."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.commands.data import SOME_FAILED
+from extract.exit_codes import SOME_FAILED
 from extract.manifest.manifest import read_manifest
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 

@@ -1,9 +1,11 @@
 """`telltale finetune`. Mounted by `heads.commands.main`."""
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
 from heads.commands.train import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def add_commands(commands: "Commands") -> None:
         "--memory", type=float, default=2.0, metavar="GIB",
         help="of decoded clips that are kept (default: %(default)s)",
     )  # fmt: skip
+    add_overwrite_option(parser)
     parser.epilog = (
         "Several GPUs or machines: torchrun --nproc-per-node N -m heads finetune …, or accelerate "
         "launch --multi_gpu --num_processes N -m heads finetune …; both start the same processes. "
@@ -67,14 +70,26 @@ def add_commands(commands: "Commands") -> None:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
-    from heads.data.splits import Data
+    from features_store.outputs import Folder
+    from heads.commands.device import one_device
+    from heads.data.sides import Data
     from heads.errors import BadSetting
+    from heads.finetuning.loop import CHECKPOINT
     from heads.finetuning.processes import processes
     from heads.finetuning.setup import prepared
 
     if arguments.start is not None and arguments.head_set:
         raise BadSetting("--start brings the head's settings along; leave --head-set out.")
-    with processes(arguments.device) as found, prepared(_request(arguments), found) as ready:
+    arguments.device = one_device(arguments.device)
+    folder = Folder(arguments.out, "finetune", overwrite=arguments.overwrite)
+    with ExitStack() as stack:
+        found = stack.enter_context(processes(arguments.device))
+        if arguments.overwrite and found.first:  # begin anew
+            (arguments.out / CHECKPOINT).unlink(missing_ok=True)
+        found.wait()
+        ready = stack.enter_context(prepared(_request(arguments), found))
+        if found.first:
+            folder.begin(ready.finetuner.run.describe())
         finetuner, run = ready.finetuner, ready.finetuner.run
         if found.first:
             data = Data(train=run.train.table, validation=run.validation.table)

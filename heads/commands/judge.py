@@ -1,10 +1,17 @@
-"""`telltale evaluate`, `ablate`, `cross` and `audit`. Mounted by `heads.commands.main`."""
+"""`telltale evaluate`, `ablate` and `cross`. Mounted by `heads.commands.main`."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import (
+    data_state,
+    product,
+    table_state,
+    write_text,
+)
 from heads.commands.train import (
     add_data_options,
     add_head_options,
@@ -15,7 +22,6 @@ from heads.commands.train import (
 )
 
 if TYPE_CHECKING:
-    from features_store import Store
     from features_store.table import Table
     from heads.bundle import Bundle
     from heads.judging.evaluation import Evaluation
@@ -41,7 +47,12 @@ def add_commands(commands: "Commands") -> None:
         action="store_true",
         help="merge videos whose names the released code cuts",
     )
+    evaluate.add_argument(
+        "--matched", action="store_true", help="only pairs of a real and a generated video that "
+        "are alike in duration, rate and size, so that these give nothing away",
+    )  # fmt: skip
     evaluate.add_argument("--out", type=Path, help="also write JSON here")
+    add_overwrite_option(evaluate)
     evaluate.set_defaults(run=_evaluate)
     ablate = commands.add_parser(
         "ablate",
@@ -57,6 +68,7 @@ def add_commands(commands: "Commands") -> None:
     )
     ablate.add_argument("--seeds", type=int, default=5)
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), help="%(default)s")
+    add_overwrite_option(ablate)
     ablate.set_defaults(run=_ablate)
     cross = commands.add_parser("cross", help="train on each generator, test on every other")
     add_store_options(cross)
@@ -64,51 +76,53 @@ def add_commands(commands: "Commands") -> None:
     add_head_options(cross)
     cross.add_argument("--leave-one-out", action="store_true", help="train on all but one instead")
     cross.add_argument("--out", type=Path, help="also write the heat map here, as SVG")
+    add_overwrite_option(cross)
     cross.set_defaults(run=_cross)
-    audit = commands.add_parser(
-        "audit", help="how well file facts alone (codec, size, …) tell labels"
-    )
-    audit.add_argument("store")
-    audit.add_argument("--out", type=Path, help="also write the text here")
-    audit.set_defaults(run=_audit)
-
-
-def split_table(bundle: "Bundle", store: "Store", protocol: str | None, split: str) -> "Table":
-    """The labelled videos of a split, with what the bundle needs."""
-    from heads.data.splits import in_split, testing_protocols, usable
-    from heads.errors import BadTable
-
-    mask = store.videos.column("label") >= 0
-    if split != "all":
-        mask &= in_split(store, split)
-    if not mask.any():
-        raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
-    names, own = store.protocols(), bundle.about
-    chosen = protocol or (names[0] if len(names) == 1 else None)
-    chosen = chosen or usable(store, testing_protocols(store), own.fingerprints, mask)
-    return bundle.table(store, protocol=chosen or own.protocol, where=mask)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle
+    from heads.bundle import Bundle, calibration_line
     from heads.errors import BadSetting
-    from heads.judging.evaluation import evaluate, paper_numbers, predictions, text_table
+    from heads.functions import split_table
+    from heads.judging import paper
+    from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
+    from heads.judging.floors import floors
+    from heads.judging.matched import matched
+    from heads.judging.papers import operating_lines
 
+    out, judged = product(arguments, "evaluate"), []
     store = Store.open(arguments.store)
-    found, protocols, document = [], set(), dict[str, object]()
+    found, protocols, document = [], set(), dict[str, dict[str, object]]()
     for folder in filter(None, (arguments.bundle, arguments.second)):
         bundle = Bundle.load(folder)
         table = split_table(bundle, store, arguments.protocol, arguments.split)
+        if arguments.matched:
+            pairs = matched(store, table.rows, table.labels, table.classes)
+            table = table.take(pairs.rows)
+            print(f"judged on {pairs}")
+        judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
+        known = _say_rows(bundle, table)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
               f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
-        known = any(name.endswith("_human_dim") for name in said.sources)  # HFV's folders
-        print(text_table(result, paper_numbers(said.classes) if known else None))
+        printed = paper.rows(len(said.classes), said.sources, AVERAGE)
+        print(text_table(result, printed))
+        for note in paper.notes(len(said.classes)) if printed else ():
+            print(f"paper: {note}")
         _details(result)
+        print(calibration_line(bundle.about))
+        for line in operating_lines(said, bundle.about.operating):
+            print(line)
         found.append((folder, said, result))
-        document[str(folder)] = {"protocol": table.protocol, **result.to_json()}
+        document[str(folder)] = {
+            "protocol": table.protocol, "rows": known, **result.to_json(),
+        }  # fmt: skip
+        if len(said.ids) == len(table):  # with cut ids it is not known which video is which
+            floor = floors(store, table.rows, said.labels, said.means, said.classes)
+            print("\n".join(floor.lines()))
+            document[str(folder)] |= {"floors": floor.to_json()}
         protocols.add(table.protocol)
     if len(protocols) == 2:
         raise BadSetting(
@@ -116,25 +130,45 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
     if len(found) == 2:
         document["difference"] = _compare(found[0][1], found[1][1])
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    made_from = {
+        "bundles and videos": judged, "split": arguments.split, "matched": arguments.matched,
+        "official ids": arguments.official_ids,
+    }  # fmt: skip
+    if write_text(out, json.dumps(document, indent=1) + "\n", made_from):
         print(f"all numbers: {arguments.out}")
     return 0
 
 
+def _say_rows(bundle: "Bundle", table: "Table") -> dict[str, object]:
+    """First of all: how many judged videos the bundle knows already."""
+    rows, seen = bundle.rows, bundle.rows.seen(table.ids.tolist())
+    if not rows:
+        print("the bundle does not say which videos it learnt from; some may be among these")
+        return {"judged": len(table)}
+    if seen:
+        print(f"careful: {seen}; these numbers are no measure of new videos")
+    said = ", ".join(f"{count:,} {name}" for name, count in rows.counts().items())
+    print(f"videos: {said}, {len(table):,} judged")
+    return {**rows.counts(), "judged": len(table), "known": dict(seen.counts)}
+
+
 def _details(result: "Evaluation") -> None:
-    from heads.judging.evaluation import ALL
+    from heads.judging.evaluation import ALL, confusion_text
 
     whole = result.sources[ALL]
-    print(f"all videos: accuracy {whole.accuracy}, AUC {whole.auc} (95% bootstrap interval)")
-    print("  ".join(f"F1 {name} {100 * f1:.1f}" for name, f1 in whole.metrics.class_f1.items()))
-    numbers = whole.metrics.numbers()
-    accuracy, auc, f1 = (100 * numbers[f"binary_{name}"] for name in ("accuracy", "auc", "f1"))
-    print(f"real against the rest: accuracy {accuracy:.1f}, AUC {auc:.1f}, F1 {f1:.1f}")
-    print(f"calibration error {100 * result.calibration_error:.1f}%")
-    for rate, (promised, measured, size) in result.conformal.items():
-        print(f"conformal sets at {float(rate):.0%} errors: promised {promised:.0%} coverage, "
-              f"measured {measured:.1%}, {size:.2f} classes a set")  # fmt: skip
+    print(f"all videos, {whole.counts}, with 95% intervals:")
+    print(f"  accuracy {whole.accuracy}\n  AUC {whole.auc}\n  F1 {whole.f1}")
+    counts = whole.metrics.confusion.sum(1)
+    each = zip(whole.metrics.class_f1.items(), counts, strict=True)
+    print("  ".join(f"F1 {name} {100 * f1:.1f} (n = {n:,})" for (name, f1), n in each))
+    print(confusion_text(whole.metrics.confusion, list(whole.metrics.class_f1)))
+    if whole.detection is not None:
+        print("\n".join(whole.detection.lines()))
+    error, n = 100 * result.calibration_error, whole.metrics.videos
+    print(f"calibration error {error:.1f}% (n = {n:,})")
+    for rate, found in result.conformal.items():
+        print(f"sets at {float(rate):.0%} errors: promised {found.promised:.0%} coverage, "
+              f"measured {found.measured}, {found.size:.2f} classes a set")  # fmt: skip
     for name, source in result.sources.items():
         for what, why in source.metrics.undefined.items():
             if name != ALL or len(result.sources) == 2:
@@ -148,11 +182,8 @@ def _compare(first: object, second: object) -> dict[str, object]:
     assert isinstance(second, Predictions)
     document: dict[str, object] = {}
     for name, difference in compare(first, second).items():
-        print(f"second minus first, {name}: {difference.interval}, p = {difference.p:.3f} (paired)")
-        found = difference.interval
-        document[name] = {
-            "difference": found.value, "low": found.low, "high": found.high, "p": difference.p
-        }  # fmt: skip
+        print(f"second minus first, {name}: {difference}")
+        document[name] = difference.to_json()
     return document
 
 
@@ -160,6 +191,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.commit import write_file
+    from features_store.outputs import Folder
     from heads.config import assignments
     from heads.data.splits import held_out
     from heads.errors import BadSetting
@@ -167,6 +200,7 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from heads.head import make_head
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
 
+    folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     rows = TABLE_3
     if arguments.grid:
@@ -181,15 +215,21 @@ def _ablate(arguments: argparse.Namespace) -> int:
     data = choice(arguments).load(store, head)
     test = held_out(store, head, data.train)
     name, test = ("validation", data.validation) if test is None else ("test", test)
+    folder.begin(
+        {"head": arguments.head, "settings": settings, "rows": rows, "videos": data_state(data),
+         "judged": table_state(test)}
+    )  # fmt: skip
     runs = ablate(plan, data, test, arguments.out)
     for _ in tqdm(runs, total=len(plan.runs()), unit="run", disable=None):
         pass
     result = collected(plan, data, test, arguments.out)
     print(result.text())
-    (arguments.out / "ablation.txt").write_text(result.text() + "\n")
-    (arguments.out / "ablation.csv").write_text(result.csv())
-    (arguments.out / "ablation.tex").write_text(result.latex())
-    (arguments.out / "ablation.svg").write_text(charts.ablation(result))
+    texts = {
+        "txt": result.text() + "\n", "csv": result.csv(), "tex": result.latex(),
+        "svg": charts.ablation(result),
+    }  # fmt: skip
+    for suffix, text in texts.items():
+        write_file(arguments.out / f"ablation.{suffix}", [text.encode()])
     print(
         f"on {len(test)} {name} videos ({test.protocol}); text, CSV, LaTeX, figure: {arguments.out}"
     )
@@ -203,6 +243,7 @@ def _cross(arguments: argparse.Namespace) -> int:
     from heads.head import make_head
     from heads.judging.cross import cross
 
+    out = product(arguments, "cross")
     store = Store.open(arguments.store)
     settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
@@ -216,19 +257,12 @@ def _cross(arguments: argparse.Namespace) -> int:
     )
     print(found.text())
     print(found.text("auc"))
-    if arguments.out is not None:
-        picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
-        arguments.out.write_text(picture)
+    print("\n".join(found.unknown_lines()))
+    picture = charts.heat_map(found.accuracy, found.rows, found.columns, "accuracy, percent")
+    made_from = {
+        "head": arguments.head, "settings": settings, "one left out": arguments.leave_one_out,
+        "videos": data_state(whole),
+    }  # fmt: skip
+    if write_text(out, picture, made_from):
         print(f"heat map: {arguments.out}")
-    return 0
-
-
-def _audit(arguments: argparse.Namespace) -> int:
-    from features_store import Store
-    from heads.judging.audit import audit
-
-    text = "\n".join(audit(Store.open(arguments.store)).lines())
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
     return 0

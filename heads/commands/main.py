@@ -18,14 +18,24 @@ import extract.commands.extract
 import extract.commands.features
 import extract.commands.label
 import features_store.cli
+from extract.exit_codes import INTERRUPTED
 from features_store.errors import TelltaleError
 from features_store.installing import DISTRIBUTION
-from heads.commands import finetune, import_checkpoint, judge, report, score, train, tune
+from heads.commands import (
+    audit,
+    calibrate,
+    finetune,
+    import_checkpoint,
+    judge,
+    report,
+    robustness,
+    score,
+    train,
+    tune,
+)
 from heads.commands.doctor import check_packages_belong_together
 from heads.commands.guide import GROUPS
 from heads.commands.parser import EXAMPLES, Parser, overview
-
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +117,8 @@ def build_parser() -> Main:
     )
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
-        extract.commands.label, features_store.cli, train, judge, finetune, tune, score,
+        extract.commands.label, features_store.cli, train, judge, robustness, audit,
+        finetune, tune, score, calibrate,
         import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)

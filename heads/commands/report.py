@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -19,6 +21,7 @@ def add_commands(commands: "Commands") -> None:
     )
     report.add_argument("folder", type=Path, metavar="RUN", help="folder with the run's results")
     report.add_argument("--out", type=Path, metavar="PAGE", help="default: RUN/report.html")
+    add_overwrite_option(report)
     report.set_defaults(run=_report)
 
 
@@ -31,7 +34,7 @@ def _report(arguments: argparse.Namespace) -> int:
         progress = tqdm(total=total, desc="frames", unit=" videos", disable=None)
         return lambda: progress.update()
 
-    written = write_report(arguments.folder, arguments.out, bar)
+    written = write_report(arguments.folder, arguments.out, bar, overwrite=arguments.overwrite)
     print(f"shown: {', '.join(written.sections)}")
     for problem in written.problems:
         print(f"not shown: {problem}")

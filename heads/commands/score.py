@@ -1,19 +1,25 @@
 """`telltale score`. Mounted by `heads.commands.main`."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.data import SOME_FAILED, add_limit_options, add_manifest_options, read
-from extract.running.interrupt import INTERRUPTED, Interrupt
+from extract.commands.data import add_limit_options
+from extract.exit_codes import INTERRUPTED, SOME_FAILED
+from extract.running.interrupt import Interrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from extract.manifest.manifest import Manifest
-    from extract.running.extraction import Extraction
     from features_store import Store
     from heads.bundle import Bundle
-    from heads.scoring.archive import Scorer
+    from heads.parts.novelty import Drift
+    from heads.scoring.archive import Result
     from heads.scoring.output import Output
+    from heads.scoring.scorer import Scorer
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -23,14 +29,28 @@ def add_commands(commands: "Commands") -> None:
     parser = commands.add_parser(
         "score",
         help="say of videos whether they are generated, and what is wrong with them",
-        description="Scores a video, a folder, a manifest or a store with a bundle. One row per "
-        "input, also for those that fail. The same command goes on after an interruption. Exit "
-        "status: 0 all scored, 3 some failed, 1 nothing could be done, 130 interrupted.",
+        description="Scores videos, folders, manifests or a store with a bundle. One row per "
+        "input, also for those that fail. The same command goes on after an interruption, and "
+        "scores what is new or was replaced. Exit status: 0 all scored, 3 some failed, 1 nothing "
+        "could be done, 130 interrupted.",
     )
-    add_manifest_options(parser)
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT",
+        help="videos, folders, HFV roots, .csv, .parquet, .jsonl, .txt, - for a list on standard "
+        "input; or a store",
+    )  # fmt: skip
+    parser.add_argument("--scheme", help="of labels that are to be taken along: hfv4, …")
+    parser.add_argument("--root", type=Path, help="where the paths in a manifest start")
     parser.add_argument("--bundle", required=True, type=Path, help="what `telltale train` wrote")
     parser.add_argument(
         "--out", type=Path, help=".parquet, .csv or .jsonl; one video may go without"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true",
+        help="replace results that are there, whoever made them from what",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="score videos that failed once more"
     )
     parser.add_argument("--protocol", help="default: the bundle's own, val for a training one")
     parser.add_argument("--weights", type=Path, action="append", default=[],
@@ -40,8 +60,11 @@ def add_commands(commands: "Commands") -> None:
     )
     parser.add_argument("--store", help="keep features here")
     parser.add_argument("--reference", help="a store: name each video's nearest example in it")
-    parser.add_argument("--error-rate", default="0.1", help="of the conformal sets (default: 0.1)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--error-rate", help="of the sets of classes, one that the bundle has "
+                        "thresholds for (default: 0.1)")  # fmt: skip
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda or cuda:1 (default: a GPU if there is one)"
+    )
     parser.add_argument("--workers", type=int, help="decode processes (default: one a core, ≤ 16)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--address", help="of the Ray cluster")
@@ -49,178 +72,229 @@ def add_commands(commands: "Commands") -> None:
         "--watch", type=float, metavar="SECONDS",
         help="a folder: look for new files again and again; --out must be .jsonl",
     )  # fmt: skip
-    parser.add_argument("--explain", type=Path, metavar="PICTURE", help="one video: why, as a .png")
+    parser.add_argument(
+        "--explain", type=Path, metavar="PICTURE", help="one video: why, as a picture (.png, …)"
+    )
     add_limit_options(parser)
     parser.set_defaults(run=_score)
 
 
 def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle
-    from heads.errors import BadSetting
-    from heads.scoring.archive import Scorer
-    from heads.scoring.neighbours import Neighbours
+    from heads.bundle import Bundle, calibration_line, warning
+    from heads.commands.device import one_device
+    from heads.scoring.branches import check_weights
 
+    arguments.device = one_device(arguments.device)
+    check_weights(arguments.weights)
     bundle = Bundle.load(arguments.bundle)
-    protocol = arguments.protocol or _scoring_protocol(bundle)
-    neighbours = None
-    if arguments.reference:
-        reference = Store.open(arguments.reference)
-        names = reference.protocols()
-        known = protocol if protocol in names else names[0]
-        neighbours = Neighbours(reference, known)
+    if words := warning(bundle.about.branches.values()):
+        print(f"telltale: {words}", file=sys.stderr)
+    print(calibration_line(bundle.about))
+    scorer, reference = _scorer(arguments, bundle)
+    if _is_store(arguments.inputs):
+        return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)
+    protocol = arguments.protocol or bundle.scoring_protocol
+    if arguments.watch is not None:
+        return _watch(arguments, scorer, protocol, reference)
+    return _from_videos(arguments, scorer, _manifest(arguments), protocol, reference)
+
+
+def _scorer(arguments: argparse.Namespace, bundle: "Bundle") -> "tuple[Scorer, str | None]":
+    """And what the reference was."""
+    from features_store import Store
+    from heads.scoring.about import reference_state
+    from heads.scoring.neighbours import Neighbours
+    from heads.scoring.scorer import Scorer
+
+    if not arguments.reference:
+        return Scorer(bundle=bundle, rate=arguments.error_rate), None
+    store = Store.open(arguments.reference)
+    names = store.protocols()
+    wanted = arguments.protocol or bundle.scoring_protocol
+    protocol = wanted if wanted in names else names[0]
+    neighbours = Neighbours(store, protocol)
     scorer = Scorer(bundle=bundle, rate=arguments.error_rate, neighbours=neighbours)
-    if _is_store(arguments.manifest):
-        if arguments.out is None:
-            raise BadSetting("A store's scores go to a file: give --out scores.parquet.")
-        return _from_store(arguments, scorer, Store.open(arguments.manifest))
-    if arguments.watch:
-        from heads.scoring.watch import watch
-
-        count = watch(arguments, scorer, protocol)
-        print(f"{arguments.out}: {count} rows; stopped. The same command goes on.")
-        return 0
-    if arguments.out is None or arguments.explain is not None:
-        return _one_video(arguments, scorer, protocol)
-    return _from_videos(arguments, scorer, read(arguments), protocol)
+    return scorer, reference_state(store, protocol)
 
 
-def _scoring_protocol(bundle: "Bundle") -> str:
-    name = bundle.about.protocol
-    return "val" if name.startswith("train-") else name
+def say_seen(bundle: "Bundle", ids: "Sequence[object]") -> None:
+    """In the first lines: how many of these videos the bundle knows already, by their ids."""
+    if seen := bundle.rows.seen(ids):
+        print(f"careful: {seen}")
 
 
-def _is_store(name: str) -> bool:
-    return "://" in name or (Path(name) / "zarr.json").exists()
+def _is_store(names: list[str]) -> bool:
+    """A folder that has a store's document, or a URL of an object store."""
+    (name, *more) = names
+    remote = "://" in name and not name.startswith(("http://", "https://", "ftp://"))
+    return not more and (remote or (Path(name) / "zarr.json").exists())
 
 
-def _from_store(arguments: argparse.Namespace, scorer: "Scorer", store: "Store") -> int:
-    from heads.scoring.archive import input_hash, score_store
+def _manifest(arguments: argparse.Namespace) -> "Manifest":
+    from heads.scoring.inputs import read_inputs
+
+    return read_inputs(arguments.inputs, arguments.scheme, arguments.root, sys.stdin)
+
+
+def _output(
+    arguments: argparse.Namespace, out: Path, scorer: "Scorer", plan: "dict[str, Any]"
+) -> "Output":
+    from heads.scoring.about import about
     from heads.scoring.output import Output
+
+    return Output(out, plan, about=about(scorer, plan), overwrite=arguments.overwrite)
+
+
+def _from_store(
+    arguments: argparse.Namespace, scorer: "Scorer", store: "Store", reference: str | None
+) -> int:
+    from heads.errors import BadSetting
+    from heads.scoring.about import plan
+    from heads.scoring.archive import score_store
     from heads.scoring.run import NOTICE
 
+    if arguments.out is None:
+        raise BadSetting("A store's scores go to a file: give --out scores.parquet.")
+    if arguments.retry_failed or arguments.explain is not None or arguments.watch is not None:
+        raise BadSetting(
+            "--retry-failed, --explain and --watch look at videos, and this is a store of "
+            "features; `telltale extract --retry-failed` tries failed videos again."
+        )
     names = store.protocols()
     protocol = arguments.protocol or (
-        names[0] if len(names) == 1 else _scoring_protocol(scorer.bundle)
+        names[0] if len(names) == 1 else scorer.bundle.scoring_protocol
     )
-    ids = store.videos.column("id").tolist()
-    output = Output(arguments.out, _plan(scorer, protocol, input_hash(ids), arguments))
-    if output.is_done:
-        return _end(output)
+    say_seen(scorer.bundle, store.videos.column("id").tolist())
+    made_from = plan(scorer, protocol, store.place.name, reference)
+    output = _output(arguments, arguments.out, scorer, made_from)
     with Interrupt(NOTICE) as interrupt:
-        done = score_store(scorer, store, protocol, output, lambda: interrupt.asked)
-    return _end(output) if done else INTERRUPTED
+        result = score_store(scorer, store, protocol, output, lambda: interrupt.asked)
+    return _end(output, result, scorer.drift)
 
 
 def _from_videos(
-    arguments: argparse.Namespace, scorer: "Scorer", manifest: "Manifest", protocol: str
+    arguments: argparse.Namespace,
+    scorer: "Scorer",
+    manifest: "Manifest",
+    protocol: str,
+    reference: str | None,
 ) -> int:
-    from heads.scoring.archive import input_hash, score_videos
-    from heads.scoring.output import Output
-    from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
-
-    ids = [video.id for video in manifest.videos]
-    output = Output(arguments.out, _plan(scorer, protocol, input_hash(ids), arguments))
-    if output.is_done:
-        return _end(output)
-    branches = load_branches(arguments, scorer.bundle)
-    settings = extract_settings(arguments, protocol)
-    with Interrupt(NOTICE) as interrupt:
-        run = runner(arguments, interrupt)
-        done = score_videos(scorer, manifest, branches, settings, output, run, arguments.store)
-    return _end(output) if done else INTERRUPTED
-
-
-def _one_video(arguments: argparse.Namespace, scorer: "Scorer", protocol: str) -> int:
-    """One screen about one video."""
     import tempfile
 
     from heads.errors import BadSetting
-    from heads.scoring.archive import score_videos
-    from heads.scoring.output import Output, read_scores
-    from heads.scoring.run import NOTICE, extract_settings, load_branches
+    from heads.scoring.about import plan
 
-    manifest = (
-        one_file(Path(arguments.manifest))
-        if Path(arguments.manifest).is_file()
-        else read(arguments)
-    )
-    if len(manifest.videos) != 1:
-        raise BadSetting(
-            f"{len(manifest.videos)} videos: give --out scores.parquet for their rows."
+    say_seen(scorer.bundle, [video.id for video in manifest.videos])
+    count = len(manifest.videos)
+    if count > 1 and arguments.explain is not None:
+        raise BadSetting(f"--explain takes one video; {' '.join(arguments.inputs)} has {count}.")
+    if count > 1 and arguments.out is None:
+        raise BadSetting(f"{count} videos: give --out scores.parquet for their rows.")
+    made_from = plan(scorer, protocol, str(manifest.root), reference)
+    if arguments.out is not None and arguments.explain is None:
+        output = _output(arguments, arguments.out, scorer, made_from)
+        result = _score_all(arguments, scorer, manifest, protocol, output)
+        return _end(output, result, scorer.drift)
+    with tempfile.TemporaryDirectory() as folder:
+        out = arguments.out or Path(folder) / "scores.parquet"
+        output = _output(arguments, out, scorer, made_from)
+        return _one_video(arguments, scorer, manifest, protocol, output)
+
+
+def _score_all(
+    arguments: argparse.Namespace,
+    scorer: "Scorer",
+    manifest: "Manifest",
+    protocol: str,
+    output: "Output",
+) -> "Result":
+    from heads.scoring.archive import VideoRun, score_videos
+    from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
+
+    with Interrupt(NOTICE) as interrupt:
+        videos = VideoRun(
+            manifest=manifest,
+            branches=lambda: load_branches(arguments, scorer.bundle),
+            settings=extract_settings(arguments, protocol),
+            run=runner(arguments, interrupt, bar=len(manifest.videos) > 1),
+            keep=arguments.store,
+            retry_failed=arguments.retry_failed,
         )
-    branches = load_branches(arguments, scorer.bundle)
-    settings = extract_settings(arguments, protocol)
-    with tempfile.TemporaryDirectory() as folder, Interrupt(NOTICE) as interrupt:
-        output = Output(Path(folder) / "scores.parquet", {})
-
-        def quietly(extraction: "Extraction") -> bool:
-            return not extraction.run(workers=1, bar=False, stop=lambda: interrupt.asked).stopped
-
-        if not score_videos(scorer, manifest, branches, settings, output, quietly):
-            return INTERRUPTED
-        (row,) = read_scores(output.out).to_pylist()
-    print("\n".join(_screen(row, scorer.bundle)))
-    if arguments.explain is not None and row["error"] is None:
-        from heads.scoring.explain import explain
-
-        print("\n".join(explain(scorer.bundle, branches, manifest, settings, arguments.explain)))
-    return SOME_FAILED if row["error"] else 0
+        return score_videos(scorer, videos, output)
 
 
-def one_file(path: Path) -> "Manifest":
-    """A single video as a manifest."""
-    from extract.manifest.manifest import Manifest, Video
-    from extract.manifest.sources import VIDEO_SUFFIXES
-
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
-        from extract.manifest.manifest import read_manifest
-
-        return read_manifest(str(path))
-    path = path.absolute()
-    return Manifest(root=path.parent, scheme=None, videos=(Video(id=path.name, path=str(path)),))
-
-
-def _screen(row: dict[str, object], bundle: "Bundle") -> list[str]:
-    from heads.bundle import warning
-
-    if row["error"]:
-        return [f"{row['id']}: cannot be scored: {row['error']}"]
-    lines = [f"{row['id']}: {row['verdict']}, confidence {row['confidence']:.0%}", ""]
-    for name in bundle.classes:
-        share = row[f"p_{name}"]
-        assert isinstance(share, float)
-        lines.append(f"  {name:12} {share:6.1%}  {'█' * round(share * 40)}")
-    lines += ["", f"  answer at the chosen error rate: {row['set']}"]
-    if row["forgery"] is not None:
-        lines.append(f"  generated with probability {row['forgery']:.1%}")
-    if row["nearest_id"]:
-        lines.append(f"  most like {row['nearest_id']} ({row['nearest_source']}, "
-                     f"similarity {row['nearest_similarity']:.2f})")  # fmt: skip
-    if words := warning(bundle.about.branches.values()):
-        lines.append(f"  {words}")
-    return lines
-
-
-def _plan(
-    scorer: "Scorer", protocol: str, inputs: str, arguments: argparse.Namespace
-) -> dict[str, object]:
-    return {
-        "inputs": inputs, "protocol": protocol, "rate": scorer.rate,
-        "bundle": dict(scorer.bundle.about.files), "head": scorer.bundle.about.head,
-        "temperature": scorer.bundle.about.temperature, "reference": arguments.reference,
-    }  # fmt: skip
-
-
-def _end(output: "Output") -> int:
-    import pyarrow.compute as pc
-
+def _one_video(
+    arguments: argparse.Namespace,
+    scorer: "Scorer",
+    manifest: "Manifest",
+    protocol: str,
+    output: "Output",
+) -> int:
+    """One screen about one video, and a picture where one is wanted."""
+    from features_store.outputs import Product
+    from heads.scoring.explain import check_picture, explain
     from heads.scoring.output import read_scores
+    from heads.scoring.run import extract_settings, load_branches
+    from heads.scoring.screen import caption, screen
 
-    table = read_scores(output.out)
-    failed = sum(bool(error) for error in table["error"].drop_null().to_pylist())
-    counts = pc.value_counts(table["verdict"]).to_pylist()
-    said = {str(each["values"]): each["counts"] for each in counts if each["values"]}
-    listed = ", ".join(f"{name} {count}" for name, count in sorted(said.items()))
-    print(f"{output.out}: {len(table)} rows; {listed or 'none scored'}; {failed} failed")
-    return SOME_FAILED if failed else 0
+    picture = None
+    if arguments.explain is not None:
+        check_picture(arguments.explain)
+        picture = Product(arguments.explain, "score", overwrite=arguments.overwrite)
+    result = _score_all(arguments, scorer, manifest, protocol, output)
+    if result.counts is None:
+        return _end(output, result)
+    (row,) = read_scores(output.out).to_pylist()
+    made_from = {"video": [row["path"], row["size"], row["modified"]], "protocol": protocol,
+                 "bundle": scorer.bundle.content}  # fmt: skip
+    if picture is not None:
+        picture.check(made_from)
+    print("\n".join(screen(row, scorer.bundle)))
+    if picture is not None and row["error"] is None:
+        branches = load_branches(arguments, scorer.bundle)
+        settings, kind = extract_settings(arguments, protocol), picture.path.suffix[1:]
+        said = explain(
+            scorer.bundle, branches, manifest, settings, caption(row, scorer.bundle), kind
+        )
+        picture.write([said.picture], made_from)
+        print("\n".join([*said.lines, f"  picture: {picture.path}"]))
+    return _end(output, result) if arguments.out else (SOME_FAILED if row["error"] else 0)
+
+
+def _watch(
+    arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
+) -> int:
+    from heads.errors import BadSetting
+    from heads.scoring.about import plan
+    from heads.scoring.screen import verdict
+    from heads.scoring.watch import Watch
+
+    (name, *more), out = arguments.inputs, arguments.out
+    if more or out is None or out.suffix != ".jsonl" or arguments.watch <= 0:
+        raise BadSetting("--watch needs one folder, --out FILE.jsonl, and more than 0 seconds.")
+    folder = Path(name)
+    if not folder.is_dir():
+        there = "is no folder" if folder.exists() else "does not exist"
+        raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
+    made_from = plan(scorer, protocol, str(folder.absolute()), reference)
+    watch = Watch(folder, out, made_from, overwrite=arguments.overwrite)
+    for event in watch.run(arguments, scorer, protocol):
+        print(event if isinstance(event, str) else verdict(event), flush=True)
+    print(f"{out}: {watch.count} rows; stopped. The same command goes on.")
+    return 0
+
+
+def _end(output: "Output", result: "Result", drift: "Drift | None" = None) -> int:
+    """Say what came of it; the exit status."""
+    for note in result.notes:
+        print(note)
+    if result.counts is None:
+        print(f"stopped with {result.left} videos left; run the same command again to go on.")
+        return INTERRUPTED
+    print(f"{output.out}: {result.counts}")
+    if drift is not None and drift.enough:
+        print(drift.line())
+    if output.folder.parent.exists():
+        print(f"{output.folder.parent} holds unfinished work of another run of this name.")
+    return SOME_FAILED if result.counts.failed else 0

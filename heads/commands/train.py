@@ -4,7 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
+from heads.commands.results import data_state
+
 if TYPE_CHECKING:
+    from features_store import Store
+    from heads.bundle import Bundle
     from heads.data.splits import Choice
     from heads.head import OnEpoch
 
@@ -16,8 +21,9 @@ def add_commands(commands: "Commands") -> None:
     train = commands.add_parser(
         "train",
         help="train a head on a store's features",
-        description="Trains on split `train`, decides by split `val`, calibrates, and writes a "
-        "bundle. `telltale heads` lists heads and what can be set.",
+        description="Trains on split `train`, decides by split `val`, calibrates by what heads "
+        "trained on the other folds say of each labelled video, and writes a bundle. "
+        "`telltale heads` lists heads and what can be set.",
     )
     add_data_options(train)
     train.add_argument(
@@ -26,8 +32,22 @@ def add_commands(commands: "Commands") -> None:
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
     add_head_options(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
+    train.add_argument("--seed", type=int, default=0, help="the first of them (default: 0)")
+    train.add_argument(
+        "--ensemble", action="store_true", help="keep all seeds: probabilities are averaged"
+    )
+    add_stop_option(train)
+    train.add_argument(
+        "--folds", type=int, default=5,
+        help="train so often more, for numbers and calibration out of fold; 0: not (default: 5)",
+    )  # fmt: skip
+    train.add_argument(
+        "--calibrate-on", metavar="SPLIT|STORE",
+        help="calibrate by these videos instead, which nothing was learnt from or decided by",
+    )  # fmt: skip
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
+    add_overwrite_option(train)
     train.set_defaults(run=_train)
     heads = commands.add_parser("heads", help="list heads and their settings")
     heads.add_argument("name", nargs="?", type=head_name, help="only this one")
@@ -52,6 +72,19 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", action="append", default=[], help="only this source; repeatable"
     )
+    parser.add_argument(
+        "--group-by", metavar="REGEX",
+        help="videos whose ids share what its bracket finds (a prompt, a person, an original) are "
+        "never on both sides of a split or fold; `group` takes the manifest's column",
+    )  # fmt: skip
+
+
+def add_stop_option(parser: argparse.ArgumentParser, default: float | None = None) -> None:
+    parser.add_argument(
+        "--stop", type=float, metavar="SHARE", default=default,
+        help="this share of the videos learnt from decides when to stop, so that the validation "
+        "videos only judge" + (f" (default: {default:g}; 0: they do both)" if default else ""),
+    )  # fmt: skip
 
 
 def add_set_option(parser: argparse.ArgumentParser, whose: str = "the head") -> None:
@@ -105,6 +138,8 @@ def choice(arguments: argparse.Namespace) -> "Choice":
         judging=arguments.validation_protocol,
         validation=arguments.validation,
         sources=arguments.source,
+        stopping=getattr(arguments, "stop", None) or None,
+        group_by=arguments.group_by,
     )
 
 
@@ -112,36 +147,92 @@ def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
-    from heads.bundle import warning
+    from features_store.outputs import Folder, finished
+    from heads.bundle import calibration_line, warning
+    from heads.commands.device import one_device
     from heads.errors import BadSetting
+    from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.training.seeds import best_bundle, train_seeds
 
+    device = one_device(arguments.device)
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
+    folder = Folder(arguments.out, "train", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     settings = settings_of(arguments)
     head = make_head(arguments.head, settings, store.classes)
-    data = choice(arguments).load(store, head)
+    chosen = choice(arguments)
+    data = chosen.load(store, head)
     print(data)
+    made_from = {"head": arguments.head, "settings": settings, "seeds": arguments.seeds,
+                 "videos": data_state(data)}  # fmt: skip
+    if folder.check(made_from) and not arguments.overwrite:
+        print(f"bundle: {arguments.out} (there already, of these settings and videos)")
+        return 0
+    if crossing := chosen.crossing(store):
+        print(crossing)
     trained = []
-    for seed in tqdm(range(arguments.seeds), unit="seed", disable=None):
+    seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+    for seed in tqdm(seeds, unit="seed", disable=None):
         trained += train_seeds(
             lambda: make_head(arguments.head, settings, store.classes), data, [seed],
-            arguments.device, _epoch_log(arguments.tensorboard, arguments.head, seed),
+            device, _epoch_log(arguments.tensorboard, arguments.head, seed),
         )  # fmt: skip
         one = trained[-1]
         print(
             f"seed {seed}: {one.report.metric} {one.report.best:.4f} "
             f"(epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
         )
-    bundle = best_bundle(store, trained, data).save(arguments.out)
+    bundle = best_bundle(store, trained, data, ensemble=arguments.ensemble)
+    what = "judged" if data.stopping is not None else "which also chose epoch and seed"
+    print(f"on {len(data.validation)} validation videos, {what}:")
     for name in ("accuracy", "auc", "f1", "binary_auc"):
         print(f"validation {name + ':':16} {bundle.about.metrics[f'validation {name}']:.4f}")
+    bundle = _calibrated(arguments, store, chosen, bundle)
+    bundle = bundle.save(arguments.out, finished("train", made_from))
+    print(calibration_line(bundle.about))
     if words := warning(bundle.about.branches.values()):
         print(words)
     print(f"bundle: {arguments.out}")
     return 0
+
+
+def _calibrated(
+    arguments: argparse.Namespace, store: "Store", chosen: "Choice", bundle: "Bundle"
+) -> "Bundle":
+    """By other videos, or out of fold; then the cross-validated numbers are printed too."""
+    from heads.commands.calibrate import calibrated_on
+    from heads.config import assignments
+    from heads.data.folds import groups_of
+    from heads.fitting.out_of_fold import most_folds, out_of_fold
+    from heads.head import make_head
+    from heads.judging.evaluation import Predictions, out_of_fold_lines
+    from heads.judging.papers import calibrated
+    from heads.measuring.metrics import averaged
+
+    if arguments.calibrate_on:
+        return calibrated_on(bundle, store, arguments.calibrate_on)
+    settings = assignments(arguments.set)
+    learning, deciding = chosen.masks(store)
+    labels = store.videos.column("label")
+    folds = min(most_folds(labels[mask], arguments.folds) for mask in (learning, deciding))
+    if arguments.folds and folds < 2:
+        print("not calibrated: a class has one video to learn from or to decide by.")
+    if not arguments.folds or folds < 2:
+        return bundle
+    whole = chosen.load_twice(store, bundle.head, learning | deciding)
+    found = out_of_fold(
+        lambda: make_head(arguments.head, settings, store.classes), whole, deciding,
+        folds=folds, device=arguments.device, groups=groups_of(store, chosen.group_by),
+    )  # fmt: skip
+    said = Predictions(
+        ids=[str(name) for name in found.ids], labels=found.labels,
+        sources=[str(name) or "none" for name in found.sources], classes=bundle.classes,
+        means=averaged(found.probabilities),
+    )  # fmt: skip
+    print("\n".join(out_of_fold_lines(said, folds)))
+    what = f"each judged by a head trained on the other {folds - 1} of {folds} folds"
+    return calibrated(bundle, found.probabilities, found.labels, found.ids.tolist(), what)
 
 
 def _epoch_log(folder: Path | None, head: str, seed: int) -> "OnEpoch | None":

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.data import add_overwrite_option
 from heads.commands.train import add_data_options, add_head_options, choice, head_name, settings_of
 
 if TYPE_CHECKING:
     import optuna
 
     from features_store import Store
-    from heads.data.splits import Data
+    from heads.data.sides import Data
     from heads.tuning.search import Search
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -46,6 +47,7 @@ def add_commands(commands: "Commands") -> None:
     tune.add_argument("--seeds", type=int, default=3, help="of the final training (default: 3)")
     tune.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     tune.add_argument("--out", type=Path, default=Path("runs/tune"), help="%(default)s")
+    add_overwrite_option(tune)
     tune.set_defaults(run=_tune)
 
 
@@ -53,14 +55,20 @@ def _tune(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from features_store import Store
+    from features_store.outputs import Folder
+    from heads.commands.device import one_device
     from heads.tuning.search import DIRECTIONS, run_trials
-    from heads.tuning.study import finished, open_study
+    from heads.tuning.study import STUDY_FILES, finished, open_study
 
+    arguments.device = one_device(arguments.device)
+    folder = Folder(arguments.out, "tune", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     search, data = _search(arguments, store)
     print(data)
     directions = [DIRECTIONS[metric] for metric in search.metrics]
-    study = open_study(arguments.storage, arguments.out, directions, _plan(arguments, search, data))
+    plan = _plan(arguments, search, data)
+    folder.begin(plan, outdated=STUDY_FILES)
+    study = open_study(arguments.storage, arguments.out, directions, plan)
     with tqdm(total=arguments.trials, unit="trial", disable=None) as bar:
         bar.update(len(finished(study)))
         for done in run_trials(study, search, arguments.trials):
@@ -88,11 +96,12 @@ def _plan(arguments: argparse.Namespace, search: "Search", data: "Data") -> dict
 
 def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Data]":
     from heads.config import assignments
+    from heads.data.folds import k_folds, leave_one_out
     from heads.errors import BadSetting
     from heads.head import head_class, make_head
     from heads.parts.space import space_of
-    from heads.training.population import population_size
-    from heads.tuning.search import DIRECTIONS, Search, k_folds, leave_one_out
+    from heads.tuning.population import population_size
+    from heads.tuning.search import DIRECTIONS, Search
 
     names = arguments.head.split(",")
     metrics = arguments.metric or ["auc"]
@@ -145,8 +154,8 @@ def _finish(
     from features_store.commit import write_file
     from features_store.errors import NotComputed
     from heads.data.splits import held_out
+    from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.training.seeds import best_bundle, train_seeds
     from heads.tuning.search import best_settings, score
 
     name, settings = best_settings(study, search)

@@ -4,7 +4,6 @@ A made split depends on the videos' ids alone, so it is the same tomorrow and in
 """
 
 import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,30 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import BadProtocol
+from extract.views.damage import CANONICAL
 from extract.views.protocol import Protocol
 from features_store.errors import AmbiguousKey, UnknownKey
 from features_store.schema import Status
 from features_store.store import Store
 from features_store.table import Table
+from heads.data.folds import fold_numbers, groups_of, with_stopping
+from heads.data.sides import Data, Mask, id_hashes
 from heads.errors import BadTable, WrongFeatures
 from heads.head import Head
 
-Mask = NDArray[np.bool_]
 TRAIN, VALIDATION, TEST = "train", "val", "test"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
-    """What a head is trained on."""
-
-    train: Table
-    validation: Table
-
-    def __str__(self) -> str:
-        return (
-            f"{len(self.train)} videos to learn from ({self.train.protocol}), "
-            f"{len(self.validation)} to decide by ({self.validation.protocol})"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +37,19 @@ class Choice:
     """Share of the training videos that decide, by id; None: the videos of split `val`."""
     sources: Sequence[str] = ()
     """Only these; all of them when empty."""
+    stopping: float | None = None
+    """Share of the videos learnt from that decides when to stop, so that the others only judge."""
+    group_by: str | None = None
+    """What videos may share that must not be on both sides; see `folds.groups_of`."""
 
     def load(self, store: Store, head: Head) -> Data:
         """Both tables; only labelled videos."""
-        return self._load(store, head, *self.masks(store))
+        data = self._load(store, head, *self.masks(store))
+        if self.stopping is None:
+            return data
+        if not 0 < self.stopping <= 0.5:
+            raise BadTable(f"stopping {self.stopping:g}: give more than 0, up to 0.5.")
+        return with_stopping(data, self.stopping, groups_of(store, self.group_by))
 
     def load_twice(self, store: Store, head: Head, videos: Mask) -> Data:
         """These videos as they are learnt from, and as they decide: for folds."""
@@ -62,7 +58,8 @@ class Choice:
     def _load(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
         protocol = self.protocol or training_protocol(store)
         train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
-        judging = self.judging or _val(store, train.fingerprints, deciding) or protocol
+        val = like(protocol, "val")
+        judging = self.judging or _val(store, val, train.fingerprints, deciding) or protocol
         validation = store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
         if train.fingerprints != validation.fingerprints:
             raise WrongFeatures(
@@ -82,7 +79,7 @@ class Choice:
             if not 0 < self.validation < 1:
                 raise BadTable(f"validation {self.validation:g}: give more than 0, less than 1.")
             train = train if train.any() else known & ~in_split(store, TEST)
-            deciding = _share_of_each_class(store, train, self.validation)
+            deciding = self._share(store, train, self.validation)
             return train & ~deciding, deciding
         if not train.any() or not validation.any():
             raise BadTable(
@@ -92,6 +89,33 @@ class Choice:
             )
         return train, validation
 
+    def _share(self, store: Store, videos: Mask, share: float) -> Mask:
+        groups = groups_of(store, self.group_by)
+        if groups is None:
+            return _share_of_each_class(store, videos, share)
+        rows, chosen = np.flatnonzero(videos), np.zeros(len(videos), bool)
+        ids, labels = (store.videos.column(name)[rows] for name in ("id", "label"))
+        folds = fold_numbers(ids, labels, max(2, round(1 / share)), groups[rows])
+        chosen[rows[folds == 0]] = True
+        return chosen
+
+    def crossing(self, store: Store) -> str:
+        """How many deciding and test videos share a group with one that is learnt from."""
+        groups = groups_of(store, self.group_by)
+        if groups is None:
+            return ""
+        learning, deciding = self.masks(store)
+        known = set(groups[learning].tolist())
+        masks = {"deciding": deciding, "test": in_split(store, TEST) & ~learning & ~deciding}
+        found = {
+            name: sum(group in known for group in groups[mask].tolist())
+            for name, mask in masks.items()
+        }
+        said = [f"{count} {name} videos" for name, count in found.items() if count]
+        if not said:
+            return ""
+        return f"careful: {' and '.join(said)} share a group with a video that is learnt from"
+
 
 def in_split(store: Store, split: str) -> Mask:
     """Also videos that two lists name (`val+test`)."""
@@ -100,25 +124,13 @@ def in_split(store: Store, split: str) -> Mask:
     return np.isin(found, np.array(sorted(both) or [split], np.dtypes.StringDType()))
 
 
-def by_id(ids: NDArray[np.generic], share: float) -> Mask:
-    """About that share of the videos, by a hash of their ids."""
-    mask: Mask = _hashes(ids) < share
-    return mask
-
-
-def _hashes(ids: NDArray[np.generic]) -> NDArray[np.float64]:
-    """A number in [0, 1) per id."""
-    first = [hashlib.sha256(str(video).encode()).digest()[:8] for video in ids]
-    return np.array([int.from_bytes(part) for part in first], np.float64) / 2**64
-
-
 def _share_of_each_class(store: Store, videos: Mask, share: float) -> Mask:
     """The videos of each class whose ids hash lowest; one at least of a class that has two."""
     chosen = np.zeros(len(videos), bool)
     labels = store.videos.column("label")
     for label in np.unique(labels[videos]):
         rows = np.flatnonzero(videos & (labels == label))
-        order = rows[np.argsort(_hashes(store.videos.column("id")[rows]))]
+        order = rows[np.argsort(id_hashes(store.videos.column("id")[rows]))]
         count = min(max(round(share * len(rows)), 1), len(rows) - 1)
         chosen[order[: max(count, 0)]] = True
     return chosen
@@ -129,24 +141,42 @@ def held_out(store: Store, head: Head, train: Table) -> Table | None:
     mask = (store.videos.column("label") >= 0) & in_split(store, TEST)
     if not mask.any():
         return None
-    protocol = usable(store, testing_protocols(store), train.fingerprints, mask) or train.protocol
+    names = testing_protocols(store, train.protocol)
+    protocol = usable(store, names, train.fingerprints, mask) or train.protocol
     return store.table(head.keys, protocol=protocol, where=mask, lazy=head.lazy)
 
 
-def testing_protocols(store: Store) -> list[str]:
-    """Those of undamaged videos, the one with the most views of testing first, `val` last."""
+def testing_protocols(store: Store, learnt: str) -> list[str]:
+    """Those of undamaged videos, encoded as those that were learnt from: the one with the most
+    views of testing first, `val` last."""
     tests = []
     for name in store.protocols():
         with contextlib.suppress(BadProtocol):  # a name of the user's own
             tests.append(Protocol.parse(name))
-    tests = [one for one in tests if one.kind == "test" and one.perturbation is None]
-    return [one.name for one in sorted(tests, key=lambda one: -one.view_count)] + ["val"]
+    canonical = is_canonical(learnt)
+    tests = [
+        one
+        for one in tests
+        if one.kind == "test" and one.perturbation is None and one.canonical == canonical
+    ]
+    names = [one.name for one in sorted(tests, key=lambda one: -one.view_count)]
+    return [*names, like(learnt, "val")]
 
 
-def _val(store: Store, fingerprints: Mapping[str, str], mask: Mask) -> str | None:
+def is_canonical(protocol: str) -> bool:
+    """Whether every video was encoded the same way before its views were taken."""
+    return f"+{CANONICAL}" in protocol
+
+
+def like(protocol: str, name: str) -> str:
+    """The protocol of that name, of videos encoded as those of the other."""
+    return f"{name}+{CANONICAL}" if is_canonical(protocol) else name
+
+
+def _val(store: Store, name: str, fingerprints: Mapping[str, str], mask: Mask) -> str | None:
     """`val`, unless it lacks something or does not say which network is meant."""
     try:
-        return usable(store, ["val"], fingerprints, mask)
+        return usable(store, [name], fingerprints, mask)
     except AmbiguousKey:
         return None
 
@@ -165,12 +195,11 @@ def usable(
 
 
 def _has(store: Store, protocol: str, key: str, fingerprint: str, rows: NDArray[np.int64]) -> bool:
-    group, _, array = key.rpartition("/")
     try:
-        found = store.open_branch(protocol, group)
+        found, _ = store.find(protocol, key)
     except UnknownKey:
         return False
-    same = array in found.spec.arrays and found.spec.fingerprint == fingerprint
+    same = found.spec.fingerprint == fingerprint
     return same and bool((found.status(rows) != Status.MISSING).all())
 
 

@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from heads.judging.ablation import Ablation
-from heads.judging.calibration import Reliability
-from heads.judging.metrics import Floats, Labels
+from heads.measuring import curves
+from heads.measuring.calibration import Reliability
+from heads.measuring.intervals import Interval
+from heads.measuring.metrics import Floats, Labels, area, row_shares
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#808890"
@@ -49,12 +51,16 @@ Drawing = Any
 
 
 def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
-    """Counts, coloured by the share of the true class."""
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    """Counts and shares of the true class, which also colour."""
+    shares = row_shares(matrix)
+    texts = [
+        [f"{n:,}\n{s:.0%}" for n, s in zip(*row, strict=True)]
+        for row in zip(matrix, shares, strict=True)
+    ]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        _heat(axes, shares, [[str(n) for n in row] for row in matrix])
+        _heat(axes, shares, texts)
         axes.set(xlabel="said", ylabel="is", xticks=range(len(classes)), yticks=range(len(classes)))
         axes.set_xticklabels(classes, rotation=30, ha="right")
         axes.set_yticklabels(classes)
@@ -85,13 +91,34 @@ def roc(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> str:
             hits = labels == index
             if not 0 < hits.sum() < len(hits):
                 continue
-            order = np.argsort(-probabilities[:, index], kind="stable")
-            true = np.concatenate([[0], hits[order].cumsum() / hits.sum()])
-            false = np.concatenate([[0], (~hits[order]).cumsum() / (~hits).sum()])
-            axes.plot(false, true, color=COLOURS[index % len(COLOURS)], label=name, lw=1.8)
+            curve = curves.roc(probabilities[:, index], hits)
+            found = area(probabilities[:, index], hits)
+            label = f"{name} (AUC {100 * found:.1f}, n = {hits.sum():,})"
+            axes.plot(curve.x, curve.y, color=COLOURS[index % len(COLOURS)], label=label, lw=1.8)
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
-        axes.set(xlabel="false alarms", ylabel="found", aspect="equal")
-        axes.legend(loc="lower right")
+        axes.set(xlabel="false alarms (FPR)", ylabel="found (TPR)", aspect="equal")
+        axes.legend(loc="lower right", fontsize=8)
+
+    return svg(draw, 4.2, 4.0)
+
+
+def precision_recall(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> str:
+    """One curve per class against the rest, where the class occurs."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for index, name in enumerate(classes):
+            hits = labels == index
+            if not hits.any():
+                continue
+            curve = curves.precision_recall(probabilities[:, index], hits)
+            label = f"{name} (n = {hits.sum():,} of {len(hits):,})"
+            axes.step(
+                curve.x, curve.y, where="pre", color=COLOURS[index % len(COLOURS)], label=label,
+                lw=1.8,
+            )  # fmt: skip
+        axes.set(xlabel="found (recall)", ylabel="right (precision)", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(loc="lower left", fontsize=8)
 
     return svg(draw, 4.2, 4.0)
 
@@ -145,6 +172,26 @@ def lines(series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> st
             axes.legend()
 
     return svg(draw, 5.0, 3.0)
+
+
+def strengths(curves: Mapping[str, Sequence[tuple[float, Interval]]], undamaged: Interval) -> str:
+    """AUC over the strength of each kind of damage, with 95% intervals; dotted: undamaged."""
+
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+        for place, (kind, points) in enumerate(curves.items()):
+            axes, colour = grid[place], COLOURS[place % len(COLOURS)]
+            amounts = [amount for amount, _ in points]
+            values = 100 * np.array([each.value for _, each in points])
+            bounds = 100 * np.array([(each.low, each.high) for _, each in points])
+            axes.plot(amounts, values, color=colour, marker="o", ms=4, lw=1.5)
+            axes.fill_between(amounts, *bounds.T, color=colour, alpha=0.2, lw=0)
+            axes.axhline(100 * undamaged.value, color=GREY, lw=0.8, ls=":")
+            axes.set(xlabel=kind)
+            axes.grid(axis="y")
+        grid[0].set_ylabel("AUC, percent")
+
+    return svg(draw, 1.2 + 2.2 * len(curves), 3.0)
 
 
 def _heat(axes: Any, shares: Floats, texts: Sequence[Sequence[str]]) -> None:  # noqa: ANN401

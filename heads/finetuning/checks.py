@@ -1,6 +1,11 @@
 """What must fit together before anything is fine-tuned."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from extract.branches.internvideo2 import InternVideo2Branch
+from extract.views.protocol import Protocol
+from extract.views.revisions import with_revisions
 from features_store.branch_arrays import BranchArrays
 from features_store.store import Store
 from features_store.table import Table
@@ -14,6 +19,17 @@ def check_same_depth(learn: Table, decide: Table) -> None:
         raise WrongFeatures(
             f"{DEPTH} under {learn.protocol} and {decide.protocol} is of different networks; give "
             f"--validation-protocol {learn.protocol}."
+        )
+
+
+def check_same_pixels(details: Mapping[str, Any], protocol: str) -> None:
+    """Views that are decoded now must be those that the store's depth was made of."""
+    now = Protocol.parse(protocol).describe()
+    there = with_revisions(details, now)["revisions"]
+    if there != now["revisions"]:
+        raise WrongFeatures(
+            f"The store's {protocol} has views of revision {there}, decoding would now make "
+            f"{now['revisions']}. Fine-tune from cached frames, or extract into a new store."
         )
 
 

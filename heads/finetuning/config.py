@@ -6,7 +6,7 @@ from typing import Literal
 
 from extract.branch import Precision
 from heads.errors import BadSetting
-from heads.finetuning.alternate import Alternation
+from heads.training.alternate import Alternation
 from heads.training.config import TrainConfig
 
 ADAPTER = 64
@@ -46,7 +46,7 @@ class FinetuneConfig(TrainConfig):
 
     alternate: str | None = None
     """Such as spatial:temporal=1:20: one step for spatial weights, twenty for temporal ones; the
-    backbone gets an adapter, see `heads.finetuning.alternate`."""
+    backbone gets an adapter, see `heads.training.alternate`."""
     adapter: int = 0
     """Channels of a space-time adapter behind the last block; 0: none, or 64 with alternate."""
 
@@ -54,6 +54,8 @@ class FinetuneConfig(TrainConfig):
         TrainConfig.__post_init__(self)
         if self.mixup or self.dropout:
             raise BadSetting("Fine-tuning has no mixup and no dropout of features; use drop_path.")
+        if self.rank_within_class:
+            raise BadSetting("rank_within_class is for heads on cached vectors; leave it out.")
         if self.accumulate < 1 or self.save_every < 1:
             raise BadSetting(
                 f"accumulate={self.accumulate}, save_every={self.save_every}: give 1 or more."

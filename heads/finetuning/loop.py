@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from heads.errors import BadTable
-from heads.finetuning.alternate import Alternation, by_kind
 from heads.finetuning.checkpoints import Checkpoint, copy_into, optimiser_state, restore_optimiser
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.data import Pick, Source
@@ -27,6 +26,7 @@ from heads.finetuning.net import FinetuneNet, drop_path_factors
 from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import share_of, share_out
 from heads.head import FitReport, Probabilities
+from heads.training.alternate import Alternation, by_kind
 from heads.training.config import Epoch, epoch_order
 from heads.training.loop import defined_metric, judge
 from heads.training.losses import smoothed_losses

@@ -69,7 +69,7 @@ class FinetuneNet(nn.Module):
                 factors = None if keep is None else keep[index]
                 tokens_bnd = self._block(index, tokens_bnd, factors)
             vectors = self.backbone.vectors(self.backbone.adapted(tokens_bnd))
-        names = ("cls", "avg", "attn") if self.layout.width else ("attn",)
+        names = ("cls", "avg", "attn")[2 - self.layout.pooled if self.layout.width else 2 :]
         with torch.autocast(device, enabled=False):
             columns = [vectors[name].float() for name in names]
             x = torch.cat([*columns, depth] if self.layout.depth else columns, -1)

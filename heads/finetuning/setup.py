@@ -22,9 +22,11 @@ from features_store.schema import fingerprint
 from features_store.store import Store
 from heads import bundle
 from heads.bundle import About, Bundle
-from heads.data.splits import Choice, Mask, training_protocol
+from heads.data.rows import Rows
+from heads.data.sides import Mask
+from heads.data.splits import Choice, training_protocol
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.checks import check_same_depth, check_start, same_network
+from heads.finetuning.checks import check_same_depth, check_same_pixels, check_start, same_network
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, ClipSource, Source
 from heads.finetuning.loop import Finetuner, Run
@@ -33,11 +35,10 @@ from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.tensor_file import write_tensors
 from heads.head import Probabilities
-from heads.judging.calibration import conformal_thresholds, fit_temperature, tempered
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout, initial
-from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
+from heads.zoo.fusion import Fusion, FusionConfig, FusionModel, pooled_of
 
 BACKBONE, HEAD = "backbone.safetensors", "head"
 
@@ -102,12 +103,12 @@ class Prepared:
         net, table = self.finetuner.net, run.validation.table
         head = Fusion(self.head, table.classes)
         head.model = FusionModel(self.head, net.layout, tensors)
-        temperature = fit_temperature(probabilities, table.labels)
-        means = averaged(tempered(probabilities, temperature))
-        found = measure(means, table.labels, head.classes)
+        found = measure(averaged(probabilities), table.labels, head.classes)
         tuned = tuned_branch(request.backbone, backbone)
-        prints = {key: tuned.fingerprint for key in (CLS, AVG, ATTN) if key in head.keys}
-        options = "&".join(f"{n}={value}" for n, value in tuned.provenance["options"].items())
+        made = {f"{tuned.name}/{name}": one for name, one in tuned.offer.fingerprints.items()}
+        prints = {key: made[key] for key in (CLS, AVG, ATTN) if key in head.keys}
+        asked = {**tuned.request.options, "precision": tuned.precision}
+        options = "&".join(f"{name}={value}" for name, value in asked.items())
         branches = {"internvideo2": f"internvideo2={tuned.preset}?{options}"}
         if DEPTH in head.keys:
             prints[DEPTH] = table.fingerprints[DEPTH]
@@ -120,8 +121,6 @@ class Prepared:
             protocol=table.protocol,
             fingerprints=prints,
             branches=branches,
-            temperature=temperature,
-            conformal=conformal_thresholds(means, table.labels),
             metrics={f"validation {name}": value for name, value in found.numbers().items()},
             provenance={
                 **bundle.provenance(request.store, [request.seed], "train"),
@@ -130,7 +129,11 @@ class Prepared:
                 "steps": self.finetuner.step,
             },
         )
-        return Bundle(head, about)
+        learnt = run.train.table.ids.tolist()
+        rows = Rows.made(learnt=learnt, decided=table.ids.tolist())
+        curves = {self.finetuner.metric: self.finetuner.history, "loss": self.finetuner.losses}
+        learning = {"seed": request.seed, **{name: list(one) for name, one in curves.items()}}
+        return Bundle(head, about, rows, [learning])
 
 
 @contextmanager
@@ -233,8 +236,9 @@ def _source(
     if not keys:
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)
-    cached = request.store.open_branch(protocol, DEPTH.partition("/")[0])
+    cached, _ = request.store.find(protocol, DEPTH)
     details = cached.groups["protocol"]["details"]
+    check_same_pixels(details, protocol)
     plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}
     return ClipSource(
@@ -270,8 +274,9 @@ def _fusion_config(start: Bundle) -> FusionConfig:
 
 def _layout(head: FusionConfig, a: Architecture, depth: int) -> Layout:
     return Layout(
-        width=a.width if head.vector == "cat" else 0, attn=a.pool_width, depth=depth,
-        hidden=depth or head.hidden, down_norm=head.down_norm, alpha=head.alpha,
+        width=0 if head.vector == "attn" else a.width, attn=a.pool_width, depth=depth,
+        hidden=depth or head.hidden, down_norm=head.down_norm, alpha=head.alpha_mode,
+        pooled=pooled_of(head),
     )  # fmt: skip
 
 
@@ -288,5 +293,7 @@ def _head_state(
     classes = len(request.store.classes)
     state = initial(layout, classes, torch.Generator().manual_seed(request.seed))
     alpha = head.alpha_start
-    state["alpha"].fill_(float(np.log(alpha / (1 - alpha))) if head.alpha == "sigmoid" else alpha)
+    state["alpha"].fill_(
+        float(np.log(alpha / (1 - alpha))) if head.alpha_mode == "sigmoid" else alpha
+    )
     return state

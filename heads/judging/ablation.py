@@ -19,9 +19,9 @@ from scipy import stats
 
 from features_store.table import Table
 from heads.config import Settings
-from heads.data.splits import Data
+from heads.data.sides import Data
 from heads.head import make_head
-from heads.judging.metrics import averaged, measure
+from heads.measuring.metrics import averaged, measure
 
 Rows = Mapping[str, Settings]
 TABLE_3: Rows = {

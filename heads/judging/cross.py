@@ -6,17 +6,21 @@ other source, half of them (by their ids) to learn from and half to be tested on
 video is ever on both sides.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features_store.table import Table
-from heads.data.splits import Data, Mask, by_id
+from heads.data.generators import of, sources_of_table
+from heads.data.sides import Data, Mask, by_id
 from heads.errors import BadTable
 from heads.head import Head
-from heads.judging.metrics import REAL, averaged, measure
+from heads.measuring.intervals import Interval
+from heads.measuring.intervals import auc as auc_of
+from heads.measuring.metrics import REAL, averaged, measure
+from heads.parts.novelty import familiar, vectors
 
 _JUDGED = 0.2
 """Share of the training videos that decide on the best epoch."""
@@ -31,14 +35,31 @@ class CrossTable:
     accuracy: NDArray[np.float64]
     auc: NDArray[np.float64]
     """NaN where the tested videos lack a class."""
+    reals: NDArray[np.int64]
+    """Tested ones of each cell; 0 where nothing was tested."""
+    fakes: NDArray[np.int64]
+    unknown: Mapping[str, Interval]
+    """With one left out: how well the distance from what was learnt tells its generated videos
+    from videos of the others that were not learnt from either."""
+
+    def unknown_lines(self) -> list[str]:
+        return [
+            f"unknown {name}: AUC of the distance {found}" for name, found in self.unknown.items()
+        ]
 
     def text(self, metric: str = "accuracy") -> str:
         values = getattr(self, metric)
         width = max(8, *(len(name) for name in (*self.rows, *self.columns)))
+        width = max(width, 16)
         lines = [f"{metric:{width}} " + " ".join(name.rjust(width) for name in self.columns)]
-        for name, row in zip(self.rows, values, strict=True):
-            cells = ("-" if np.isnan(v) else f"{100 * v:.1f}" for v in row)
+        for place, (name, row) in enumerate(zip(self.rows, values, strict=True)):
+            counts = zip(self.reals[place].tolist(), self.fakes[place].tolist(), strict=True)
+            cells = (
+                f"{'-' if np.isnan(v) else f'{100 * v:.1f}'} ({real}+{fake})"
+                for v, (real, fake) in zip(row, counts, strict=True)
+            )
             lines.append(f"{name:{width}} " + " ".join(cell.rjust(width) for cell in cells))
+        lines.append("in brackets: reals + generated videos that were tested")
         return "\n".join(lines)
 
 
@@ -47,8 +68,10 @@ def cross(
 ) -> CrossTable:
     """Train once per row. `whole` has all labelled videos twice: as they are learnt from, and as
     they decide and are tested."""
-    sources, reals = generators(whole.train)
-    rows, accuracy, auc = [], [], []
+    known = sources_of_table(whole.train, at_least=2)
+    sources, reals = known.generators, known.reals
+    rows, numbers = [], []
+    unknown: dict[str, Interval] = {}
     for source in sources:
         learning, judging = (
             _learning(table, source, reals, leave_one_out=leave_one_out)
@@ -61,32 +84,16 @@ def cross(
         rows.append(f"all but {source}" if leave_one_out else source)
         others = whole.validation.take(~judging)
         tested = [source] if leave_one_out else sources
-        numbers = [_tested(head, others, name, reals) for name in tested]
-        accuracy.append([number[0] for number in numbers])
-        auc.append([number[1] for number in numbers])
+        numbers.append([_tested(head, others, name, reals) for name in tested])
+        if leave_one_out and (told := _unknown(head, data, others.take(of(others, [source])))):
+            unknown[source] = told
     columns = ("the one left out",) if leave_one_out else tuple(sources)
+    cells = np.array(numbers, np.float64)
     return CrossTable(
-        rows=tuple(rows), columns=columns, accuracy=np.array(accuracy), auc=np.array(auc)
-    )
-
-
-def generators(table: Table) -> tuple[list[str], list[str]]:
-    """Sources that are generators, and those that have real videos only."""
-    names = [str(name) for name in np.unique(table.sources)]
-    real_label = table.classes.index(REAL) if REAL in table.classes else -1
-    reals = [name for name in names if (table.labels[of(table, [name])] == real_label).all()]
-    found = [name for name in names if name not in reals]
-    if len(found) < 2:
-        raise BadTable(
-            f"A cross-generator table needs two sources or more; there is {', '.join(found)}."
-        )
-    return found, reals
-
-
-def of(table: Table, sources: Sequence[str]) -> Mask:
-    """Which videos are of these sources."""
-    mask: Mask = np.isin(table.sources, np.array(sources, np.dtypes.StringDType()))
-    return mask
+        rows=tuple(rows), columns=columns, accuracy=cells[..., 0], auc=cells[..., 1],
+        reals=cells[..., 2].astype(np.int64), fakes=cells[..., 3].astype(np.int64),
+        unknown=unknown,
+    )  # fmt: skip
 
 
 def _learning(table: Table, source: str, reals: Sequence[str], *, leave_one_out: bool) -> Mask:
@@ -94,14 +101,32 @@ def _learning(table: Table, source: str, reals: Sequence[str], *, leave_one_out:
     return ((~own if leave_one_out else own) & ~real) | (real & _half(table))
 
 
-def _tested(head: Head, others: Table, source: str, reals: Sequence[str]) -> tuple[float, float]:
+def _tested(
+    head: Head, others: Table, source: str, reals: Sequence[str]
+) -> tuple[float, float, int, int]:
     """On a source's videos that were not learnt from, and the other half of the reals. On its own
     source a head is tested on nothing here: that number would be training accuracy."""
     if not of(others, [source]).any():
-        return float("nan"), float("nan")
+        return float("nan"), float("nan"), 0, 0
     tested = others.take(of(others, [source, *reals]))
     found = measure(averaged(head.predict(tested)), tested.labels, head.classes)
-    return found.accuracy, found.auc
+    real = int((tested.labels == tested.classes.index(REAL)).sum()) if REAL in tested.classes else 0
+    return found.accuracy, found.auc, real, len(tested) - real
+
+
+def _unknown(head: Head, data: Data, left_out: Table) -> Interval | None:
+    """Generated videos of a generator that nobody saw, against others that were not learnt from."""
+    known = familiar(head, data.train, averaged(head.predict(data.validation)))
+    if REAL in left_out.classes:
+        left_out = left_out.take(left_out.labels != left_out.classes.index(REAL))
+    if known is None or not len(left_out):
+        return None
+    near, far = vectors(head, data.validation), vectors(head, left_out)
+    assert near is not None
+    assert far is not None
+    distances = np.concatenate([known.distance(near), known.distance(far)])
+    is_far = np.arange(len(distances)) >= len(near)
+    return auc_of(distances, is_far, ("known", "unknown"))
 
 
 def _split(train: Table, judges: Table) -> Data:

@@ -1,26 +1,32 @@
 """How good predictions are: per source and on average over sources, with intervals.
 
-Views are averaged as probabilities per video. A source that has one class only (every generator of
-HFV whose videos share a label) has an accuracy and no AUC, and the table says so.
+Views are averaged as probabilities per video. Reals that are a source of their own join every
+generator (`heads.data.generators`). What has one class only has an accuracy and no AUC, and the
+table says so. Everything printed carries how many videos it is of.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
+from heads.data.generators import sources_of
+from heads.data.splits import testing_protocols, usable
 from heads.errors import BadTable
 from heads.head import Probabilities, check_labels
-from heads.judging.calibration import conformal_sets, coverage, reliability
-from heads.judging.intervals import STATISTICS, Difference, Interval, interval, paired
-from heads.judging.metrics import Floats, Metrics, averaged, measure
+from heads.judging import paper
 from heads.judging.released import official_id
+from heads.measuring.calibration import reliability
+from heads.measuring.conformal import Coverage, Thresholds, coverage
+from heads.measuring.detection import Detection, detection
+from heads.measuring.intervals import Interval, accuracy, f1, macro_auc_interval
+from heads.measuring.metrics import REAL, Floats, Metrics, averaged, measure, row_shares
+from heads.measuring.tests import Difference, delong, delong_binary, mcnemar
 
 ALL, AVERAGE = "all videos", "average"
 
@@ -36,12 +42,12 @@ class Predictions:
     means: Floats
     """(n, C)"""
 
-    def of_source(self, source: str) -> "Predictions":
-        mask = np.array([name == source for name in self.sources])
+    def take(self, mask: NDArray[np.bool_]) -> "Predictions":
+        """Some of the videos."""
         return Predictions(
             ids=[name for name, keep in zip(self.ids, mask, strict=True) if keep],
             labels=self.labels[mask],
-            sources=[source] * int(mask.sum()),
+            sources=[name for name, keep in zip(self.sources, mask, strict=True) if keep],
             classes=self.classes,
             means=self.means[mask],
         )
@@ -63,6 +69,19 @@ def predictions(bundle: Bundle, table: Table, *, official_ids: bool = False) -> 
         means=averaged(bundle.predict(table)),
     )
     return _merged(found) if official_ids else found
+
+
+def real_means(bundle: Bundle, store: Store, protocol: str | None) -> tuple[Floats, list[str]]:
+    """What a bundle says of a store's real videos; of all of them where none has a label."""
+    labels = store.videos.column("label")
+    mask = labels == bundle.classes.index(REAL) if (labels >= 0).any() else labels < 0
+    known = store.protocols()
+    name = protocol or (known[0] if len(known) == 1 else None)
+    about = bundle.about
+    wanted = testing_protocols(store, about.protocol)
+    name = name or usable(store, wanted, about.fingerprints, mask)
+    table = bundle.table(store, protocol=name, where=mask)
+    return averaged(bundle.predict(table)), [str(video) for video in table.ids]
 
 
 def _merged(found: Predictions) -> Predictions:
@@ -87,6 +106,15 @@ class SourceResult:
     metrics: Metrics
     accuracy: Interval
     auc: Interval
+    f1: Interval
+    detection: Detection | None
+    """Generated against real; None without a class `real`."""
+    reals: int = 0
+    fakes: int = 0
+
+    @property
+    def counts(self) -> str:
+        return f"{self.reals:,} real + {self.fakes:,} generated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,45 +122,64 @@ class Evaluation:
     """Everything about one set of predictions."""
 
     sources: Mapping[str, SourceResult]
-    """By source, and `all videos`."""
+    """By generator (see the module), and `all videos`."""
+    reals: Sequence[str]
+    """Sources of reals alone, which are in every generator's column."""
     average: Mapping[str, float]
-    """Mean over sources of each number, where it is defined."""
+    """Mean over generators of each number, where it is defined."""
+    averaged: Mapping[str, int]
+    """Over how many generators each of them is."""
     calibration_error: float
-    conformal: Mapping[str, tuple[float, float, float]]
-    """Error rate → promised coverage, measured coverage, mean size of a set."""
+    conformal: Mapping[str, Coverage]
+    """By error rate."""
 
     def to_json(self) -> dict[str, object]:
         return {
             "sources": {name: _as_json(result) for name, result in self.sources.items()},
+            "reals in every source": list(self.reals),
             "average over sources": {k: _number(v) for k, v in self.average.items()},
+            "sources averaged": dict(self.averaged),
             "calibration error": _number(self.calibration_error),
-            "conformal": {
-                rate: dict(zip(("promised", "measured", "size"), values, strict=True))
-                for rate, values in self.conformal.items()
-            },
+            "conformal": {rate: found.to_json() for rate, found in self.conformal.items()},
         }
 
 
-def evaluate(found: Predictions, thresholds: Mapping[str, float] | None = None) -> Evaluation:
-    """All numbers, per source, averaged over sources, and over all videos."""
-    names = sorted(set(found.sources))
-    results = {name: _result(found.of_source(name)) for name in names}
-    average = {}
-    for number in results[names[0]].metrics.numbers():
+def evaluate(found: Predictions, thresholds: Mapping[str, Thresholds] | None = None) -> Evaluation:
+    """All numbers, per generator, averaged over generators, and over all videos."""
+    sources = sources_of(found.sources, found.labels, found.classes)
+    results = {name: _result(found.take(mask)) for name, mask in sources.masks.items()}
+    average, counted = {}, {}
+    for number in next(iter(results.values())).metrics.numbers():
         values = [result.metrics.numbers()[number] for result in results.values()]
         defined = [value for value in values if not math.isnan(value)]
         average[number] = float(np.mean(defined)) if defined else math.nan
+        counted[number] = len(defined)
     results[ALL] = _result(found)
-    conformal = {
-        rate: (1 - float(rate), *coverage(found.means, found.labels, threshold))
-        for rate, threshold in (thresholds or {}).items()
-    }
     return Evaluation(
         sources=results,
+        reals=sources.reals,
         average=average,
+        averaged=counted,
         calibration_error=reliability(found.means, found.labels).error,
-        conformal=conformal,
+        conformal={
+            rate: coverage(found.means, found.labels, found.classes, rate, limits)
+            for rate, limits in (thresholds or {}).items()
+        },
     )
+
+
+def out_of_fold_lines(found: Predictions, folds: int) -> list[str]:
+    """Cross-validated numbers of a recipe, for a terminal."""
+    whole = _result(found)
+    lines = [
+        f"out of fold ({folds} folds, {whole.counts}), by heads that were told nothing of them:"
+    ]
+    lines += [f"  {name} {number}" for name, number in _headline(whole)]
+    return lines
+
+
+def _headline(result: SourceResult) -> list[tuple[str, Interval]]:
+    return [("accuracy", result.accuracy), ("AUC", result.auc), ("F1", result.f1)]
 
 
 def compare(first: Predictions, second: Predictions) -> dict[str, Difference]:
@@ -142,45 +189,72 @@ def compare(first: Predictions, second: Predictions) -> dict[str, Difference]:
     if not both:
         raise BadTable("The two bundles scored no video in common.")
     a, b = map(np.array, zip(*both, strict=True))
-    return {
-        name: paired(statistic, first.means[a], second.means[b], first.labels[a])
-        for name, statistic in STATISTICS.items()
+    labels, one, other = first.labels[a], first.means[a], second.means[b]
+    differences = {
+        "accuracy": mcnemar(one.argmax(1) == labels, other.argmax(1) == labels),
+        "auc": delong(one, other, labels, first.classes),
     }
+    if REAL in first.classes:
+        place = first.classes.index(REAL)
+        forged = labels != place
+        scores = (1 - one[:, place], 1 - other[:, place])
+        differences["binary auc"] = delong_binary(*scores, forged, ("real", "generated"))
+    return differences
 
 
 def _keys(found: Predictions) -> list[tuple[str, str]]:
     return list(zip(found.sources, found.ids, strict=True))
 
 
-def text_table(evaluation: Evaluation, paper: Mapping[str, Sequence[float]] | None = None) -> str:
-    """The paper's layout: sources as columns, ACC / AUC in percent."""
+def text_table(evaluation: Evaluation, printed: paper.Rows | None = None) -> str:
+    """The paper's layout: sources as columns, ACC / AUC in percent, and what they are of; its own
+    rows below ours."""
     columns = [name for name in evaluation.sources if name != ALL]
     cells = {name: _cell(evaluation.sources[name].metrics.numbers()) for name in columns}
     cells[AVERAGE] = _cell(evaluation.average)
     cells[ALL] = _cell(evaluation.sources[ALL].metrics.numbers())
-    rows = [("ours", cells)]
-    if paper:
-        rows.append(("paper", {name: f"{v[0]:.1f} / {v[1]:.1f}" for name, v in paper.items()}))
+    counts = {
+        name: f"{evaluation.sources[name].reals:,}+{evaluation.sources[name].fakes:,}"
+        for name in (*columns, ALL)
+    }
+    over = evaluation.averaged
+    counts[AVERAGE] = f"of {over['accuracy']} / {over['auc']}"
+    rows = [("ours", cells), ("n", counts)]
+    for method, numbers in (printed or {}).items():
+        rows.append((f"paper: {method}", {name: str(cell) for name, cell in numbers.items()}))
     widths = {name: max(len(name), 13) for name in cells}
-    lines = ["        " + "  ".join(name.rjust(widths[name]) for name in cells)]
+    margin = max(6, *(len(title) for title, _ in rows))
+    lines = [f"{'':{margin}}  " + "  ".join(name.rjust(widths[name]) for name in cells)]
     for title, row in rows:
         line = "  ".join(row.get(name, "").rjust(widths[name]) for name in cells)
-        lines.append(f"{title:6}  {line}")
+        lines.append(f"{title:{margin}}  {line}")
+    joined = f"; {', '.join(evaluation.reals)} in every column" if evaluation.reals else ""
+    lines.append(f"n: reals + generated videos{joined}; {AVERAGE}: over how many sources")
     return "\n".join(lines)
 
 
-def paper_numbers(classes: Sequence[str]) -> dict[str, list[float]]:
-    """What is known of the paper's own numbers; shown beside HFV's sources only."""
-    document = json.loads((files("heads.judging") / "paper.json").read_text())
-    found: dict[str, list[float]] = document.get(f"HFV, {len(classes)} classes", {})
-    return found
+def confusion_text(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Counts and the share of each row: rows are the truth, columns the likeliest class."""
+    width = max(12, *(len(name) for name in classes))
+    lines = ["is, said".ljust(width) + " ".join(name.rjust(width) for name in classes)]
+    for name, row in zip(classes, matrix, strict=True):
+        shares = row_shares(row[None])[0]
+        cells = (f"{n:,} ({s:.0%})".rjust(width) for n, s in zip(row, shares, strict=True))
+        lines.append(name.ljust(width) + " ".join(cells))
+    return "\n".join(lines)
 
 
 def _result(found: Predictions) -> SourceResult:
+    place = found.classes.index(REAL) if REAL in found.classes else -1
+    real = int((found.labels == place).sum())
     return SourceResult(
         metrics=measure(found.means, found.labels, found.classes),
-        accuracy=interval(STATISTICS["accuracy"], found.means, found.labels),
-        auc=interval(STATISTICS["auc"], found.means, found.labels),
+        accuracy=accuracy(found.means, found.labels),
+        auc=macro_auc_interval(found.means, found.labels, found.classes),
+        f1=f1(found.means, found.labels, found.classes),
+        detection=detection(found.means, found.labels, found.classes),
+        reals=real,
+        fakes=len(found.labels) - real,
     )
 
 
@@ -193,9 +267,13 @@ def _as_json(result: SourceResult) -> dict[str, object]:
     numbers = {name: _number(value) for name, value in result.metrics.numbers().items()}
     return {
         "videos": result.metrics.videos,
+        "reals": result.reals,
+        "generated": result.fakes,
         **numbers,
         "accuracy interval": [_number(result.accuracy.low), _number(result.accuracy.high)],
         "auc interval": [_number(result.auc.low), _number(result.auc.high)],
+        "f1 interval": [_number(result.f1.low), _number(result.f1.high)],
+        "detection": None if result.detection is None else result.detection.to_json(),
         "class f1": dict(result.metrics.class_f1),
         "confusion": result.metrics.confusion.tolist(),
         "undefined": dict(result.metrics.undefined),
@@ -205,12 +283,6 @@ def _as_json(result: SourceResult) -> dict[str, object]:
 def _number(value: float) -> float | None:
     """JSON has no NaN: a number that does not exist is null."""
     return None if math.isnan(value) else value
-
-
-def unsure(found: Predictions, threshold: float) -> float:
-    """Share of videos whose conformal set is empty or has every class."""
-    sizes = conformal_sets(found.means, threshold).sum(1)
-    return float(((sizes == 0) | (sizes == len(found.classes))).mean())
 
 
 def view_spread(probabilities: Probabilities) -> Floats:

@@ -1,6 +1,7 @@
 """HumanSAM's fusion head as arithmetic: the video vector, the depth vector, and alpha between them.
 
     video = [down_norm(cls, avg), fc_norm(attn)]                      F numbers
+            or [down_norm(avg), fc_norm(attn)], as the paper's equation 3 has it
     logits = classes(alpha * fc1(video) + (1 - alpha) * depth)
 
 Nothing non-linear lies between fc1 and the classes, so their matrices are multiplied first
@@ -34,6 +35,8 @@ class Layout:
 
     width: int
     """E; 0 without cls and avg."""
+    pooled: int = 2
+    """How many vectors of E numbers there are: cls and avg, or avg alone."""
     attn: int
     depth: int
     """D; 0 without the depth branch."""
@@ -43,8 +46,13 @@ class Layout:
     alpha: AlphaMode = "free"
 
     @property
+    def normed(self) -> int:
+        """Columns before attn's."""
+        return self.pooled * self.width
+
+    @property
     def video(self) -> int:
-        return 2 * self.width + self.attn
+        return self.normed + self.attn
 
     @property
     def columns(self) -> int:
@@ -84,12 +92,12 @@ def normalised(
     parameters: Parameters, x: Tensor, layout: Layout, statistics: "BatchStatistics | None"
 ) -> Tensor:
     """The video vector: (…, B, columns) → (…, B, F). With `statistics` by the batch's own."""
-    attn = plain_norm(x[..., 2 * layout.width : layout.video])
+    attn = plain_norm(x[..., layout.normed : layout.video])
     attn = attn * parameters["fc_norm.weight"].unsqueeze(-2)
     attn = attn + parameters["fc_norm.bias"].unsqueeze(-2)
     if not layout.width:
         return attn
-    pairs = x[..., : 2 * layout.width].reshape(*x.shape[:-1], 2, layout.width)
+    pairs = x[..., : layout.normed].reshape(*x.shape[:-1], layout.pooled, layout.width)
     if layout.down_norm == "bn":
         if statistics is None:
             mean = parameters["down_norm.running_mean"]
@@ -127,18 +135,37 @@ def logits(
     layout: Layout,
     statistics: BatchStatistics | None = None,
     depth: Tensor | None = None,
+    keep: Tensor | None = None,
 ) -> Tensor:
-    """(…, B, columns) → (…, B, C). `depth` replaces the depth columns of x."""
-    video = normalised(parameters, x, layout, statistics)
+    """(…, B, columns) → (…, B, C). `depth` replaces the depth columns of x; `keep` are dropout's
+    factors."""
+    video = dropped(normalised(parameters, x, layout, statistics), keep, slice(0, layout.video))
     classes = parameters["classes.weight"]
     weight = classes @ parameters["fc1.weight"]
     offset = (classes @ parameters["fc1.bias"].unsqueeze(-1)).squeeze(-1)
     found = video @ weight.mT + offset.unsqueeze(-2)
     if layout.depth:
         depth = x[..., layout.video :] if depth is None else depth
+        depth = dropped(depth, keep, slice(layout.video, None))
         alpha = mixing(parameters, layout)
         found = alpha * found + (1 - alpha) * (depth @ classes.mT)
     return found + parameters["classes.bias"].unsqueeze(-2)
+
+
+def dropped(vectors: Tensor, keep: Tensor | None, columns: slice) -> Tensor:
+    """(…, B, n). What dropout takes becomes the batch's mean: a constant that is added to a feature
+    is neither noise nor a change of scale."""
+    if keep is None:
+        return vectors
+    centre = vectors.mean(-2, keepdim=True)
+    return centre + (vectors - centre) * keep[..., columns]
+
+
+def misordered(depth: Tensor, repeat: int) -> Tensor:
+    """The released pairing: samples lie video by video, depth sample by sample."""
+    videos = len(depth) // repeat
+    position = torch.arange(len(depth), device=depth.device)
+    return depth[position % videos * repeat + position // videos]
 
 
 def logits_uncollapsed(parameters: Parameters, x: Tensor, layout: Layout) -> Tensor:
@@ -180,20 +207,20 @@ def fold(parameters: Parameters, layout: Layout) -> Folded:
     classes = parameters["classes.weight"].double()
     weight = (classes @ parameters["fc1.weight"].double()).mT
     bias = parameters["fc1.bias"].double().unsqueeze(-2) @ classes.mT
-    attn = slice(2 * layout.width, layout.video)
+    attn = slice(layout.normed, layout.video)
     bias = bias + parameters["fc_norm.bias"].double().unsqueeze(-2) @ weight[..., attn, :]
     attn_weight = parameters["fc_norm.weight"].double().unsqueeze(-1) * weight[..., attn, :]
     alpha = mixing(parameters, layout).double() if layout.depth else 1.0
     parts = []
     if layout.width:
-        first = weight[..., : 2 * layout.width, :]
+        first = weight[..., : layout.normed, :]
         if layout.down_norm == "bn":
             variance = parameters["down_norm.running_var"].double()
             scale = (variance + DOWN_NORM_EPS).rsqrt()
             mean = parameters["down_norm.running_mean"].double()
-            first = first * torch.cat([scale, scale], -1).unsqueeze(-1)
-            bias = bias - torch.cat([mean, mean], -1).unsqueeze(-2) @ first
-        parts.append((slice(0, 2 * layout.width), (alpha * first).float()))
+            first = first * torch.cat([scale] * layout.pooled, -1).unsqueeze(-1)
+            bias = bias - torch.cat([mean] * layout.pooled, -1).unsqueeze(-2) @ first
+        parts.append((slice(0, layout.normed), (alpha * first).float()))
     if layout.depth:
         depth = slice(layout.video, layout.columns)
         parts.append((depth, ((1 - alpha) * classes.mT).float()))

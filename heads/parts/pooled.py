@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from features_store.table import Table
 from heads.head import FitReport, Head, check_labels
-from heads.judging.metrics import averaged, measure
-from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
+from heads.measuring.metrics import averaged, measure
+from heads.parts.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +23,14 @@ class Standard:
 
     @staticmethod
     def of(x: Tensor) -> "Standard":
-        flat = x.flatten(0, -2).double()
-        deviation = flat.std(0, correction=0)
+        """Of the columns of (…, columns), part by part: there is never a copy of all of it."""
+        parts = torch.split(x.flatten(0, -2), CHUNK)
+        count = sum(len(part) for part in parts)
+        mean = sum((part.sum(0, dtype=torch.float64) for part in parts), torch.zeros(())) / count
+        squares = sum(((part.double() - mean).square().sum(0) for part in parts), torch.zeros(()))
+        deviation = (squares / count).sqrt()
         scale = deviation.clamp_min(1e-12).reciprocal() * (deviation > 1e-12)
-        return Standard(mean=flat.mean(0).float(), scale=scale.float())
+        return Standard(mean=mean.float(), scale=scale.float())
 
     def __call__(self, x: Tensor) -> Tensor:
         return (x - self.mean) * self.scale

@@ -31,6 +31,8 @@ _SCORED_AT_ONCE = 16
 class TokenModel(Model):
     """A model that makes logits of tokens and depth vectors."""
 
+    is_small = False
+
     def __init__(self, key: str) -> None:
         self.key = key
         """The array of tokens."""
@@ -38,11 +40,11 @@ class TokenModel(Model):
         """id of a Samples' x → the table it comes from; 0: the one to learn from."""
 
     @abstractmethod
-    def token_logits(self, tokens_bnd: Tensor, depth_bd: Tensor, *, training: bool) -> Tensor:
-        """(b, classes)."""
+    def token_logits(self, tokens: Tensor, beside_bd: Tensor, *, training: bool) -> Tensor:
+        """(b, classes); tokens are (b, …) as they are stored."""
 
     def training_logits(self, batch: Batch) -> Tensor:
-        tokens = self._tokens(self.tables[0], batch.rows)
+        tokens = self.tokens(self.tables[0], batch.rows)
         tokens_bnd = tokens[torch.arange(len(tokens)), torch.from_numpy(batch.views)]
         return self.token_logits(tokens_bnd.to(batch.x.device), batch.x, training=True)
 
@@ -57,15 +59,20 @@ class TokenModel(Model):
         step = max(1, _SCORED_AT_ONCE // x.shape[1])
         for start in range(0, len(table), step):
             part = np.arange(start, min(start + step, len(table)))
-            tokens = self._tokens(table, part).to(x.device)
+            tokens = self.tokens(table, part).to(x.device)
             flat = self.token_logits(tokens.flatten(0, 1), x[part].flatten(0, 1), training=False)
             yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
 
-    def _tokens(self, table: Table, rows: NDArray[np.int64]) -> Tensor:
-        tokens = torch.from_numpy(np.ascontiguousarray(token_rows(table, self.key)[rows]))
-        if not bool(torch.isfinite(tokens).all()):
+    def tokens(self, table: Table, rows: NDArray[np.int64]) -> Tensor:
+        """(b, views, …) of some rows, in float32."""
+        stored = torch.from_numpy(np.ascontiguousarray(token_rows(table, self.key)[rows]))
+        return self.finite(stored).float()
+
+    def finite(self, numbers: Tensor) -> Tensor:
+        """The same, refused where a number is not finite."""
+        if not bool(torch.isfinite(numbers).all()):
             raise BadTable(f"{self.key} holds numbers that are not finite; extract again.")
-        return tokens.float()
+        return numbers
 
 
 M = TypeVar("M", bound=TokenModel)
@@ -106,21 +113,26 @@ class TokenHead(Head, Generic[M]):
         check_table(table, self.keys, what)
         check_labels(table, what, several=what == "training")
         rank_loss = self.config.rank_loss and what == "training"
-        return Samples.of(self._depth(table).to(device), table, rank_loss=rank_loss)
+        return Samples.of(
+            self.beside(table).to(device), table, rank_loss=rank_loss,
+            within_class=self.config.rank_within_class,
+        )  # fmt: skip
 
     def predict(self, table: Table) -> Probabilities:
         check_table(table, self.keys, "scored")
         if self.model is None:
             raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
         device = next(iter(self.model.state().values())).device
-        return self.model.predict(table, self._depth(table).to(device))
+        return self.model.predict(table, self.beside(table).to(device))
 
     def save(self, folder: Path) -> None:
         if self.model is None:
             raise BadSetting("This head is not trained yet; there is nothing to save.")
         arrays.save_tensors(folder / "head.safetensors", self.model.state())
 
-    def _depth(self, table: Table) -> Tensor:
+    def beside(self, table: Table) -> Tensor:
+        """(n, V, columns): what is small beside the tokens and stays in memory. Here: the depth
+        vectors, where they are asked for."""
         if DEPTH in self.keys:
             return arrays.matrix(table, (DEPTH,))
         return torch.zeros(len(table), token_rows(table, self.keys[0]).shape[1], 0)

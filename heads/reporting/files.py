@@ -18,6 +18,7 @@ NAMES: Mapping[str, str] = {
     "ablation.csv": "telltale ablate",
     "tune.json": "telltale tune",
     "cross.svg": "telltale cross --out",
+    "robustness.json": "telltale robustness --out",
     "audit.txt": "telltale audit >",
     **{f"scores{suffix}": "telltale score --out" for suffix in SUFFIXES},
 }

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from extract.decoding.video import open_video
 from extract.errors import ExtractError
-from heads.judging.metrics import REAL
+from extract.manifest.names import unescaped
+from heads.measuring.metrics import REAL
 from heads.reporting.parts import percent, text
 from heads.reporting.scores import PROBABILITY, Scores
 
@@ -81,6 +82,7 @@ def gallery(scores: Scores, found: list[Group], folder: Path, done: Progress) ->
 
 def frames(path: str, folder: Path) -> list[str]:
     """Eight frames over the whole length as JPEG data URLs; none where the file cannot be read."""
+    path = unescaped(path)
     places = [Path(path), folder / path] if path else []
     place = next((place for place in places if _is_file(place)), None)
     if place is None:

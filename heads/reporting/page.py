@@ -18,8 +18,8 @@ from importlib.resources import files as resources
 from pathlib import Path
 from string import Template
 
-from features_store.commit import write_file
 from features_store.installing import DISTRIBUTION
+from features_store.outputs import Product
 from heads.errors import BadRun
 from heads.reporting.files import RunFiles, find
 from heads.reporting.gallery import gallery, groups
@@ -44,8 +44,16 @@ class Written:
     """Files that were found and could not be shown, and why."""
 
 
-def write_report(run: Path, out: Path | None = None, bar: Bar | None = None) -> Written:
-    """Gather what `run` holds; the page goes to RUN/report.html unless `out` says otherwise."""
+def write_report(
+    run: Path, out: Path | None = None, bar: Bar | None = None, *, overwrite: bool = False
+) -> Written:
+    """Gather what `run` holds; the page goes to RUN/report.html unless `out` says otherwise.
+
+    A page that an earlier report made of this run is replaced, anything else is not.
+    """
+    made_from = {"run": str(run.absolute())}
+    product = Product(out or run / "report.html", "report", overwrite=overwrite)
+    product.check(made_from)
     files = find(run)
     found, problems = [], []
     for section, why in sections(files):
@@ -59,10 +67,8 @@ def write_report(run: Path, out: Path | None = None, bar: Bar | None = None) -> 
     problems += trouble
     if not found:
         raise BadRun(f"Nothing in {run} can be shown. {' '.join(problems)}")
-    page = out or run / "report.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_file(page, [_page(files, found, problems).encode(errors="replace")])
-    return Written(page=page, sections=[one.title for one in found], problems=problems)
+    product.write([_page(files, found, problems).encode(errors="replace")], made_from)
+    return Written(page=product.path, sections=[one.title for one in found], problems=problems)
 
 
 def _scored(files: RunFiles, bar: Bar) -> tuple[list[Section], list[str]]:

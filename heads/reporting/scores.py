@@ -3,7 +3,6 @@
 Only `id` and `verdict` must be there. What else is known is shown; what is not is left out.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
 from heads.errors import BadRun
-from heads.judging.metrics import REAL
+from heads.measuring.metrics import REAL
+from heads.scoring.formats import json_rows, unguarded
 
 PROBABILITY = "p_"
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -32,7 +32,6 @@ _TEXTS = (
     "error",
 )
 _NUMBERS = ("confidence", "forgery", "spread", "nearest_similarity")
-_FORMULA = tuple(f"'{sign}" for sign in "=+-@\t\r")
 _ROUNDING = 1e-4
 """By which single precision may leave 0 to 1."""
 Column = NDArray[np.float64]
@@ -141,8 +140,8 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _read_json(path: Path) -> pa.Table:
     """By hand: Arrow's reader takes names that look like dates for dates."""
-    with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file if line.strip()]
+    last = {row.get("id", number): row for number, row in enumerate(json_rows(path))}
+    rows = list(last.values())  # of a video that was watched and replaced, the last one counts
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 
@@ -162,8 +161,8 @@ def _texts(column: pa.ChunkedArray, suffix: str) -> list[str]:
         if isinstance(value, list):
             value = "|".join(map(str, value))
         said = "" if value is None else str(value)
-        if suffix == ".csv" and said.startswith(_FORMULA):  # a guard against spreadsheets
-            said = said[1:]
+        if suffix == ".csv":
+            said = unguarded(said)
         found.append(said)
     return found
 

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
 
 from heads.figures import charts
-from heads.judging.calibration import reliability
-from heads.judging.metrics import measure
+from heads.measuring.calibration import reliability
+from heads.measuring.detection import detection
+from heads.measuring.intervals import macro_auc_interval, wilson
+from heads.measuring.metrics import confusion_matrix
 from heads.reporting.parts import (
     NOTHING,
     Big,
@@ -44,12 +45,17 @@ def _big(scores: Scores) -> Iterator[Big]:
     if scores.judged.any():
         labels = scores.labels[scores.judged]
         hits = int((scores.verdicts[scores.judged] == labels).sum())
-        low, high = stats.binomtest(hits, len(labels)).proportion_ci(method="wilson")
-        found = measure(scores.probabilities[scores.judged], labels, scores.classes)
-        note = f"[{percent(float(low))}, {percent(float(high))}]"
-        yield Big(label="accuracy, %", value=percent(hits / len(labels)), note=note)
-        yield Big(label="AUC, %", value=percent(found.auc))
-        yield Big(label="real or not, AUC, %", value=percent(found.binary_auc))
+        judged = scores.probabilities[scores.judged]
+        found = {
+            "accuracy, %": wilson(hits, len(labels)),
+            "AUC, %": macro_auc_interval(judged, labels, scores.classes),
+        }
+        detected = detection(judged, labels, scores.classes)
+        if detected is not None:
+            found["real or not, AUC, %"] = detected.auc
+        for label, one in found.items():
+            note = f"{one.brackets} n = {one.n:,}".strip()
+            yield Big(label=label, value=percent(one.value), note=note)
     else:
         forged = scores.forgery[~np.isnan(scores.forgery)]
         if len(forged):
@@ -63,9 +69,7 @@ def _big(scores: Scores) -> Iterator[Big]:
 def _curves(scores: Scores) -> str:
     judged = np.flatnonzero(scores.judged)
     labels, probabilities = scores.labels[judged], scores.probabilities[judged]
-    predicted = probabilities.argmax(1)
-    size = len(scores.classes)
-    matrix = np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
+    matrix = confusion_matrix(labels, probabilities.argmax(1), len(scores.classes))
     drawn = judged[:: -(-len(judged) // _MOST_POINTS)]
     return side_by_side(
         [
@@ -78,7 +82,7 @@ def _curves(scores: Scores) -> str:
                 "Reliability: on the dotted line, confidence means what it says",
             ),
             picture(
-                charts.confusion(matrix.astype(np.int64), scores.classes),
+                charts.confusion(matrix, scores.classes),
                 "Likeliest class: rows are the truth",
             ),
         ]

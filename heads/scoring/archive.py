@@ -2,228 +2,226 @@
 
 From videos each part is extracted into a store of its own, scored, and dropped, unless a store is
 given to keep features in; so disk and memory stay flat however many videos there are, and a run
-that is killed does again at most the part it was in.
+that is killed does again at most the videos that were in the works. A row is of one version of one
+file (its size and time): rows that still hold are taken over, whatever else has changed.
 """
 
-import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from extract.branch import Branch, BranchRequest, load_branch
-from extract.errors import ExtractError
+from extract.branch import Branch
+from extract.manifest.labels import UNLABELLED
 from extract.manifest.manifest import Manifest
+from extract.manifest.names import escaped, unescaped
 from extract.running.extraction import Extraction
-from extract.running.pipeline import Settings, Stop
+from extract.running.flow import Stop
+from extract.running.pipeline import Settings
+from features_store.errors import OutputExists
 from features_store.store import Store
-from features_store.table import Table
-from heads.bundle import Bundle
-from heads.errors import BadSetting, WrongFeatures
-from heads.scoring.neighbours import Neighbours
+from heads.errors import BadSetting
+from heads.scoring.branches import as_extracted
+from heads.scoring.formats import Block, Counts
+from heads.scoring.kept import KeptRows, is_settled
 from heads.scoring.output import Output
-from heads.scoring.rows import Inputs, Scored, rows
+from heads.scoring.rows import Inputs
+from heads.scoring.scorer import Scorer
+from heads.scoring.versions import digest, keys, versions
 
 VIDEOS_A_PART = 1024
 ROWS_A_PART = 65_536
-_STREAMED = 8192
-_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
 Run = Callable[[Extraction], bool]
 """Extract what is missing; False when the user wants to stop."""
+Positions: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scorer:
-    """A bundle, and how its verdicts are put."""
+class Result:
+    """What came of a run."""
 
-    bundle: Bundle
-    rate: str = "0.1"
-    """Error rate of the conformal sets."""
-    neighbours: Neighbours | None = None
-
-    def __post_init__(self) -> None:
-        if self.bundle.about.conformal and self.rate not in self.bundle.about.conformal:
-            have = ", ".join(self.bundle.about.conformal)
-            raise BadSetting(f"Error rate {self.rate} unknown to the bundle; have: {have}.")
-
-    def from_store(self, store: Store, protocol: str, wanted: np.ndarray) -> pa.Table:
-        """Rows of a store's videos (a range of row numbers), failed and missing ones too."""
-        inputs = store_inputs(store, wanted)
-        probabilities, positions, near = [], [], []
-        status = _status(store, protocol, self.bundle, wanted)
-        if (status == 1).any():
-            mask = np.zeros(store.videos.count, bool)
-            mask[wanted] = True
-            for table in self._tables(store, protocol, mask):
-                probabilities.append(self.bundle.predict(table))
-                positions.append(np.searchsorted(wanted, table.rows))
-                if self.neighbours is not None:
-                    near.append(self.neighbours.of(table))
-        scored = Scored(
-            positions=np.concatenate([np.empty(0, np.int64), *positions]),
-            probabilities=np.concatenate(probabilities) if probabilities else _none(self.bundle),
-            nearest=self.neighbours.joined(near) if self.neighbours is not None and near else None,
-        )
-        errors = _reasons(store, protocol, self.bundle, wanted, status)
-        return rows(inputs, scored, errors, self.bundle, self.rate)
-
-    def _tables(self, store: Store, protocol: str, mask: np.ndarray) -> Iterator[Table]:
-        head = self.bundle.head
-        if head.lazy:
-            yield store.table(
-                head.keys, protocol=protocol, where=mask, allow_missing=True, lazy=head.lazy
-            )
-            return
-        yield from store.stream(
-            head.keys, protocol=protocol, where=mask, allow_missing=True, batch=_STREAMED
-        )
+    counts: Counts | None
+    """None where it was stopped before the end."""
+    left: int = 0
+    """Inputs that are still to be scored."""
+    notes: Sequence[str] = ()
+    """What became of the rows of an earlier run, for people."""
 
 
-def score_store(scorer: Scorer, store: Store, protocol: str, output: Output, stop: Stop) -> bool:
-    """All videos of a store. False when stopped before the end."""
-    output.begin()
-    parts = range(0, store.videos.count, ROWS_A_PART)
-    for number, start in enumerate(parts):
-        if stop():
-            return False
-        if not output.has(number):
-            wanted = np.arange(start, min(start + ROWS_A_PART, store.videos.count))
-            output.write(number, scorer.from_store(store, protocol, wanted))
-    output.finish(len(parts))
-    return True
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRun:
+    """Videos that are to be scored, and how they are looked at."""
+
+    manifest: Manifest
+    branches: Callable[[], Sequence[Branch]]
+    """Asked only when there is something to do: weights take time to load."""
+    settings: Settings
+    run: Run
+    keep: str | None = None
+    """A store in which features stay."""
+    retry_failed: bool = False
 
 
-def score_videos(  # noqa: PLR0913
-    scorer: Scorer,
-    manifest: Manifest,
-    branches: Sequence[Branch],
-    settings: Settings,
-    output: Output,
-    run: Run,
-    keep: str | None = None,
-) -> bool:
-    """All videos of a manifest; features stay in the store `keep` where one is given."""
-    output.begin()
-    starts = range(0, len(manifest.videos), VIDEOS_A_PART)
-    for number, start in enumerate(starts):
-        if output.has(number):
-            continue
-        part = replace(manifest, videos=manifest.videos[start : start + VIDEOS_A_PART])
-        where = keep or str(output.folder / f"{number:08}.zarr")
-        extraction = Extraction.begin(part, where, branches, settings)
-        if not run(extraction):
-            return False
-        order = np.argsort(extraction.rows)
-        table = scorer.from_store(extraction.store, settings.protocol, extraction.rows[order])
-        output.write(number, table.take(pa.array(np.argsort(order))))
-        if keep is None:
-            shutil.rmtree(where, ignore_errors=True)
-    output.finish(len(starts))
-    return True
+def score_store(
+    scorer: Scorer, store: Store, protocol: str, output: Output, stop: Stop = lambda: False
+) -> Result:
+    """All videos of a store."""
+    count = store.videos.count
+    if not count:
+        raise BadSetting(f"{store.place.name} has no videos; `telltale extract` puts some in.")
+    with output.claimed():
+        every = np.arange(count)
+        status = scorer.status(store, protocol, every)
+        ids = store.videos.column("id")
+        inputs = digest(ids.tolist(), [status.tobytes()])
+        if output.is_done(inputs):
+            return Result(counts=output.counts())
+        output.begin()
+        names = []
+        for start in range(0, count, ROWS_A_PART):
+            wanted = every[start : start + ROWS_A_PART]
+            name = digest(ids[wanted].tolist(), [status[wanted].tobytes()])[:32]
+            if not output.has(name):
+                if stop():
+                    return Result(counts=None, left=count - start)
+                output.hold(name, scorer.from_store(store, protocol, wanted, status[wanted]))
+            names.append(name)
+        return Result(counts=output.finish(map(output.read, names), count, inputs))
 
 
-def find_branches(bundle: Bundle, weights: Sequence[Path], device: str) -> list[Branch]:
-    """The bundle's branches; weights are looked for by fingerprint, in folders or files."""
-    found = []
-    for name, request in bundle.about.branches.items():
-        (expected, *_) = {
-            fingerprint
-            for key, fingerprint in bundle.about.fingerprints.items()
-            if key.startswith(f"{name}/")
-        }
-        found.append(_branch(request, expected, weights, device))
-    return found
+def score_videos(scorer: Scorer, videos: VideoRun, output: Output) -> Result:
+    """All videos of a manifest."""
+    with output.claimed():
+        paths = [video.path for video in videos.manifest.videos]
+        inputs = _inputs(videos.manifest, paths)
+        made_of = keys(inputs)
+        whole = digest(made_of, inputs.paths, inputs.sources, inputs.labels)
+        if is_settled(output, whole, retry_failed=videos.retry_failed):
+            return Result(counts=output.counts())
+        output.begin()
+        output.take_over()
+        kept = KeptRows(output, made_of, inputs.ids, retry_failed=videos.retry_failed)
+        _check_none_is_dropped(output, kept)
+        job = _Job(scorer, videos, output, inputs, kept)
+        if not job.run():
+            return Result(counts=None, left=job.left, notes=kept.notes)
+        blocks = job.blocks(made_of)
+        counts = output.finish(blocks, len(made_of), whole)
+        return Result(counts=counts, notes=kept.notes)
 
 
-def check_branches(bundle: Bundle, branches: Sequence[Branch]) -> None:
-    """Branches that the user named must be the bundle's."""
-    made = {branch.name: branch.fingerprint for branch in branches}
-    for key, expected in bundle.about.fingerprints.items():
-        name = key.partition("/")[0]
-        if made.get(name) != expected:
-            raise WrongFeatures(
-                f"Branch {name} has fingerprint {made.get(name)}, the bundle was trained on "
-                f"{expected}: other weights, preprocessing or precision."
-            )
-
-
-def _branch(request: str, expected: str, weights: Sequence[Path], device: str) -> Branch:
-    preset, question, options = request.partition("?")
-    tried = []
-    for path in [None, *_candidates(weights)]:
-        text = f"{preset}{'' if path is None else f':{path}'}{question}{options}"
-        try:
-            asked = replace(BranchRequest.parse(text), device=device)
-            branch = load_branch(asked)
-        except ExtractError:
-            continue
-        if branch.fingerprint == expected:
-            return branch
-        tried.append(f"{path or 'no file'} ({branch.fingerprint[:8]})")
-    raise WrongFeatures(
-        f"No weights for {preset} with fingerprint {expected[:8]} found; looked at "
-        f"{', '.join(tried) or 'no fitting file'}. Give --weights FILE_OR_FOLDER, or --branch "
-        f"{preset}:FILE{question}{options}."
-    )
-
-
-def _candidates(places: Sequence[Path]) -> Iterator[Path]:
-    for place in places:
-        if place.is_file():
-            yield place
-        elif place.is_dir():
-            yield from sorted(p for p in place.iterdir() if p.suffix in _WEIGHTS and p.is_file())
-
-
-def store_inputs(store: Store, wanted: np.ndarray) -> Inputs:
-    column = store.videos.column
-    labels = column("label")[wanted]
-    names = [*store.classes, ""]
+def _inputs(manifest: Manifest, paths: Sequence[str]) -> Inputs:
+    classes = manifest.scheme.classes if manifest.scheme else ()
     return Inputs(
-        ids=column("id")[wanted].tolist(),
-        paths=column("path")[wanted].tolist(),
-        sources=column("source")[wanted].tolist(),
-        labels=[names[label] for label in labels.tolist()],
+        ids=[video.id for video in manifest.videos],
+        paths=[escaped(path) for path in paths],
+        sources=[video.source for video in manifest.videos],
+        labels=[
+            "" if video.label == UNLABELLED else classes[video.label] for video in manifest.videos
+        ],
+        versions=versions(paths),
     )
 
 
-def input_hash(ids: Sequence[str]) -> str:
-    """What a run's parts were made of."""
-    return hashlib.sha256("\n".join(ids).encode("utf-8", "surrogateescape")).hexdigest()
+def _check_none_is_dropped(output: Output, kept: KeptRows) -> None:
+    """Rows go with their files; rows of files that are there were asked for by somebody."""
+    there = [name for name, path in kept.gone.items() if os.path.exists(unescaped(path))]  # noqa: PTH110
+    if there and not output.overwrites:
+        raise OutputExists(
+            f"{output.out} has rows of {len(there)} more videos that are still there "
+            f"({there[0]!r}, …). Give them too, choose another --out, or let them go with "
+            f"--overwrite."
+        )
 
 
-def _status(store: Store, protocol: str, bundle: Bundle, wanted: np.ndarray) -> np.ndarray:
-    """Per video the worst of its branches: 0 missing, 2 failed, 1 ok."""
-    names = {key.partition("/")[0] for key in bundle.head.keys}
-    worst = np.ones(len(wanted), np.uint8)
-    for name in sorted(names):
-        status = store.open_branch(protocol, name).status(wanted)
-        worst = np.where(status == 1, worst, status).astype(np.uint8)
-    return worst
+class _Job:
+    """What is left to be scored of one run."""
 
+    def __init__(
+        self, scorer: Scorer, videos: VideoRun, output: Output, inputs: Inputs, kept: KeptRows
+    ) -> None:
+        self.scorer = scorer
+        self.videos = videos
+        self.output = output
+        self.inputs = inputs
+        self.kept = kept
+        self.left = len(kept.left)
 
-def _reasons(
-    store: Store,
-    protocol: str,
-    bundle: Bundle,
-    wanted: np.ndarray,
-    status: np.ndarray,
-) -> dict[int, str]:
-    """Position → why it has no scores."""
-    if (status == 1).all():
-        return {}
-    known: dict[int, str] = {}
-    for name in {key.partition("/")[0] for key in bundle.head.keys}:
-        known |= store.open_branch(protocol, name).errors(wanted)
-    return {
-        position: known.get(int(wanted[position]), "its features are not in the store")
-        for position in np.flatnonzero(status != 1).tolist()
-    }
+    def run(self) -> bool:
+        """Part by part; False when stopped before the end."""
+        if not self.left:
+            return True
+        branches = self.videos.branches()
+        for name, positions, fresh in self._parts():
+            again = bool(self.kept.failed[positions].any())
+            settings = replace(self.videos.settings, retry_failed=again)
+            manifest = self._manifest(positions)
+            where = str(self.output.folder / f"{name}.zarr")
+            keep = None if fresh else self.videos.keep
+            self.output.mark_begun(name, self.kept.names_of(positions))
+            extraction = Extraction.begin(manifest, keep or where, branches, settings)
+            if not self.videos.run(extraction):
+                protocol = self.videos.settings.protocol
+                status = self.scorer.status(extraction.store, protocol, extraction.rows)
+                self.left -= int((status != 0).sum())
+                return False
+            self.output.write(name, self._rows(extraction, positions))
+            shutil.rmtree(where, ignore_errors=True)
+            self.kept.take(name, positions)
+            self.left -= len(positions)
+        return True
 
+    def blocks(self, made_of: Sequence[bytes]) -> Iterator[Block]:
+        """All rows in the order of the inputs, with what the manifest says of them now."""
+        texts = {
+            "id": self.inputs.ids, "path": self.inputs.paths,
+            "source": self.inputs.sources, "label": self.inputs.labels,
+        }  # fmt: skip
+        for start, block in self.kept.blocks():
+            rows = slice(start, start + len(block))
+            for name, column in texts.items():
+                place = block.schema.get_field_index(name)
+                block = block.set_column(place, name, pa.array(column[rows], pa.string()))
+            yield block
 
-def _none(bundle: Bundle) -> np.ndarray:
-    return np.empty((0, 1, len(bundle.classes)), np.float32)
+    def _parts(self) -> Iterator[tuple[str, Positions, bool]]:
+        """Name, positions, and whether kept features are of older files: parts that were begun
+        come first, with those of their videos that are still wanted."""
+        stale = self.kept.changed if self.videos.keep else np.zeros(len(self.inputs.ids), bool)
+        taken = np.zeros(len(self.inputs.ids), bool)
+        for name, begun in self.output.begun().items():
+            positions = self.kept.positions_of(begun)
+            if len(positions):
+                taken[positions] = True
+                yield name, positions, bool(stale[positions].any())
+        for fresh in (False, True):
+            rest = self.kept.left[~taken[self.kept.left] & (stale[self.kept.left] == fresh)]
+            for start in range(0, len(rest), VIDEOS_A_PART):
+                positions = rest[start : start + VIDEOS_A_PART]
+                yield digest(self.kept.names_of(positions))[:32], positions, fresh
+
+    def _manifest(self, positions: Positions) -> Manifest:
+        manifest = self.videos.manifest
+        return replace(manifest, videos=tuple(manifest.videos[i] for i in positions.tolist()))
+
+    def _rows(self, extraction: Extraction, positions: Positions) -> Block:
+        order = np.argsort(extraction.rows)
+        protocol = self.videos.settings.protocol
+        scorer = replace(self.scorer, bundle=as_extracted(self.scorer.bundle, extraction))
+        found = scorer.from_store(extraction.store, protocol, extraction.rows[order])
+        found = found.take(pa.array(np.argsort(order)))
+        assert self.inputs.versions is not None
+        mine = [self.inputs.versions[i] for i in positions.tolist()]
+        columns = {
+            "size": pa.array([size for size, _ in mine], pa.int64()),
+            "modified": pa.array([time for _, time in mine], pa.string()),
+        }
+        for name, column in columns.items():
+            found = found.set_column(found.schema.get_field_index(name), name, column)
+        return found

@@ -5,7 +5,9 @@ bias they add up to the logit. Where it looked is the attention pool's weight on
 mean of its heads.
 """
 
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,8 @@ from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.zoo.fusion import Fusion
 
 BIAS = "bias"
+NAMES = {CLS: "class token", AVG: "mean token", ATTN: "attention", DEPTH: "depth", BIAS: "bias"}
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
 Floats = NDArray[np.float32]
 
 
@@ -36,14 +40,29 @@ def shares(head: Fusion, table: Table) -> dict[str, Floats]:
     return {key: part.numpy() for key, part in head.contributions(table, slice(None)).items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One video's verdict, taken apart."""
+
+    picture: bytes
+    lines: Sequence[str]
+    """The same in words."""
+
+
+def check_picture(path: Path) -> None:
+    if path.suffix not in PICTURES:
+        raise BadSetting(f"--explain {path.name}: end it in {', '.join(PICTURES)}.")
+
+
 def explain(
     bundle: Bundle,
     branches: Sequence[Branch],
     manifest: Manifest,
     settings: Settings,
-    picture: Path,
-) -> list[str]:
-    """Write the picture of the manifest's one video; lines that say the same in words."""
+    caption: str,
+    kind: str = "png",
+) -> Explanation:
+    """Of the manifest's one video. `caption` stands above the picture."""
     if not isinstance(bundle.head, Fusion) or bundle.head.config.down_norm == "ln":
         raise BadSetting("Explanations need a fusion head (with down_norm=bn or none).")
     views = _prepared(branches, manifest, settings)
@@ -53,19 +72,21 @@ def explain(
     video = next(b for b in branches if isinstance(b, InternVideo2Branch))
     clip = views[video.prepare.name][0]
     heat = attention_map(video, torch.from_numpy(clip[None]))[0]
-    _draw(picture, clip, heat, means, bundle.classes)
-    names = {CLS: "class token", AVG: "mean token", ATTN: "attention", DEPTH: "depth", BIAS: "bias"}
+    figure = _drawn(clip, heat, means, bundle.classes)
+    figure.suptitle(caption.replace("$", r"\$"), fontsize=10)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format=kind)
     total = sum(means.values())
     assert isinstance(total, np.ndarray)
     lines = ["", "  shares of the logit (they add up):"]
     header = "".join(f"{name:>12}" for name in bundle.classes)
     lines.append(f"  {'':12}{header}")
     lines += [
-        f"  {names.get(key, key):12}" + "".join(f"{v:12.3f}" for v in part)
+        f"  {NAMES.get(key, key):12}" + "".join(f"{v:12.3f}" for v in part)
         for key, part in means.items()
     ]
     lines.append(f"  {'logit':12}" + "".join(f"{v:12.3f}" for v in total))
-    return [*lines, f"  picture: {picture}"]
+    return Explanation(picture=picture.getvalue(), lines=lines)
 
 
 @torch.no_grad()
@@ -114,13 +135,12 @@ def _table(
     )  # fmt: skip
 
 
-def _draw(
-    path: Path,
+def _drawn(
     clip_thwc: NDArray[np.generic],
     heat: Floats,
     means: Mapping[str, Floats],
     classes: Sequence[str],
-) -> None:
+) -> Figure:
     frames = len(clip_thwc)
     figure = Figure(figsize=(1.6 * frames, 6.4), layout="constrained")
     grid = figure.add_gridspec(3, frames, height_ratios=(1, 1, 1.5))
@@ -138,12 +158,11 @@ def _draw(
         for axes in (plain, hot):
             axes.set_axis_off()
     bars = figure.add_subplot(grid[2, :])
-    names = {CLS: "class token", AVG: "mean token", ATTN: "attention", DEPTH: "depth", BIAS: "bias"}
     width = 0.8 / len(means)
     places = np.arange(len(classes))
     for index, (key, values) in enumerate(means.items()):
         bars.bar(
-            places + index * width, values, width, color=COLOURS[index], label=names.get(key, key)
+            places + index * width, values, width, color=COLOURS[index], label=NAMES.get(key, key)
         )
     bars.axhline(0, color=GREY, lw=0.8)
     bars.set_xticks(places + 0.4 - width / 2, list(classes))
@@ -151,4 +170,4 @@ def _draw(
     bars.legend(ncols=len(means), frameon=False)
     for side in ("top", "right"):
         bars.spines[side].set_visible(False)
-    figure.savefig(path, dpi=110)
+    return figure

@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from heads.bundle import Bundle
 from heads.head import Probabilities
-from heads.judging.calibration import conformal_sets
 from heads.judging.evaluation import view_spread
-from heads.judging.metrics import REAL, averaged
+from heads.measuring.conformal import sets
+from heads.measuring.detection import forgery
+from heads.measuring.metrics import REAL, averaged
 
 UNSURE = "unsure"
+
+
+Version = tuple[int | None, str | None]
+"""A file's size, and when it was changed last; None where it cannot be looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,8 @@ class Inputs:
     sources: Sequence[str]
     labels: Sequence[str]
     """Class names; empty where none is known."""
+    versions: Sequence[Version] | None = None
+    """Which files they were; None where features were scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +60,10 @@ def schema(classes: Sequence[str]) -> pa.Schema:
     text, number = pa.string(), pa.float32()
     return pa.schema(
         [
-            ("id", text), ("path", text), ("source", text), ("label", text), ("verdict", text),
+            ("id", text), ("path", text), ("size", pa.int64()), ("modified", text),
+            ("source", text), ("label", text), ("verdict", text),
             ("confidence", number), ("set", text), ("forgery", number),
+            ("flagged", pa.bool_()),
             *((f"p_{name}", number) for name in classes),
             ("spread", number), ("nearest_id", text), ("nearest_source", text),
             ("nearest_similarity", number), ("error", text),
@@ -63,9 +72,12 @@ def schema(classes: Sequence[str]) -> pa.Schema:
 
 
 def rows(
-    inputs: Inputs, scored: Scored, errors: Mapping[int, str], bundle: Bundle, rate: str
+    inputs: Inputs, scored: Scored, errors: Mapping[int, str], bundle: Bundle, rate: str | None
 ) -> pa.Table:
-    """Every input has exactly one row, also when it failed: position → reason in `errors`."""
+    """Every input has exactly one row, also when it failed: position → reason in `errors`.
+
+    `set` is null without calibration, `flagged` without an operating point (the last one counts).
+    """
     count = len(inputs.ids)
     means = averaged(scored.probabilities) if len(scored.positions) else np.zeros((0, 1))
     classes = bundle.classes
@@ -79,8 +91,11 @@ def rows(
             [errors.get(i) for i in range(count)] if errors else [None] * count, pa.string()
         ),
     }
+    if inputs.versions is not None:
+        columns["size"] = pa.array([size for size, _ in inputs.versions], pa.int64())
+        columns["modified"] = pa.array([time for _, time in inputs.versions], pa.string())
     if len(scored.positions):
-        columns |= _verdicts(found, means, classes, bundle.about.conformal.get(rate, 0.0))
+        columns |= _verdicts(found, means, bundle, rate)
         columns["spread"] = found.numbers(view_spread(scored.probabilities))
     if scored.nearest is not None:
         columns["nearest_id"] = found.texts(scored.nearest.ids)
@@ -93,8 +108,9 @@ def rows(
 
 
 def _verdicts(
-    found: "_Spread", means: NDArray[np.floating], classes: Sequence[str], threshold: float
+    found: "_Spread", means: NDArray[np.floating], bundle: Bundle, rate: str | None
 ) -> dict[str, pa.Array]:
+    classes = bundle.classes
     columns = {
         "verdict": found.chosen(means.argmax(1), classes),
         "confidence": found.numbers(means.max(1)),
@@ -102,10 +118,13 @@ def _verdicts(
     for place, name in enumerate(classes):
         columns[f"p_{name}"] = found.numbers(means[:, place])
     if REAL in classes:
-        columns["forgery"] = found.numbers(1 - means[:, list(classes).index(REAL)])
-    if len(classes) <= 8:
-        sets = conformal_sets(means, threshold)
-        codes = sets @ (1 << np.arange(len(classes)))
+        columns["forgery"] = found.numbers(forgery(means, classes))
+        if bundle.about.operating:
+            limit = bundle.about.operating[-1]["threshold"]
+            columns["flagged"] = found.chosen(forgery(means, classes) > limit, (False, True))
+    if len(classes) <= 8 and rate is not None:
+        inside = sets(means, bundle.about.conformal[rate], classes)
+        codes = inside @ (1 << np.arange(len(classes)))
         columns["set"] = found.chosen(codes, _set_names(classes))
     return columns
 
@@ -134,10 +153,12 @@ class _Spread:
             return pa.array(values)
         return pa.array(np.append(values, np.float32(0))[self._take], mask=self._absent)
 
-    def chosen(self, indices: NDArray[np.integer], names: Sequence[str]) -> pa.Array:
+    def chosen(
+        self, indices: NDArray[np.integer] | NDArray[np.bool_], names: Sequence[str | bool]
+    ) -> pa.Array:
         spread = np.append(indices, 0)[self._take].astype(np.int32)
         codes = pa.array(spread, mask=self._absent)
-        return pa.DictionaryArray.from_arrays(codes, pa.array(list(names))).cast(pa.string())
+        return pa.DictionaryArray.from_arrays(codes, pa.array(list(names))).dictionary_decode()
 
     def texts(self, values: Sequence[str]) -> pa.Array:
         return pa.array([None if i < 0 else values[i] for i in self._take.tolist()], pa.string())

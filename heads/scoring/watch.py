@@ -1,80 +1,105 @@
-"""A folder that is watched: new files are scored as they come, one JSON line each.
+"""A folder that is watched: files are scored as they come or are replaced, one JSON line each.
 
-A file is taken once its size and time have stood still for a round. What has a line already is
-not scored again, so the same command goes on where it was stopped or killed; a torn last line is
-dropped and its video scored again.
+A file is taken once its size and time have stood still for a round. Every line names the version
+of the file that it is about, so the same command goes on where it was stopped or killed, and a
+replaced file gets a new line; the last line of a video counts. A torn last line is dropped and its
+video scored again.
 """
 
 import argparse
-import json
 import os
-import shutil
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from extract.manifest.manifest import Manifest, Video
-from extract.manifest.sources import VIDEO_SUFFIXES
+from extract.manifest.names import escaped
+from extract.manifest.scan import scan_videos
 from extract.running.interrupt import Interrupt
-from heads.errors import BadSetting
-from heads.scoring.archive import Scorer, score_videos
-from heads.scoring.output import Output
+from features_store.claim import claimed
+from features_store.outputs import Log
+from heads.scoring.archive import VideoRun, score_videos
+from heads.scoring.formats import json_line, json_rows, plain_rows
+from heads.scoring.output import Output, read_scores
+from heads.scoring.rows import Version
 from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
+from heads.scoring.scorer import Scorer
+from heads.scoring.versions import version
 
-State = dict[str, tuple[int, int]]
-
-
-def watch(arguments: argparse.Namespace, scorer: Scorer, protocol: str) -> int:
-    """Until interrupted, which is the way it ends well; how many rows there are."""
-    folder, out = Path(arguments.manifest), arguments.out
-    if not folder.is_dir() or out is None or out.suffix != ".jsonl" or arguments.watch <= 0:
-        raise BadSetting("--watch needs a folder, --out FILE.jsonl, and more than 0 seconds.")
-    branches = load_branches(arguments, scorer.bundle)
-    settings = extract_settings(arguments, protocol)
-    done = _scored(out)
-    before: State = {}
-    with Interrupt(NOTICE) as interrupt:
-        run = runner(arguments, interrupt)
-        while not interrupt.asked:
-            now = _files(folder)
-            still = sorted(n for n, s in now.items() if before.get(n) == s and n not in done)
-            if still:
-                videos = tuple(Video(id=name, path=str(folder / name)) for name in still)
-                manifest = Manifest(root=folder.absolute(), scheme=None, videos=videos)
-                with tempfile.TemporaryDirectory() as work:
-                    part = Output(Path(work) / "part.jsonl", {})
-                    if not score_videos(scorer, manifest, branches, settings, part, run):
-                        break
-                    _append(out, part.out)
-                done |= set(still)
-            before = now
-            time.sleep(arguments.watch)
-    return len(done)
+State = dict[str, Version]
+Event = Mapping[str, Any] | str
+"""A row, or something to tell the user."""
 
 
-def _files(folder: Path) -> State:
-    found = {}
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-            status = path.stat()
-            found[path.relative_to(folder).as_posix()] = (status.st_size, status.st_mtime_ns)
-    return found
+class Watch:
+    """One folder, and the lines about its videos."""
+
+    def __init__(
+        self, folder: Path, out: Path, made_from: Mapping[str, Any], *, overwrite: bool
+    ) -> None:
+        self.folder = folder
+        self._log = Log(out, "score", made_from, overwrite=overwrite)
+        self._done: State = {}
+
+    @property
+    def count(self) -> int:
+        """Videos that have a line."""
+        return len(self._done)
+
+    def run(self, arguments: argparse.Namespace, scorer: Scorer, protocol: str) -> Iterator[Event]:
+        """Until interrupted, which is the way it ends well; what happens, as it happens."""
+        branches = load_branches(arguments, scorer.bundle)
+        settings = extract_settings(arguments, protocol)
+        before: State = {}
+        with claimed(self._log.path), Interrupt(NOTICE) as interrupt:
+            self._done = self._scored()
+            run = runner(arguments, interrupt, bar=False)
+            there = True
+            while not interrupt.asked:
+                if self.folder.is_dir() != there:
+                    there = not there
+                    yield f"{self.folder} is {'there again' if there else 'gone; waiting for it'}"
+                now = self._files()
+                still = sorted(
+                    name for name, which in now.items()
+                    if before.get(name) == which and self._done.get(_id(name)) != which
+                )  # fmt: skip
+                if still:
+                    videos = tuple(Video(id=_id(n), path=str(self.folder / n)) for n in still)
+                    manifest = Manifest(root=self.folder.absolute(), scheme=None, videos=videos)
+                    asked = VideoRun(
+                        manifest=manifest, branches=lambda: branches, settings=settings, run=run
+                    )
+                    yield from self._lines(scorer, asked)
+                before = now
+                if not interrupt.asked:
+                    time.sleep(arguments.watch)
+
+    def _lines(self, scorer: Scorer, asked: VideoRun) -> Iterator[Event]:
+        with tempfile.TemporaryDirectory() as work:
+            output = Output(Path(work) / "part.parquet", {})
+            if score_videos(scorer, asked, output).counts is None:
+                return
+            rows = plain_rows(read_scores(output.out))
+        self._log.append("".join(map(json_line, rows)).encode())
+        for row in rows:
+            self._done[row["id"]] = row["size"], row["modified"]
+            yield row
+
+    def _files(self) -> State:
+        found = {}
+        for path in scan_videos(os.fspath(self.folder)):
+            if os.path.isfile(path):  # noqa: PTH113, a name may be any bytes
+                found[os.path.relpath(path, self.folder)] = version(path)
+        return found
+
+    def _scored(self) -> State:
+        """Ids that have a line, and of which version."""
+        self._log.begin()
+        return {row["id"]: (row["size"], row["modified"]) for row in json_rows(self._log.path)}
 
 
-def _scored(out: Path) -> set[str]:
-    """Ids that have a line; a torn last line is cut off."""
-    if not out.exists():
-        return set()
-    content = out.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with out.open("rb+") as file:
-            file.truncate(len(whole))
-    return {json.loads(line)["id"] for line in whole.decode().splitlines()}
-
-
-def _append(out: Path, part: Path) -> None:
-    with out.open("ab") as file, part.open("rb") as new:
-        shutil.copyfileobj(new, file)
-        file.flush()
-        os.fsync(file.fileno())
+def _id(name: str) -> str:
+    return escaped(name.replace(os.sep, "/"))

@@ -36,10 +36,12 @@ class TrainConfig:
     """Label smoothing."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
+    rank_within_class: bool = False
+    """Divide those weights by their mean in the class, so that reals (rank 1) do not weigh more."""
     mixup: float = 0.0
     """Beta distribution's parameter of mixing pairs of samples; 0: none."""
     dropout: float = 0.0
-    """Share of input features that is zeroed in training."""
+    """Share of features that training replaces by their mean over the batch, after the norms."""
     views: Literal["random", "all"] = "random"
     """Which cached views of a video an epoch takes: one at random, or each."""
     repeat: int = 1

@@ -8,7 +8,9 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,15 +18,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from features_store.table import Table
-from heads.errors import BadTable
+from heads.errors import Diverged
 from heads.head import FitReport, OnEpoch
-from heads.judging.metrics import averaged, macro_auc
+from heads.measuring.metrics import averaged, macro_auc
+from heads.training.augment import Mixing, kept_features
 from heads.training.config import Epoch, Metric, TrainConfig, batches, epoch_order
 from heads.training.losses import smoothed_losses, table_weights
+from heads.training.threads import one_thread
+
+TRAINING_LOSS = "training loss"
+"""In a report's history, beside the validation metric."""
 
 
 class Model(ABC):
     """What the loop trains."""
+
+    is_small: ClassVar[bool] = True
+    """One thread is best; see `threads`."""
 
     @abstractmethod
     def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -56,12 +66,14 @@ class Samples:
     classes: int
 
     @staticmethod
-    def of(x: Tensor, table: Table, *, rank_loss: bool) -> "Samples":
+    def of(x: Tensor, table: Table, *, rank_loss: bool, within_class: bool = False) -> "Samples":
         """What is learnt from `x` about a table's videos, on the device of `x`."""
         return Samples(
             x=x,
             targets=torch.from_numpy(table.labels.astype(np.int64)).to(x.device),
-            weights=table_weights(table, rank_loss=rank_loss).to(x.device),
+            weights=table_weights(table, rank_loss=rank_loss, within_class=within_class).to(
+                x.device
+            ),
             classes=len(table.classes),
         )
 
@@ -83,6 +95,8 @@ class Batch:
     rows: NDArray[np.int64]
     """Their videos and views, for what is not in x."""
     views: NDArray[np.int64]
+    keep: Tensor | None = None
+    """(B, columns): 0 where dropout takes a feature, else 1 / (1 - its share)."""
 
 
 def train_model(
@@ -95,15 +109,28 @@ def train_model(
     on_epoch: OnEpoch | None = None,
 ) -> FitReport:
     """Train, and leave the model as it was after its best epoch."""
+    guard = one_thread(samples.x.device) if model.is_small else nullcontext()
+    with guard:
+        return _train(model, config, samples, validation, seed, on_epoch)
+
+
+def _train(
+    model: Model,
+    config: TrainConfig,
+    samples: Samples,
+    validation: Samples,
+    seed: int,
+    on_epoch: OnEpoch | None,
+) -> FitReport:
     start = time.perf_counter()
     optimiser = _optimiser(model, config)
     per_epoch = len(batches(config, config.samples(samples.videos, samples.views)))
     rates = config.rates(per_epoch)
-    watch, kept = Watch(config.patience), Kept(model.state())
+    watch, kept, losses = Watch(config.patience), Kept(model.state()), list[float]()
     metric = defined_metric(config.select, validation)
     for epoch in range(config.epochs):
         order = epoch_order(config, seed, epoch, samples.videos, samples.views)
-        _epoch(model, config, samples, order, optimiser, rates[epoch * per_epoch :])
+        losses.append(_epoch(model, config, samples, order, optimiser, rates[epoch * per_epoch :]))
         value = judge(metric, model.view_probabilities(validation), validation)
         if watch.improves(value):
             kept.keep()
@@ -112,7 +139,8 @@ def train_model(
     kept.restore()
     return FitReport(
         metric=f"validation {metric}", best=watch.best, best_epoch=watch.best_epoch,
-        seconds=time.perf_counter() - start, history={metric: tuple(watch.history)},
+        seconds=time.perf_counter() - start,
+        history={metric: tuple(watch.history), TRAINING_LOSS: tuple(losses)},
     )  # fmt: skip
 
 
@@ -128,7 +156,7 @@ class Watch:
     def improves(self, metric: float) -> bool:
         """Take note of an epoch; is it the best so far?"""
         if math.isnan(metric):
-            raise BadTable(
+            raise Diverged(
                 "Training broke down: the validation metric is not a number. Try a lower lr."
             )
         self.history.append(metric)
@@ -191,22 +219,27 @@ def _epoch(
     order: Epoch,
     optimiser: torch.optim.Optimizer,
     rates: NDArray[np.float64],
-) -> None:
+) -> float:
+    """One pass; the mean loss of its steps."""
     device = samples.x.device
+    total = torch.zeros((), device=device)
+    parts = batches(config, len(order.rows))
     flat = samples.x.flatten(0, 1)
     picks = torch.from_numpy(order.rows * samples.views + order.views).to(device)
     rows = torch.from_numpy(order.rows).to(device)
     targets, weights = samples.targets[rows], samples.weights[rows]
-    for step, part in enumerate(batches(config, len(order.rows))):
+    for step, part in enumerate(parts):
         for group in optimiser.param_groups:
             group["lr"] = rates[step]
         x = flat[picks[part]]
         mixing = Mixing.of(order, part, device)
         if mixing is not None:
             x = mixing.mixed(x)
+        keep = None
         if config.dropout:
-            x = dropped(x, config.dropout, order.dropout_seed, part.start)
-        batch = Batch(x=x, rows=order.rows[part], views=order.views[part])
+            seed = torch.tensor(order.dropout_seed, device=device)
+            keep = kept_features(seed, part.start, x.shape, config.dropout)
+        batch = Batch(x=x, rows=order.rows[part], views=order.views[part], keep=keep)
         logits = model.training_logits(batch)
         losses = smoothed_losses(logits, targets[part], config.smoothing) * weights[part]
         if mixing is not None:
@@ -214,43 +247,11 @@ def _epoch(
             other = other * weights[part][mixing.partners]
             losses = mixing.share * losses + (1 - mixing.share) * other
         optimiser.zero_grad(set_to_none=True)
-        losses.mean().backward()  # type: ignore[no-untyped-call]
+        loss = losses.mean()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-
-
-@dataclass(frozen=True, slots=True)
-class Mixing:
-    """Mixup of one batch."""
-
-    partners: Tensor
-    share: float
-
-    @staticmethod
-    def of(order: Epoch, part: slice, device: torch.device) -> "Mixing | None":
-        if order.partners is None or order.shares is None:
-            return None
-        partners = torch.from_numpy(order.partners[part] - part.start).to(device)
-        return Mixing(partners, float(order.shares[part.start]))
-
-    def mixed(self, x: Tensor) -> Tensor:
-        return torch.lerp(x[self.partners], x, self.share)
-
-
-def dropped(x: Tensor, share: float, seed: int, first: int) -> Tensor:
-    """Zero a share of the features and scale the rest. Which ones follows from (seed, sample,
-    column) alone, by an integer hash, so that every device and every order drop the same."""
-    keep = uniform(torch.tensor(seed, device=x.device), first, x.shape[-2], x.shape[-1]) >= share
-    return x * keep / (1 - share)
-
-
-def uniform(seeds: Tensor, first: int, rows: int, columns: int) -> Tensor:
-    """Numbers in [0, 1) per (seed, row, column): (…, rows, columns) for seeds (…)."""
-    row = torch.arange(first, first + rows, device=seeds.device)[:, None]
-    column = torch.arange(columns, device=seeds.device)
-    mixed = (row * columns + column) + seeds.long()[..., None, None] * 0x9E3779B1
-    for factor in (0x7FEB352D, 0x846CA68B):
-        mixed = (mixed ^ (mixed >> 16)) * factor & 0xFFFFFFFF
-    return (mixed ^ (mixed >> 16)).double() / 2**32
+        total += loss.detach()
+    return float(total) / len(parts)
 
 
 def _optimiser(model: Model, config: TrainConfig) -> torch.optim.Optimizer:

@@ -2,6 +2,8 @@
 
 The weight of a sample is log(e + rank): 1 for the most obvious anomaly, log(e + 1) = 1.31 for the
 least. The batch loss is the plain mean of weighted losses, not divided by the sum of weights.
+Reals have rank 1, so the paper's weights also weigh classes; `within_class` divides each weight by
+its class's mean, and ranks alone remain.
 """
 
 import math
@@ -25,7 +27,7 @@ def rank_weights(ranks: Tensor) -> Tensor:
     return torch.log(math.e + ranks)
 
 
-def table_weights(table: Table, *, rank_loss: bool) -> Tensor:
+def table_weights(table: Table, *, rank_loss: bool, within_class: bool = False) -> Tensor:
     """A weight per video: by rank, or 1."""
     if not rank_loss:
         return torch.ones(len(table))
@@ -36,4 +38,8 @@ def table_weights(table: Table, *, rank_loss: bool) -> Tensor:
             f"loss is weighted by it. Train with --set rank_loss=false, or make ranks with "
             f"`telltale manifest rank`."
         )
-    return rank_weights(torch.from_numpy(table.ranks)).float()
+    weights = rank_weights(torch.from_numpy(table.ranks)).float()
+    for label in np.unique(table.labels) if within_class else ():
+        own = torch.from_numpy(table.labels == label)
+        weights[own] /= weights[own].mean()
+    return weights

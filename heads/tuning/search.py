@@ -17,14 +17,13 @@ from optuna.trial import TrialState
 
 from features_store.table import Table
 from heads.config import build
-from heads.data.splits import Data, Mask, by_id
-from heads.errors import BadSetting, BadTable
+from heads.data.sides import Data
+from heads.errors import BadSetting, Diverged
 from heads.head import Head, make_head
-from heads.judging.calibration import reliability
-from heads.judging.cross import generators, of
-from heads.judging.metrics import averaged, measure
+from heads.measuring.calibration import reliability
+from heads.measuring.metrics import averaged, measure
 from heads.parts.space import Space
-from heads.training.population import Member, Population, stack_key
+from heads.tuning.population import Member, Population, stack_key
 from heads.tuning.study import Queue, alive, finished
 from heads.zoo.fusion import Fusion, FusionConfig
 
@@ -156,10 +155,8 @@ def _train_alone(
                 device=search.device,
                 on_epoch=watched,
             )
-        except BadTable as error:
-            if "broke down" not in str(error):
-                raise
-            study.tell(trial, state=TrialState.PRUNED)  # diverged
+        except Diverged:
+            study.tell(trial, state=TrialState.PRUNED)
             return
         if pruned:
             study.tell(trial, state=TrialState.PRUNED)
@@ -208,39 +205,6 @@ def score(head: Head, table: Table) -> dict[str, float]:
     numbers = measure(means, table.labels, head.classes).numbers()
     numbers["calibration_error"] = reliability(means, table.labels).error
     return {name: numbers[name] for name in DIRECTIONS}
-
-
-def k_folds(whole: Data, count: int) -> list[Data]:
-    """Each video decides once, by the hash of its id; `whole` has every video twice."""
-    if count < 2:
-        raise BadSetting(f"{count} folds: give 2 or more.")
-    return [
-        Data(
-            train=whole.train.take(~_fold(whole.train, fold, count)),
-            validation=whole.validation.take(_fold(whole.validation, fold, count)),
-        )
-        for fold in range(count)
-    ]
-
-
-def _fold(table: Table, fold: int, count: int) -> Mask:
-    return by_id(table.ids, (fold + 1) / count) & ~by_id(table.ids, fold / count)
-
-
-def leave_one_out(whole: Data) -> list[Data]:
-    """Each generator decides once; reals of their own source are learnt from by a half."""
-    names, reals = generators(whole.train)
-    return [
-        Data(
-            train=whole.train.take(~_judges(whole.train, name, reals)),
-            validation=whole.validation.take(_judges(whole.validation, name, reals)),
-        )
-        for name in names
-    ]
-
-
-def _judges(table: Table, name: str, reals: Sequence[str]) -> Mask:
-    return of(table, [name]) | (of(table, reals) & ~by_id(table.ids, 0.5))
 
 
 def best_settings(study: optuna.Study, search: Search) -> tuple[str, dict[str, str]]:

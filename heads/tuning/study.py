@@ -29,6 +29,8 @@ from heads.errors import BadSetting
 HEARTBEAT = int(os.environ.get("TELLTALE_HEARTBEAT", "5"))
 """Seconds; three silent ones and a trial counts as lost."""
 STUDY = "telltale"
+STUDY_FILES = ("study.db", "study.db-wal", "study.db-shm")
+"""What the default storage leaves in a run's folder."""
 _PLAN = "plan"
 _SQLITE = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
 """Wait for other processes; leave no connection open between trials."""

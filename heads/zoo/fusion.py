@@ -1,6 +1,7 @@
 """HumanSAM's fusion head, with every switch of the paper's ablation.
 
-The paper's rows: `vector=attn depth=false rank_loss=false`, `vector=cat …`, `depth=true …`,
+`vector=avg+attn` is the paper's equation 3 to the letter; the released code takes cls as well. The
+paper's rows: `vector=attn depth=false rank_loss=false`, `vector=cat …`, `depth=true …`,
 `rank_loss=true`. `official=true` trains as the released code does: alpha decays, and with
 `repeat=2` most samples are fused with another video's depth, as the released code pairs them
 (row k of the batch is given the depth of video k mod B).
@@ -29,31 +30,38 @@ from heads.head import (
 )
 from heads.parts import arrays
 from heads.parts.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+from heads.parts.folded import ByArray, Folding
 from heads.parts.fusion_net import (
     NOT_DECAYED,
     AlphaMode,
     BatchStatistics,
     Layout,
-    fold,
     initial,
     logits,
+    misordered,
     plain_norm,
 )
 from heads.parts.space import OneOf, Range, Space
+from heads.parts.training_means import means_of, start_statistics
 from heads.training.config import TrainConfig
 from heads.training.loop import Batch, Model, Samples, parameters_to_train, train_model
+from heads.training.threads import one_thread
+
+_VIDEO = {"cat": (CLS, AVG, ATTN), "avg+attn": (AVG, ATTN), "attn": (ATTN,)}
+_MEANS = "training.means"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusionConfig(TrainConfig):
     """The fusion head's switches, and how it is trained."""
 
-    vector: Literal["cat", "attn"] = "cat"
-    """The video vector: cls, avg and attn, or attn alone."""
+    vector: Literal["cat", "avg+attn", "attn"] = "cat"
+    """The video vector: cls, avg and attn (as released), avg and attn (the paper), attn alone."""
     depth: bool = True
     """Fuse with the depth branch."""
-    alpha: AlphaMode = "free"
-    """free: as released; sigmoid: kept in [0, 1], as the paper says; fixed: stays as it began."""
+    alpha: AlphaMode | None = None
+    """sigmoid: kept in [0, 1], as the paper says; free: as released; fixed: stays as it began;
+    none: sigmoid, or free with official."""
     alpha_start: float = 0.5
     down_norm: Literal["bn", "ln", "none"] = "bn"
     """How cls and avg are normalised."""
@@ -70,6 +78,10 @@ class FusionConfig(TrainConfig):
             raise BadSetting(f"hidden={self.hidden}: give 1 or more.")
         if self.official and (self.repeat < 2 or self.mixup or not self.depth):
             raise BadSetting("official=true needs depth, repeat=2 or more, and no mixup.")
+
+    @property
+    def alpha_mode(self) -> AlphaMode:
+        return self.alpha or ("free" if self.official else "sigmoid")
 
 
 class FusionModel(Model):
@@ -94,18 +106,16 @@ class FusionModel(Model):
         depth = None
         if self.config.official:
             depth = misordered(batch.x[..., self.layout.video :], self.config.repeat)
-        return logits(self.tensors, batch.x, self.layout, self._statistics, depth)
+        return logits(self.tensors, batch.x, self.layout, self._statistics, depth, batch.keep)
 
     @torch.no_grad()
     def view_probabilities(self, samples: Samples) -> Probabilities:
         return arrays.softmax_numpy(logits(self.tensors, samples.x, self.layout))
 
 
-def misordered(depth: Tensor, repeat: int) -> Tensor:
-    """The released pairing: samples lie video by video, depth sample by sample."""
-    videos = len(depth) // repeat
-    position = torch.arange(len(depth), device=depth.device)
-    return depth[position % videos * repeat + position // videos]
+def pooled_of(config: FusionConfig) -> int:
+    """How many vectors down_norm is for; 2 where there is none."""
+    return 1 if config.vector == "avg+attn" else 2
 
 
 class Fusion(Head):
@@ -120,7 +130,7 @@ class Fusion(Head):
         "dropout": Range(low=0.0, high=0.5),
         "mixup": OneOf(("0.0", "0.2", "0.4")),
         "rank_loss": OneOf(("true", "false")),
-        "alpha": OneOf(("free", "sigmoid")),
+        "alpha": OneOf(("sigmoid", "fixed")),
         "batch": OneOf(("32", "64", "128")),
     }
     config: FusionConfig
@@ -128,11 +138,13 @@ class Fusion(Head):
     def __init__(self, config: FusionConfig, classes: Sequence[str]) -> None:
         super().__init__(config, classes)
         self.model: FusionModel | None = None
+        self.means: Tensor | None = None
+        """(columns) of the training videos: what explanations are measured against."""
+        self._folding = Folding()
 
     @property
     def keys(self) -> tuple[str, ...]:
-        video = (CLS, AVG, ATTN) if self.config.vector == "cat" else (ATTN,)
-        return (*video, DEPTH) if self.config.depth else video
+        return (*_VIDEO[self.config.vector], *((DEPTH,) if self.config.depth else ()))
 
     def fit(
         self,
@@ -146,7 +158,11 @@ class Fusion(Head):
         self.model = self.new_model(train, seed, device)
         learn = self.samples(train, device)
         judge = self.samples(validation, device, judge=True)
-        return train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
+        if not self.config.official:
+            start_statistics(self.model.tensors, learn.x, self.model.layout)
+        report = train_model(self.model, self.config, learn, judge, seed=seed, on_epoch=on_epoch)
+        self.means = means_of(learn.x, self.model.layout)
+        return report
 
     def new_model(self, table: Table, seed: int, device: str = "cpu") -> FusionModel:
         """Untrained, for a table's sizes."""
@@ -155,11 +171,11 @@ class Fusion(Head):
             self._layout(table), len(self.classes), torch.Generator().manual_seed(seed)
         )
         start = self.config.alpha_start
-        if self.config.alpha == "sigmoid":
+        if self.config.alpha_mode == "sigmoid":
             start = float(np.log(start / (1 - start)))
         tensors["alpha"].fill_(start)
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-        frozen = ("alpha",) if self.config.alpha == "fixed" or not self.config.depth else ()
+        frozen = ("alpha",) if self.config.alpha_mode == "fixed" or not self.config.depth else ()
         parameters_to_train(tensors, frozen)
         return FusionModel(self.config, self._layout(table), tensors)
 
@@ -169,7 +185,10 @@ class Fusion(Head):
         check_table(table, self.keys, what)
         check_labels(table, what, several=not judge)
         rank_loss = self.config.rank_loss and not judge
-        return Samples.of(arrays.matrix(table, self.keys).to(device), table, rank_loss=rank_loss)
+        return Samples.of(
+            arrays.matrix(table, self.keys).to(device), table, rank_loss=rank_loss,
+            within_class=self.config.rank_within_class,
+        )  # fmt: skip
 
     @torch.no_grad()
     def predict(self, table: Table) -> Probabilities:
@@ -180,7 +199,8 @@ class Fusion(Head):
                 f"{self._trained().layout.columns}."
             )
         score = self._scorer(table)
-        parts = [score(slice(start, start + CHUNK)) for start in range(0, len(table), CHUNK)]
+        with one_thread():
+            parts = [score(slice(start, start + CHUNK)) for start in range(0, len(table), CHUNK)]
         found = arrays.softmax_numpy(torch.cat(parts))
         check_scores(table, self.keys, found)
         return found
@@ -197,41 +217,62 @@ class Fusion(Head):
 
     @torch.no_grad()
     def contributions(self, table: Table, rows: slice) -> dict[str, Tensor]:
-        """What each array adds to the logits, and `bias`; they add up exactly."""
-        return {key: part(rows) for key, part in self._parts(table).items()}
+        """What each array adds to the logits against the training videos' mean, and `bias`, what
+        that mean has; each against the mean of all classes, which changes no probability. They add
+        up. So a constant that is added to a feature, or to all classes, is credited to nothing."""
+        parts = {key: part(rows) for key, part in self._parts(table).items()}
+        for key, mean in self._mean_parts(table).items():
+            parts[key] = parts[key] - mean
+            parts["bias"] = parts["bias"] + mean
+        return {key: part - part.mean(-1, keepdim=True) for key, part in parts.items()}
+
+    def _mean_parts(self, table: Table) -> dict[str, Tensor]:
+        """What the training videos' mean vector adds; nothing where it is not known, as in bundles
+        of early versions and of released checkpoints."""
+        if self.means is None:
+            return {}
+        weights = self._folded(table).weights
+        found, column = {}, 0
+        for key, size in arrays.widths(table, self.keys).items():
+            mean = self.means[column : column + size].cpu()
+            column += size
+            if key == DEPTH:
+                mean = torch.cat([mean] * table.arrays[DEPTH].shape[2])
+            found[key] = weights[key] @ mean
+        return found
+
+    def _folded(self, table: Table) -> ByArray:
+        model = self._trained()
+        frames = table.arrays[DEPTH].shape[2] if DEPTH in self.keys else 0
+        return self._folding.of(model.tensors, model.layout, self.keys, frames)
 
     def _parts(self, table: Table) -> dict[str, Callable[[slice], Tensor]]:
-        model = self._trained()
-        tensors = {name: tensor.detach().cpu() for name, tensor in model.tensors.items()}
-        folded = fold(tensors, model.layout)
-        weights = {}
-        for columns, weight in folded.parts:
-            if columns.start == model.layout.video:
-                frames = table.arrays[DEPTH].shape[2]
-                weights[DEPTH] = torch.cat([weight / frames] * frames)
-            else:
-                weights[CLS], weights[AVG] = weight.chunk(2)
-        weights[ATTN] = folded.attn_weight
+        folded = self._folded(table)
 
         def part(key: str, rows: slice) -> Tensor:
             vectors = torch.from_numpy(table.arrays[key][rows]).float().flatten(2)
-            return (plain_norm(vectors) if key == ATTN else vectors) @ weights[key]
+            vectors = plain_norm(vectors) if key == ATTN else vectors
+            return torch.nn.functional.linear(vectors, folded.weights[key])
 
         found: dict[str, Callable[[slice], Tensor]] = {key: partial(part, key) for key in self.keys}
         return {**found, "bias": lambda _: folded.bias}
 
     def save(self, folder: Path) -> None:
-        arrays.save_tensors(folder / "head.safetensors", self._trained().tensors)
+        tensors = dict(self._trained().tensors)
+        if self.means is not None:
+            tensors[_MEANS] = self.means
+        arrays.save_tensors(folder / "head.safetensors", tensors)
 
     def load(self, folder: Path) -> None:
         path = folder / "head.safetensors"
         found = arrays.load_tensors(path)
+        self.means = found.pop(_MEANS, None)
         try:
             hidden, video = found["fc1.weight"].shape
             attn = len(found["fc_norm.weight"])
         except (KeyError, ValueError) as error:
             raise BadBundle(f"{path} is no fusion head ({error}).") from error
-        layout = self._sized((video - attn) // 2, attn, hidden)
+        layout = self._sized((video - attn) // pooled_of(self.config), attn, hidden)
         wanted = initial(layout, len(self.classes), torch.Generator())
         arrays.filled(found, wanted, path)
         self.model = FusionModel(self.config, layout, wanted)
@@ -243,13 +284,14 @@ class Fusion(Head):
 
     def _layout(self, table: Table) -> Layout:
         sizes = arrays.widths(table, self.keys)
-        width = sizes.get(CLS, 0)
+        width = sizes.get(AVG, 0)
         return self._sized(width, sizes[ATTN], sizes.get(DEPTH, self.config.hidden))
 
     def _sized(self, width: int, attn: int, hidden: int) -> Layout:
         return Layout(
             width=width, attn=attn, depth=hidden if self.config.depth else 0, hidden=hidden,
-            down_norm=self.config.down_norm, alpha=self.config.alpha,
+            down_norm=self.config.down_norm, alpha=self.config.alpha_mode,
+            pooled=pooled_of(self.config),
         )  # fmt: skip
 
 

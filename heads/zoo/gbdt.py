@@ -42,6 +42,8 @@ class GbdtConfig:
     """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
+    rank_within_class: bool = False
+    """Divide those weights by their mean in the class."""
 
     def __post_init__(self) -> None:
         if min(self.trees, self.min_leaf, self.patience) < 1 or self.leaves < 2:
@@ -87,7 +89,9 @@ class Gbdt(PooledHead):
                 "min_data_in_leaf": config.min_leaf, "feature_fraction": config.columns,
                 "seed": seed, "deterministic": True, "force_row_wise": True,
             }  # fmt: skip
-            weights = table_weights(train, rank_loss=config.rank_loss).numpy()
+            weights = table_weights(
+                train, rank_loss=config.rank_loss, within_class=config.rank_within_class
+            ).numpy()
             learn = self._data(train, weights)
             judge = self._data(validation, np.ones(len(validation)), learn)
             self._booster = lightgbm.train(

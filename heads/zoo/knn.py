@@ -1,6 +1,7 @@
 """Cosine nearest neighbours among the training videos, as UniFD has it: nothing is learnt.
 
-A class's probability is the share of the neighbours' similarity that falls on it.
+A class's probability is the share of the neighbours' similarity that falls on it. Neighbours are
+videos: of each one's views the most similar counts.
 """
 
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Knn(PooledHead):
     config: KnnConfig
     _standard: Standard | None = None
     _known: Tensor
+    """(videos, views, columns)"""
     _labels: Tensor
 
     def fit(
@@ -71,9 +73,8 @@ class Knn(PooledHead):
             check_labels(train, "training")
             x = arrays.matrix(train, self.keys)
             self._standard = Standard.of(x)
-            self._known = self._directions(x).flatten(0, 1)
-            labels = np.repeat(train.labels.astype(np.int64), x.shape[1])
-            self._labels = torch.from_numpy(labels)
+            self._known = self._directions(x)
+            self._labels = torch.from_numpy(train.labels.astype(np.int64))
         return report()
 
     def _directions(self, x: Tensor) -> Tensor:
@@ -92,7 +93,9 @@ class Knn(PooledHead):
         return found
 
     def _shares(self, x: Tensor) -> Tensor:
-        similar = x @ self._known.T
+        videos, views, _ = self._known.shape
+        every = x @ self._known.flatten(0, 1).T
+        similar = every.reshape(*x.shape[:-1], videos, views).amax(-1)
         near, index = similar.topk(min(self.config.neighbours, len(self._known)), -1)
         weight = (near / self.config.temperature).softmax(-1)
         shares = torch.zeros(*x.shape[:-1], len(self.classes))
@@ -108,10 +111,13 @@ class Knn(PooledHead):
     def load(self, folder: Path) -> None:
         path = folder / "head.safetensors"
         found = arrays.load_tensors(path)
-        rows, columns = found["known"].shape if "known" in found else (0, 0)
+        if found.get("known", torch.zeros(0)).ndim == 2:  # until version 0.1 views were neighbours
+            found["known"] = found["known"][:, None]
+        rows, views, columns = found["known"].shape if "known" in found else (0, 0, 0)
         wanted = {
             "mean": torch.zeros(columns), "scale": torch.ones(columns),
-            "known": torch.zeros(rows, columns), "labels": torch.zeros(rows, dtype=torch.int64),
+            "known": torch.zeros(rows, views, columns),
+            "labels": torch.zeros(rows, dtype=torch.int64),
         }  # fmt: skip
         arrays.filled(found, wanted, path)
         self._standard = Standard(mean=wanted["mean"], scale=wanted["scale"])

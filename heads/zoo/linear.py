@@ -26,13 +26,15 @@ class LinearConfig:
     """What there is to set."""
 
     c: float = 0.01
-    """Inverse strength of the L2 penalty."""
+    """Inverse strength of the L2 penalty; a video's views count as one video."""
     depth: bool = True
     """Use the depth branch too."""
     arrays: str = ""
     """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
+    rank_within_class: bool = False
+    """Divide those weights by their mean in the class."""
     iterations: int = 1000
 
     def __post_init__(self) -> None:
@@ -70,7 +72,10 @@ class Linear(PooledHead):
             x = arrays.matrix(train, self.keys)
             views = x.shape[1]
             self._standard = Standard.of(x)
-            weights = table_weights(train, rank_loss=self.config.rank_loss).numpy()
+            weights = table_weights(
+                train, rank_loss=self.config.rank_loss,
+                within_class=self.config.rank_within_class,
+            ).numpy() / views  # fmt: skip
             model = LogisticRegression(C=self.config.c, max_iter=self.config.iterations, tol=1e-5)
             model.fit(
                 self._standard(x).flatten(0, 1).numpy(),

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from extract.networks import weights
 from extract.networks.space_time import SpaceTimeLayer
-from extract.views.protocol import CLIP_FRAMES
+from extract.views.sampling import CLIP_FRAMES
 from features_store.table import Table
 from heads.errors import BadBundle, BadSetting, BadTable
-from heads.finetuning.alternate import Alternation
 from heads.parts import arrays
 from heads.parts.arrays import DEPTH, TOKENS
 from heads.parts.space import OneOf, Range, Space
 from heads.parts.tokens import TokenHead, TokenModel, token_rows
+from heads.training.alternate import Alternation
 from heads.training.config import TrainConfig
 
 

@@ -1,63 +1,25 @@
 """Every branch in `extract/branches/` keeps the same contract."""
 
+import copy
+import os
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from extract.branch import Branch, BranchRequest, branch_names, load_branch
+from extract.encoders.branch_parts import PRESENT
 from extract.errors import BadSetting
 from extract.networks.attention import attention, attention_backend
 from extract.running.batching import Batcher, automatic_size
 from extract.views.protocol import Protocol
-
-SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
-SMALL = {**SCORERS, "frames": "rgb"}
-"""Presets that need no weights; `tiny` where nothing else is said."""
-WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()]
-NETWORKS = [f"{name}=tiny" for name in branch_names() if name not in SMALL]
-NETWORKS += ["appearance=dinov2-tiny"]
-NETWORK = ("precision=bfloat16", "dtype=float32")
-SCORER = ("pairs=4", "dtype=float16")
-SAYS = {"internvideo2": "made-up people", "depthpro": "made-up people"}
-"""Where a branch's weights are from, if it has any."""
-QUERIES = {
-    "internvideo2=tiny": (*NETWORK, "random=true", "gelu=erf", "outputs=cls"),
-    "depthpro=tiny": (*NETWORK, "random=true", "source=full-frame"),
-    "appearance=dinov2-tiny": ("precision=bfloat16", "clip=tiny", *SCORER),
-    **{f"{name}={preset}": SCORER for name, preset in SCORERS.items()},
-    "frames=rgb": (),
-}
-"""Options that change what a branch says."""
-
-
-def load(asked: str, query: str = "", device: str = "cpu") -> Branch:
-    request = BranchRequest.parse(f"{asked}?{query}" if query else asked)
-    return load_branch(
-        BranchRequest(
-            name=request.name, preset=request.preset, options=request.options, device=device,
-            precision=request.precision,
-        )
-    )  # fmt: skip
-
-
-def asked(branch: Branch) -> str:
-    return f"{branch.name}={branch.preset}"
-
-
-@pytest.fixture(params=NETWORKS)
-def network(request: pytest.FixtureRequest) -> Branch:
-    """A branch with weights."""
-    torch.manual_seed(0)
-    return load(request.param)
-
-
-@pytest.fixture(params=[*WITHOUT, *NETWORKS])
-def branch(request: pytest.FixtureRequest) -> Branch:
-    torch.manual_seed(0)
-    return load(request.param)
+from tests.contracts.branches import NETWORKS, SAYS, SCORERS, WITHOUT, asked, load
 
 
 def test_there_are_branches() -> None:
@@ -75,7 +37,7 @@ def test_outputs_are_as_declared(branch: Branch) -> None:
     stored = branch.numpy(results)
     for name, array in branch.outputs.items():
         assert stored[name].dtype == array.dtype
-        assert stored[name].std() > 0
+        assert stored[name].std() > 0 or name == PRESENT
 
 
 def test_a_view_gets_the_same_bits_alone_and_in_any_company(branch: Branch) -> None:
@@ -89,8 +51,8 @@ def test_a_view_gets_the_same_bits_alone_and_in_any_company(branch: Branch) -> N
 
 
 def test_different_views_get_different_numbers(branch: Branch) -> None:
-    for results in branch.forward(branch.example(2)).values():
-        assert not torch.allclose(results[0], results[1])
+    for name, results in branch.forward(branch.example(2)).items():
+        assert not torch.allclose(results[0], results[1]) or name == PRESENT
 
 
 def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch) -> None:
@@ -98,7 +60,9 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
     prepare = output.load()
     random = np.random.default_rng(0)
     frames = {i: random.integers(0, 256, (90, 160, 3), np.uint8) for i in range(20)}
-    protocols = (f"pairs-{output.pairs}",) if output.pairs else ("val", "test-2x3")
+    pairs = (f"pairs-{output.pairs}",)
+    protocols: tuple[str, ...] = pairs if output.pairs else ("val", "test-2x3")
+    protocols = ("val", "frames-8@all", "windows-2x8") if output.frames else protocols
     for protocol in protocols:
         views = Protocol.parse(protocol).views("clip.mp4", 20)
         rows = prepare(frames, views)
@@ -112,36 +76,31 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
 
 
 def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
-    spec = branch.spec(12)
-    assert spec.group == f"{branch.name}-{branch.preset}@{branch.fingerprint[:8]}"
+    (spec,) = branch.offer.specs(12)
+    assert spec.group == f"{branch.name}-{branch.preset}@{branch.offer.fingerprint[:8]}"
     for name, array in branch.outputs.items():
         assert spec.arrays[name].shape == (12, *array.shape)
     says = "no weights" if asked(branch) in WITHOUT else SAYS.get(branch.name, "random numbers")
+    says = "processor, checked" if branch.preset == "hf" else says
     assert says in str(spec.provenance["source"])
 
 
-def test_the_fingerprint_follows_what_decides_the_numbers(branch: Branch) -> None:
-    assert load(asked(branch)).fingerprint == branch.fingerprint
-    queries = QUERIES.get(asked(branch), NETWORK)
-    others = [load(asked(branch), query) for query in queries]
-    assert len({branch.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
-
-
-def test_the_fingerprint_follows_one_weight(network: Branch) -> None:
-    from extract.networks.weights import content_hash
-
-    model = network.model  # type: ignore[attr-defined]
-    assert content_hash(model.state_dict()) == network.decides["weights"]
-    with torch.no_grad():
-        next(iter(model.parameters())).view(-1)[0] += 1e-3
-    assert content_hash(model.state_dict()) != network.decides["weights"]
+def test_the_spec_says_which_libraries_made_the_numbers(branch: Branch) -> None:
+    said = branch.offer.spec(list(branch.outputs), 1).provenance["libraries"]
+    assert said["torch"] == torch.__version__
+    assert said["opencv"] == cv2.__version__
+    assert set(said) == {"torch", "numpy", "opencv", "pillow", "pyav", "ffmpeg"}
+    assert {"libavcodec", "libavformat", "libswscale"} <= set(said["ffmpeg"])
+    other = copy.copy(branch)
+    other.provenance = {"source": "elsewhere"}
+    assert other.offer.fingerprints == branch.offer.fingerprints
 
 
 def test_its_request_makes_it_again_from_another_folder(
     branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load_branch(branch.request).fingerprint == branch.fingerprint
+    assert load_branch(branch.request).offer.fingerprint == branch.offer.fingerprint
 
 
 def test_requests_name_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,22 +120,8 @@ def test_frames_take_no_precision() -> None:
         load("frames=rgb", "precision=bfloat16")
 
 
-def test_neither_batch_size_nor_attention_backend_is_in_the_fingerprint(branch: Branch) -> None:
-    with attention_backend("sdpa"):
-        assert load(asked(branch)).fingerprint == branch.fingerprint
-    assert Batcher(branch, 3).branch.fingerprint == branch.fingerprint
-
-
-def test_half_precision_is_near(network: Branch) -> None:
-    views = network.example(1)
-    exact = network.forward(views)
-    for name, numbers in load(asked(network), "precision=bfloat16").forward(views).items():
-        error = (numbers - exact[name]).norm() / exact[name].norm()
-        assert float(error) < 0.03
-
-
 def test_numbers_too_large_for_their_type_are_an_error(branch: Branch) -> None:
-    half = dict.fromkeys(SCORERS, "dtype=float16")
+    half = dict.fromkeys((*SCORERS, "image", "video"), "dtype=float16")
     branch = load(asked(branch), half.get(branch.name, ""))
     results = branch.forward(branch.example(1))
     name = next(iter(branch.outputs))
@@ -224,18 +169,34 @@ def test_attention_is_softmax_attention(dtype: torch.dtype) -> None:
     assert float(error) < (1e-6 if dtype is torch.float32 else 0.02)
 
 
-def test_flash_attention_cannot_be_forced_where_it_does_not_apply(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_flash_attention_cannot_be_forced_where_it_does_not_apply() -> None:
     q = torch.randn(1, 2, 1, 8)
     with (
         attention_backend("flash"),
         pytest.raises(BadSetting, match="needs half precision on CUDA"),
     ):
         attention(q, q, q)
-    monkeypatch.setenv("TELLTALE_ATTENTION", "fast")
-    with pytest.raises(BadSetting, match="have: auto, flash, sdpa"):
-        attention(q, q, q)
+
+
+def test_a_forced_backend_reaches_the_threads_that_feed_a_device() -> None:
+    q = torch.randn(1, 2, 1, 8)
+    with (
+        attention_backend("flash"),
+        ThreadPoolExecutor(1) as threads,
+        pytest.raises(BadSetting, match="needs half precision on CUDA"),
+    ):
+        threads.submit(attention, q, q, q).result()
+    assert attention(q, q, q).shape == q.shape  # and no longer than it was forced
+
+
+def test_the_environment_chooses_a_backend_for_the_process() -> None:
+    code = "import torch; from extract.networks.attention import attention as f; "
+    code += "f(*[torch.ones(1, 1, 1, 8)] * 3)"
+    said = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TELLTALE_ATTENTION": "fast"},
+        capture_output=True, text=True, check=False,
+    ).stderr  # fmt: skip
+    assert "Attention 'fast' unknown; have: auto, flash, sdpa" in said
 
 
 @pytest.mark.gpu
@@ -253,7 +214,7 @@ def test_flash_attention_agrees_on_cuda(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("text", [*WITHOUT, *NETWORKS])
 def test_cuda_agrees_with_the_cpu(text: str) -> None:
     cpu, cuda = load(text), load(text, "precision=float32", device="cuda")
-    assert cpu.fingerprint == cuda.fingerprint
+    assert cpu.offer.fingerprint == cuda.offer.fingerprint
     assert automatic_size(cuda) >= 8
     views = cpu.example(3)
     for output, numbers in cuda.forward(views.cuda()).items():

@@ -37,7 +37,7 @@ def picture(number: int, width: int, height: int) -> Image:
     return frame_hwc
 
 
-def write_clip(
+def write_clip(  # noqa: PLR0913 (what encoders can be told)
     path: Path,
     *,
     frames: int = 30,
@@ -45,9 +45,12 @@ def write_clip(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
+    title: str = "",
 ) -> Path:
     """`times` are in hundredths of a second, for a variable rate."""
     with av.open(str(path), "w") as container:
+        if title:
+            container.metadata["title"] = title
         stream = container.add_stream(codec, rate=Fraction(25), options=options or X264)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = size

@@ -8,7 +8,7 @@ from extract.branch import Branch, BranchRequest, load_branch
 from extract.manifest.manifest import Manifest, read_manifest
 from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
-from extract.running.progress import Summary
+from extract.running.summary import Summary
 from extract.running.workload import Part
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store
@@ -64,3 +64,8 @@ def assert_equal_stores(a: Path, b: Path) -> None:
                 assert parts.keys() == others.keys()
                 for key, numbers in parts.items():
                     assert numbers.tobytes() == others[key].tobytes(), (name, key, shard)
+
+
+def committed(store: Path) -> int:
+    """How many shards of branches are in a store, whoever writes it now."""
+    return sum(1 for _ in store.glob("val/internvideo2*/status/c.*"))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from extract.errors import BadProtocol
 from extract.views.blend import blended
 from extract.views.clip_changes import ClipChange
-from extract.views.protocol import CLIP_FRAMES, Protocol
+from extract.views.protocol import Protocol
+from extract.views.sampling import CLIP_FRAMES
 from extract.views.transforms import depth_frames, depth_inputs, view_clips, view_frames
 
 COUNT = 960

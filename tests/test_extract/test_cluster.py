@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from extract.branch import BranchRequest
 from extract.manifest.manifest import Manifest
+from extract.running.carry_out import carry_out
 from extract.running.cluster import signals_kept
 from extract.running.extraction import Extraction
-from extract.running.progress import Summary
+from extract.running.run import Cluster, Run
+from extract.running.summary import Summary
 from tests.test_extract.extractions import (
     assert_equal_stores,
     extract,
@@ -55,12 +58,20 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
-def run(manifest: Manifest, store: Path, address: str) -> Summary:
-    from extract.running.cluster import ClusterOptions, run_on_ray
+def asked(manifest: Manifest, store: Path, address: str) -> Run:
+    return Run(
+        manifest=manifest,
+        store=str(store),
+        branches=(BranchRequest.parse("internvideo2=tiny"),),
+        settings=settings(),
+        workers=1,
+        cluster=Cluster(address=address, runners=2),
+    )
 
-    extraction = Extraction.begin(manifest, store, tiny("internvideo2"), settings())
-    options = ClusterOptions(address=address, runners=2, decoders=1)
-    return run_on_ray(extraction, options)
+
+def run(manifest: Manifest, store: Path, address: str) -> Summary:
+    _, summary = carry_out(asked(manifest, store, address))
+    return summary
 
 
 def run_and_disturb(
@@ -70,7 +81,7 @@ def run_and_disturb(
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(run, manifest, store, address)
         deadline = time.monotonic() + 60
-        while not any(store.glob("val/*/status/c/*")):
+        while not any(store.glob("val/*/status/c.*")):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         disturb()

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest, load_branch
+from extract.decoding.frames import read_frames
 from extract.decoding.video import open_video
 from extract.errors import BadSetting, BadWeights, OverLimit, VideoError
 from extract.manifest.manifest import read_manifest
@@ -21,7 +22,6 @@ from extract.priors import squares
 from extract.priors.consistency import inconsistency
 from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
-from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 from tests.test_extract.clips import write_clip
 
@@ -157,9 +157,9 @@ def test_small_frames_grow_and_endless_ones_are_refused() -> None:
 def test_both_networks_and_their_files_are_in_the_fingerprint_and_the_provenance() -> None:
     texts = ("pairs=2", "pairs=2&clip=tiny", f"pairs=2&clip={CLIP}", "pairs=3")
     made = [load(text, weights) for text in texts for weights in (None, DINO)]
-    assert len({branch.fingerprint for branch in made}) == len(made)
+    assert len({branch.offer.fingerprint for branch in made}) == len(made)
     same = load(f"pairs=2&clip={PRIORS / 'clip_hf.safetensors'}", PRIORS / "dinov2_hf.safetensors")
-    assert same.fingerprint == load(f"pairs=2&clip={CLIP}", DINO).fingerprint
+    assert same.offer.fingerprint == load(f"pairs=2&clip={CLIP}", DINO).offer.fingerprint
     assert same.provenance["source"] == "dinov2_hf.safetensors and clip_hf.safetensors"
     assert "subject (dinov2-tiny) and of the background (CLIP tiny)" in same.provenance["meaning"]
 

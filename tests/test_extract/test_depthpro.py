@@ -121,7 +121,7 @@ def test_both_file_formats_give_the_same_branch(
     save_file({k: v.contiguous() for k, v in converted.items()}, tmp_path / "m.safetensors")
     one = load_branch(BranchRequest.parse(f"depthpro=tiny:{tmp_path / 'depth_pro.pt'}"))
     two = load_branch(BranchRequest.parse(f"depthpro=tiny:{tmp_path / 'm.safetensors'}"))
-    assert one.fingerprint == two.fingerprint
+    assert one.offer.fingerprint == two.offer.fingerprint
     batch = one.example(1)
     assert torch.equal(one.forward(batch)["depth"], two.forward(batch)["depth"])
 

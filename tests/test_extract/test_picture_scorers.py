@@ -167,7 +167,7 @@ def test_the_spatial_score_is_depth_distortion_along_the_flow(folder: Path, tmp_
     found = plain.forward(made(plain, 64, 64))["curve"][0]
     torch.testing.assert_close(found, expected)
     assert not torch.equal(better.forward(made(better, 64, 64))["curve"][0], found)
-    assert plain.fingerprint != better.fingerprint
+    assert plain.offer.fingerprint != better.offer.fingerprint
     assert "DIS" in str(plain.decides["flow"])
 
 
@@ -183,8 +183,8 @@ def test_the_fingerprint_follows_what_decides_the_numbers(folder: Path) -> None:
         f"spatial=depthpro:{folder}?pairs=3&side=64&precision=bfloat16",
     ]
     found = [load_branch(BranchRequest.parse(text)) for text in texts]
-    assert len({branch.fingerprint for branch in found}) == len(texts)
-    assert load_branch(BranchRequest.parse(MOTION)).fingerprint == found[0].fingerprint
+    assert len({branch.offer.fingerprint for branch in found}) == len(texts)
+    assert load_branch(BranchRequest.parse(MOTION)).offer.fingerprint == found[0].offer.fingerprint
     said = {str(branch.provenance["source"]) for branch in found}
     assert said == {"random numbers (tiny preset), no training", folder.name}
 
@@ -193,7 +193,7 @@ def test_the_fingerprint_follows_what_decides_the_numbers(folder: Path) -> None:
 def test_on_cuda_a_view_gets_its_numbers_in_any_company() -> None:
     request = BranchRequest.parse(MOTION)
     cpu, cuda = load_branch(request), load_branch(replace(request, device="cuda"))
-    assert cpu.fingerprint == cuda.fingerprint
+    assert cpu.offer.fingerprint == cuda.offer.fingerprint
     views = torch.cat([made(cpu, *size) for size in ((180, 320), (320, 180))]).cuda()
     found = cuda.forward(views)["curve"]
     torch.testing.assert_close(cuda.forward(views[1:])["curve"], found[1:])

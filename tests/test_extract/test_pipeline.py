@@ -1,12 +1,7 @@
 """The pipeline: however a run goes, the store ends up with the same bits."""
 
-import random
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +11,7 @@ from extract.errors import BadSetting, TooManyFailures
 from extract.manifest.manifest import Manifest, read_manifest
 from extract.running.extraction import Extraction
 from extract.running.workload import Part
-from features_store import Store, check, facts
+from features_store import Store, check, facts, frame_hashes
 from features_store.errors import WriteFailed
 from tests.test_extract.clips import write_clip
 from tests.test_extract.extractions import (
@@ -29,8 +24,6 @@ from tests.test_extract.extractions import (
 )
 
 BOTH = ("internvideo2", "depthpro")
-KILLS = 20
-CONTEXT = get_context("forkserver")
 
 
 @pytest.fixture(scope="module")
@@ -102,33 +95,6 @@ def test_parts_make_the_whole(reference: Path, manifest: Manifest, tmp_path: Pat
     assert_equal_stores(reference, tmp_path / "s")
 
 
-def _run_in_child(root: str, store: str) -> None:
-    extract(read_manifest(root), Path(store))
-
-
-def test_killed_at_random_moments_and_resumed(
-    reference: Path, manifest: Manifest, tmp_path: Path
-) -> None:
-    rng = random.Random(7)
-    CONTEXT.set_forkserver_preload([__name__, "extract.branches.internvideo2", "cv2", "av"])
-    killed = 0
-    for _ in range(KILLS):
-        process = CONTEXT.Process(
-            target=_run_in_child, args=(str(manifest.root), str(tmp_path / "s"))
-        )
-        process.start()
-        process.join(rng.uniform(0.1, 1.5))
-        if process.is_alive():
-            process.kill()
-            killed += 1
-        process.join()
-        if killed and process.exitcode == 0:
-            shutil.rmtree(tmp_path / "s")  # it got to its end: begin anew, kill again
-    assert killed >= KILLS // 3
-    extract(manifest, tmp_path / "s")
-    assert_equal_stores(reference, tmp_path / "s")
-
-
 def test_a_second_run_does_nothing_and_failures_are_tried_again_on_request(
     manifest: Manifest, tmp_path: Path
 ) -> None:
@@ -159,7 +125,7 @@ def test_a_further_branch_leaves_what_is_there_alone(
     files = sorted((tmp_path / "s" / branch.prefix).rglob("c/*"))
     before = {path: path.stat().st_mtime_ns for path in files}
     extraction = Extraction.begin(manifest, tmp_path / "s", tiny(*BOTH), settings())
-    names = list(extraction.pipeline.branches)
+    names = [branch.offer.specs(1)[0].group for branch in extraction.branches]
     assert len(extraction.work.needed(names[0])) == 0
     assert len(extraction.work.needed(names[1])) == 24
     extraction.run(workers=2, bar=False)
@@ -213,6 +179,9 @@ def test_facts_about_the_files_are_recorded(reference: Path, manifest: Manifest)
     assert found["bit_rate"][0] == 8 * found["file_bytes"][0] / found["duration"][0]
     assert str(found["codec"][0]) in ("h264", "mpeg4")
     assert found["has_audio"][0] == 0
+    looks = frame_hashes.read(Store.open(reference), "val")
+    assert (looks[0] != 0).any()
+    assert not looks[5].any()
     assert np.isnan(found["frames"][5])
     assert str(found["codec"][5]) == ""
 
@@ -245,88 +214,32 @@ def test_a_store_that_cannot_be_written_ends_the_run(
         extract(manifest, tmp_path / "s")
 
 
+def test_views_with_clip_changes_are_extracted_and_resumed(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    """Their description holds tuples, which JSON gives back as lists."""
+    few = replace(manifest, videos=manifest.videos[:3])
+    for protocol in ("train-2:drop0.3", "train-1:repeat0.2", "train-2:blend0.5"):
+        assert extract(few, tmp_path / "s", settings(protocol=protocol)).ok == 3
+        assert extract(few, tmp_path / "s", settings(protocol=protocol)).done == 0
+    cls = Store.open(tmp_path / "s").table(["internvideo2/cls"], protocol="train-2:drop0.3")
+    assert cls.arrays["internvideo2/cls"].shape[:2] == (3, 2)
+
+
+def test_what_is_refused_leaves_nothing_behind(manifest: Manifest, tmp_path: Path) -> None:
+    few = replace(manifest, videos=manifest.videos[:2])
+    train = settings(protocol="train-1:drop0.3", seed=1)
+    extract(few, tmp_path / "s", train)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BadSetting, match="another seed"):
+        extract(manifest, tmp_path / "s", replace(train, seed=2), branches=BOTH)
+    with pytest.raises(BadSetting, match="given twice"):
+        extract(manifest, tmp_path / "t", branches=("internvideo2", "internvideo2"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_unlabelled_videos_get_a_store_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     write_clip(tmp_path / "data" / "a.mp4", frames=9)
     extract(read_manifest(str(tmp_path / "data")), tmp_path / "s")
     assert Store.open(tmp_path / "s").classes == ("unlabelled",)
-
-
-class TestCommand:
-    """`telltale extract`, as a user runs it."""
-
-    @pytest.fixture
-    def command(self, manifest: Manifest, tmp_path: Path) -> list[str]:
-        few = tmp_path / "few.txt"
-        few.write_text("".join(f"{video.path}\n" for video in manifest.videos[:12]))
-        return [
-            sys.executable, "-m", "heads", "extract", str(few), "--root", str(manifest.root),
-            "--store", str(tmp_path / "s"), "--branch", "internvideo2=tiny", "--workers", "2",
-            "--shard-rows", "4",
-        ]  # fmt: skip
-
-    def run(self, command: list[str], *more: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([*command, *more], capture_output=True, text=True, check=False)
-
-    def test_dry_run_writes_nothing(self, command: list[str], tmp_path: Path) -> None:
-        done = self.run(command, "--dry-run")
-        assert done.returncode == 0, done.stderr
-        assert "12 videos asked for, 12 to decode here" in done.stdout
-        assert "enough" in done.stdout
-        assert not (tmp_path / "s").exists()
-
-    def test_summary_log_and_list_of_failures(self, command: list[str], tmp_path: Path) -> None:
-        import json
-
-        done = self.run(command, "--log", str(tmp_path / "log"))
-        assert done.returncode == 3, done.stderr
-        assert "11 videos, 1 failed" in done.stdout
-        events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-        assert [events[0]["event"], events[-1]["event"]] == ["start", "end"]
-        assert sum(event["event"] == "commit" for event in events) == 6
-        assert events[-1]["ok"] == 11
-        rows = (tmp_path / "s.failures.csv").read_text().splitlines()
-        assert len(rows) == 2
-        assert "nothing to do" in self.run(command).stdout
-
-    def test_devices_share_the_work(self, command: list[str], tmp_path: Path) -> None:
-        done = self.run(command, "--device", "cpu,cpu")
-        assert done.returncode == 3, done.stderr
-        status = Store.open(tmp_path / "s").open_branch("val", "internvideo2").status()
-        assert sorted(status.tolist()) == [1] * 11 + [2], done.stderr
-
-    def test_ctrl_c_ends_tidily(self, command: list[str], tmp_path: Path) -> None:
-        import signal
-
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "s" / "val").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        if process.returncode == 130:
-            assert "run the same command again to go on" in out + err
-        else:  # it was done already
-            assert process.returncode == 3
-        assert "Traceback" not in err
-        assert self.run(command).returncode in (0, 3)
-        status = Store.open(tmp_path / "s").open_branch("val", "internvideo2").status()
-        assert (status > 0).all()
-
-    def test_mistakes_are_explained(self, command: list[str]) -> None:
-        for wrong, said in (
-            (["--part", "9/3"], "give 1/N to N/N"),
-            (["--device", "cuda:7"], "this machine has 0 GPUs"),
-            (
-                ["--branch", "dpth=tiny"],
-                "'dpth' unknown; have: appearance, depthpro",
-            ),
-            (["--protocol", "test-4"], "Protocol 'test-4' unknown"),
-            (["--max-failed", "2"], "more than 0, at most 1"),
-        ):
-            done = self.run(command, *wrong)
-            assert done.returncode == 1
-            assert said in done.stderr
-            assert "Traceback" not in done.stderr

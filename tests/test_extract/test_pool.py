@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from extract.decoding.containers import Limits
+from extract.decoding.frames import read_frames
 from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Outcome, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
-from extract.views.perturb import read_frames
 from extract.views.protocol import Protocol
 from extract.views.transforms import depth_inputs, view_clips
+from tests.test_extract import makers
 from tests.test_extract.clips import write_clip
 
 MAKERS = "tests.test_extract.makers"
@@ -68,7 +69,7 @@ def test_trouble_costs_one_video_each(tmp_path: Path, workers: int) -> None:
     for width, name in widths.items():
         paths.append(write_clip(tmp_path / f"{name}.mp4", frames=9, size=(width, 64)))
         paths.append(write_clip(tmp_path / f"after-{name}.mp4", frames=9, size=(96, 64)))
-    limits = Limits(time_limit=1.5, memory_limit=2**30)
+    limits = Limits(time_limit=1.5, memory_limit=makers.MEMORY)
     found = run(Plan(protocol="val", outputs=(MISBEHAVE,), limits=limits), paths, workers)
     assert len(found) == len(paths)
     for name in widths.values():
@@ -80,6 +81,21 @@ def test_trouble_costs_one_video_each(tmp_path: Path, workers: int) -> None:
     assert isinstance(reasons["eats"], OverLimit)
     assert str(reasons["breaks"]) == "unexpected KeyError: 'a bug\\nin two lines'"
     assert "int64 (3,), int64 (1, 8) was announced" in str(reasons["lies"])
+
+
+@pytest.mark.parametrize("width", makers.LIES)
+def test_what_a_worker_says_is_data_and_never_code(tmp_path: Path, width: int) -> None:
+    """A pickle, an error that there is not, numbers that are none, an answer without an end."""
+    paths = [
+        write_clip(tmp_path / "taken over.mp4", frames=9, size=(width, 64)),
+        write_clip(tmp_path / "after.mp4", frames=9, size=(96, 64)),
+    ]
+    found = run(Plan(protocol="val", outputs=(MISBEHAVE,), limits=Limits(time_limit=30)), paths)
+    assert found["after.mp4"].ok
+    failure = found["taken over.mp4"].failure
+    assert isinstance(failure, WorkerLost)
+    expected = "does not answer as workers do" if makers.LIES[width] else "its worker died"
+    assert expected in str(failure)
 
 
 def test_workers_are_recycled_and_end_with_the_pool(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from extract.branch import BranchRequest, load_branch
 from extract.errors import BadProtocol, BadSetting, VideoError
 from extract.priors import colours, flow
 from extract.running.pipeline import check_fit
-from extract.views.protocol import Protocol, adjacent_frames
+from extract.views.protocol import Protocol
+from extract.views.sampling import adjacent_frames
 
 Image = NDArray[np.uint8]
 SEEDS = st.integers(0, 2**16)
@@ -169,4 +170,4 @@ def test_what_scorers_refuse(text: str) -> None:
 def test_motion_and_spatial_share_what_workers_make() -> None:
     motion, spatial = (load_branch(BranchRequest.parse(f"{n}=dis")) for n in ("motion", "spatial"))
     assert motion.prepare == spatial.prepare
-    assert motion.fingerprint != spatial.fingerprint
+    assert motion.offer.fingerprint != spatial.offer.fingerprint

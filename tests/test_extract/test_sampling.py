@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extract.views import protocol
+from extract.views import protocol, sampling
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden" / "sampling.json").read_text()
@@ -30,20 +30,20 @@ class _ReleasedDraw:
 @pytest.mark.parametrize(("count", "expected"), CASES)
 def test_indices_are_the_released_ones(count: str, expected: dict[str, Any]) -> None:
     number = int(count)
-    assert list(protocol.validation_frames(number)) == expected["validation"]
-    chunks = protocol.interleaved_frames(number, GOLDEN["test_num_segment"])
+    assert list(sampling.validation_frames(number)) == expected["validation"]
+    chunks = sampling.interleaved_frames(number, GOLDEN["test_num_segment"])
     assert [list(chunk) for chunk in chunks] == expected["test_chunks"]
     assert sorted(frame for chunk in chunks for frame in chunk) == expected["test_sorted"]
-    drawn = protocol.train_frames(number, _ReleasedDraw(GOLDEN["train_seed"]))
+    drawn = sampling.train_frames(number, _ReleasedDraw(GOLDEN["train_seed"]))
     assert list(drawn) == expected["train"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["other_settings"])
 def test_other_segment_counts(case: dict[str, Any]) -> None:
     clip = case["num_segment"]
-    chunks = protocol.interleaved_frames(case["n"], case["test_num_segment"], clip)
+    chunks = sampling.interleaved_frames(case["n"], case["test_num_segment"], clip)
     assert [list(chunk) for chunk in chunks] == case["test_chunks"]
-    assert list(protocol.validation_frames(case["n"], clip)) == case["validation"]
+    assert list(sampling.validation_frames(case["n"], clip)) == case["validation"]
 
 
 def test_views_of_a_protocol_use_those_indices() -> None:

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 
 from extract.errors import BadSetting, OverLimit
 from extract.views import transforms
-from extract.views.protocol import Crop, Protocol, View
+from extract.views.protocol import Protocol
+from extract.views.view import Crop, View
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FACTS: dict[str, Any] = json.loads((GOLDEN / "transforms.json").read_text())

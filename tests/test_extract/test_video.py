@@ -19,6 +19,7 @@ from tests.test_extract.clips import (
     write_audio,
     write_clip,
 )
+from tests.test_extract.fuzz.mutations import more_tracks
 
 B_FRAMES = {"preset": "medium", "crf": "20", "bf": "3"}
 KINDS = {
@@ -165,6 +166,35 @@ def test_what_is_no_file_or_no_video(tmp_path: Path) -> None:
         open_video(write_audio(tmp_path / "a.mp4")),
     ):
         pass
+
+
+def test_tags_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
+    """Old tools write them as Latin-1."""
+    path = write_clip(tmp_path / "v.mkv", title="Zürich")
+    data = path.read_bytes()
+    utf8, latin = "Zürich".encode(), b"Z\xfcrich "
+    assert utf8 in data
+    path.write_bytes(data.replace(utf8, latin))
+    with open_video(path) as video:
+        assert video.info.frames == len(video.read(range(30))) == 30
+
+
+def test_a_codec_that_nobody_knows_is_a_reason(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "v.mp4")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"none"))
+    with pytest.raises(NotAVideo, match="no decoder knows"), open_video(path):
+        pass
+
+
+def test_a_file_of_a_thousand_streams_is_refused_at_once(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "v.mp4", frames=3)
+    path.write_bytes(more_tracks(path.read_bytes(), 1000))
+    with pytest.raises(OverLimit, match="more than 100 streams"), open_video(path):
+        pass
+    path = write_clip(tmp_path / "few.mp4", frames=3)
+    path.write_bytes(more_tracks(path.read_bytes(), 3))
+    with open_video(path) as video:
+        assert video.info.frames == 3
 
 
 def test_frames_outside_the_video_are_a_mistake(tmp_path: Path) -> None:

@@ -12,31 +12,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.decoding.frames import read_frames
 from extract.decoding.video import open_video
 from extract.errors import BadProtocol
 from extract.views import augment
-from extract.views.perturb import MIXED, perturb_frame, read_frames, reencode
-from extract.views.protocol import (
-    Crop,
-    Perturbation,
-    Protocol,
-    View,
-    needed_frames,
-    view_seed,
-)
+from extract.views.damage import RECIPE, Perturbation
+from extract.views.frame_hash import frame_hash, video_hashes
+from extract.views.perturb import MIXED, X264, held_frame, perturb_frame, reencode
+from extract.views.protocol import Protocol
 from extract.views.transforms import view_clip, view_clips
+from extract.views.view import Crop, View, needed_frames, view_seed
 from tests.test_extract.clips import picture, write_clip
 
 PERTURBATIONS = st.one_of(
     st.none(),
-    st.just(Perturbation(kind="mixed")),
+    st.sampled_from([Perturbation(kind=kind) for kind in ("mixed", "letterbox", "screen")]),
+    st.integers(2, 240).map(lambda n: Perturbation(kind="rate", amount=n / 2)),
     st.integers(1, 40).map(lambda n: Perturbation(kind="blur", amount=n / 4)),
     st.integers(1, 100).map(lambda n: Perturbation(kind="jpeg", amount=n)),
     st.integers(1, 20).map(lambda n: Perturbation(kind="resize", amount=n / 20)),
     st.integers(0, 51).map(lambda n: Perturbation(kind="h264crf", amount=n)),
 )
 PROTOCOLS = st.one_of(
-    st.builds(Protocol, kind=st.just("val"), perturbation=PERTURBATIONS),
+    st.builds(Protocol, kind=st.just("val"), canonical=st.booleans(), perturbation=PERTURBATIONS),
     st.builds(
         Protocol,
         kind=st.just("test"),
@@ -75,7 +73,8 @@ def test_views_are_valid_and_repeatable(
     "name",
     ["", "vall", "test", "test-0x3", "test-4", "train-0", "train-257", "val+", "val+blur",
      "val+blur99", "val+jpeg0", "val+jpeg50.5", "val+resize2", "val+h264crf52", "val+mixed3",
-     "val+fog3", "val+blur1.2.3", "val+blur3+jpeg50"],
+     "val+fog3", "val+blur1.2.3", "val+blur3+jpeg50", "val+rate", "val+rate0", "val+screen2",
+     "val+jpeg50+canonical", "val+canonical2"],
 )  # fmt: skip
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(BadProtocol, match=r"have:|give|takes no number|not a number"):
@@ -190,8 +189,8 @@ def test_perturbed_frames() -> None:
 @pytest.mark.parametrize("size", [(96, 64), (77, 131)])
 def test_reencoding_keeps_every_frame_in_place(size: tuple[int, int]) -> None:
     frames = [picture(number, *size) for number in range(40)]
-    sharp = list(reencode(iter(frames), 1, Fraction(25)))
-    rough = list(reencode(iter(frames), 40, Fraction(25)))
+    sharp = list(reencode(iter(frames), {**X264, "crf": "1"}, Fraction(25)))
+    rough = list(reencode(iter(frames), {**X264, "crf": "40"}, Fraction(25)))
     assert len(sharp) == len(rough) == 40
     for number, image in enumerate(sharp):
         distances = [np.abs(image.astype(int) - frame).mean() for frame in frames]
@@ -209,3 +208,72 @@ def test_a_perturbed_protocol_reads_perturbed_frames(tmp_path: Path) -> None:
     for number, image in plain.items():
         assert small[number].shape == (32, 48, 3)
         assert 0 < np.abs(coded[number].astype(int) - image).mean() < 40
+
+
+def test_reencoding_gives_the_same_frames_every_time() -> None:
+    frames = [picture(number, 96, 64) for number in range(20)]
+    first = list(reencode(iter(frames), {**X264, "crf": "23"}, Fraction(25)))
+    for _ in range(8):
+        again = list(reencode(iter(frames), {**X264, "crf": "23"}, Fraction(25)))
+        np.testing.assert_array_equal(first, again)
+
+
+def test_the_canonical_encoding_is_the_same_whatever_came_before(tmp_path: Path) -> None:
+    """Two files of one clip, coded differently, come nearer to each other; damage comes after."""
+    frames = {}
+    for name, options in (("fine", {"crf": "12"}), ("rough", {"crf": "30", "g": "5"})):
+        path = write_clip(tmp_path / f"{name}.mp4", frames=20, options=options)
+        with open_video(path) as video:
+            for protocol in ("val", "val+canonical", "val+canonical+letterbox"):
+                views = Protocol.parse(protocol).views("v", 20)
+                frames[name, protocol] = read_frames(video, views)
+            expected = dict(enumerate(reencode(video.every_frame(), RECIPE, video.rate)))
+        for number, image in frames[name, "val+canonical"].items():
+            np.testing.assert_array_equal(image, expected[number])
+        assert next(iter(frames[name, "val+canonical+letterbox"].values())).shape == (96, 96, 3)
+    assert Protocol.parse("val+canonical").describe()["canonical"] == RECIPE
+    assert "canonical" not in Protocol.parse("val+jpeg50").describe()
+
+
+def test_a_lower_rate_holds_frames() -> None:
+    """24 a second shown 12 times: every other frame, twice; a higher rate leaves all there."""
+    held = [held_frame(number, Fraction(24), 12) for number in range(8)]
+    assert held == [0, 0, 2, 2, 4, 4, 6, 6]
+    assert [held_frame(n, Fraction(25), 60) for n in range(50)] == list(range(50))
+    odd = [held_frame(n, Fraction(30000, 1001), 24) for n in range(200)]
+    assert len(set(odd)) == 160  # 24 of 29.97
+    assert all(source <= number for number, source in enumerate(odd))
+
+
+def test_letterbox_and_screen_are_of_the_frame_alone() -> None:
+    image = picture(9, 160, 120)
+    boxed = perturb_frame(image, Perturbation.parse("letterbox"))
+    np.testing.assert_array_equal(boxed[20:140], image)
+    assert not boxed[:20].any()
+    assert not boxed[140:].any()
+    filmed = perturb_frame(image, Perturbation.parse("screen"))
+    assert filmed.shape == image.shape
+    assert 2 < np.abs(filmed.astype(int) - image).mean() < 40
+    np.testing.assert_array_equal(filmed, perturb_frame(image, Perturbation.parse("screen")))
+    grey = np.full((40, 60, 3), 100, np.uint8)
+    assert abs(int(perturb_frame(grey, Perturbation.parse("screen")).mean()) - 100) < 3
+
+
+def test_copies_of_a_video_have_nearly_the_same_hashes(tmp_path: Path) -> None:
+    """Another size and coarser coding change few bits; another picture changes many."""
+    random = np.random.default_rng(0)
+    scenes = [
+        np.asarray(cv2.resize(random.integers(0, 255, (6, 8, 3), np.uint8), (320, 240)), np.uint8)
+        for _ in range(3)
+    ]
+    first = frame_hash(scenes[0])
+    copy = perturb_frame(scenes[0], Perturbation.parse("mixed"))
+    apart = [int(first ^ frame_hash(image)) & (2**64 - 1) for image in (copy, *scenes[1:])]
+    near, *far = [bits.bit_count() for bits in apart]
+    assert near <= 4
+    assert min(far) > 16
+    assert frame_hash(np.full((40, 60, 3), 7, np.uint8)) == 0
+    (view,) = Protocol.parse("val").views("v", 80)
+    hashes = video_hashes({number: scenes[number % 3] for number in view.frames}, [view])
+    assert len(hashes) == 4
+    assert hashes[0] == frame_hash(scenes[view.frames[0] % 3])

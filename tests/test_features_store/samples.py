@@ -1,13 +1,13 @@
 """Small stores with numbers that depend on row and array alone, so that anyone can check them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from features_store import ArraySpec, BranchSpec, Store
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
-from features_store.places import Location
+from features_store.place import Location
 
 CLASSES = ("appearance", "spatial", "motion", "real")
 PROTOCOL = "test-2x1"
@@ -51,16 +51,17 @@ def failed(row: int) -> bool:
     return row % 7 == 3
 
 
-def write(branch: BranchArrays, shard: int) -> None:
-    """Write a shard as every writer of these samples does, failures included."""
+def write(branch: BranchArrays, shard: int, only: Collection[int] | None = None) -> None:
+    """Write a shard, or some of its videos, as every writer of these samples does."""
     rows = branch.rows(shard)
     arrays = {
         name: np.stack([numbers(name, row, branch.spec) for row in rows])
         for name in branch.spec.arrays
     }
-    status = np.array([2 if failed(row) else 1 for row in rows], np.uint8)
-    errors = {i: f"clip {row} has no frames" for i, row in enumerate(rows) if failed(row)}
-    branch.write_shard(shard, arrays, status, errors)
+    mine = [only is None or row in only for row in rows]
+    status = np.array([m and (2 if failed(r) else 1) for m, r in zip(mine, rows, strict=True)])
+    errors = {i: f"clip {rows[i]} has no frames" for i in np.flatnonzero(status == 2).tolist()}
+    branch.write_shard(shard, arrays, status.astype(np.uint8), errors)
 
 
 def full_store(where: Location, videos: int = 11, shard_rows: int = 4) -> Store:

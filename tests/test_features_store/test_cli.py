@@ -43,17 +43,23 @@ def test_info_and_ls(store: Path) -> None:
 
 def test_damage_is_found_repaired_and_computed_again(store: Path) -> None:
     assert telltale("store", "verify", store) == "no damage\n"
-    chunk = store / BRANCH / "cls/c/1/0/0"
+    chunk = store / BRANCH / "cls/c.1.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     (store / BRANCH / "depth/zarr.json").write_text("{}")
     printed = telltale("store", "verify", store, expect=3)
     assert f"{chunk}: 99 bytes instead of 100 (shard 1)" in printed
     assert "depth/zarr.json: not a metadata document" in printed
     assert "2 damaged" in printed
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
     printed = telltale("store", "repair", store, "--dry-run")
+    assert "(shard 1): would be marked missing" in printed
+    assert "depth/zarr.json: not a metadata document of Telltale: would be restored" in printed
+    assert f"{BRANCH}: 4 videos in 1 shards would have to be extracted again" in printed
     assert "nothing changed" in printed
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
     printed = telltale("store", "repair", store)
     assert "marked missing; extract again" in printed
+    assert f"{BRANCH}: 4 videos in 1 shards have to be extracted again" in printed
     assert "2 repaired, 0 left" in printed
     assert telltale("store", "verify", store) == "no damage\n"
     assert "4 missing" in telltale("store", "info", store)
@@ -61,15 +67,15 @@ def test_damage_is_found_repaired_and_computed_again(store: Path) -> None:
 
 def test_repair_goes_on_until_all_that_a_lost_document_hid_is_in_sight(store: Path) -> None:
     (store / BRANCH / "zarr.json").unlink()
-    (store / BRANCH / "cls/c/1/0/0").unlink()
+    (store / BRANCH / "cls/c.1.0.0").unlink()
     printed = telltale("store", "repair", store)
-    assert "zarr.json: the file is missing: restored" in printed
-    assert "c/1/0/0: the file is missing (shard 1): marked missing" in printed
+    assert "zarr.json: the file is missing: restored from its second copy" in printed
+    assert "c.1.0.0: the file is missing (shard 1): marked missing" in printed
     assert telltale("store", "verify", store) == "no damage\n"
 
 
 def test_what_cannot_be_repaired_is_said(store: Path) -> None:
-    (store / "videos/id/c/0").write_bytes(b"")
+    (store / "videos/id/c.0").write_bytes(b"")
     printed = telltale("store", "repair", store, expect=1)
     assert "cannot be repaired" in printed
     assert "0 repaired, 1 left" in printed
@@ -77,11 +83,11 @@ def test_what_cannot_be_repaired_is_said(store: Path) -> None:
 
 def test_gc_removes_old_leftovers_and_named_branches_alone(store: Path) -> None:
     before = samples.contents(Store.open(store))
-    old, young = store / BRANCH / "cls/c/.x.1.ab.partial", store / ".y.2.cd.partial"
+    old, young = store / BRANCH / "cls/.x.1.ab.partial", store / ".y.2.cd.partial"
     for path in (old, young):
         path.write_text("half")
     os.utime(old, (0, 0))
-    assert f"would remove {BRANCH}/cls/c/.x.1.ab.partial" in telltale(
+    assert f"would remove {BRANCH}/cls/.x.1.ab.partial" in telltale(
         "store", "gc", store, "--dry-run"
     )
     assert old.exists()

@@ -1,5 +1,7 @@
 """Whatever happens to a store's files: it is named, it raises, and no wrong number comes out."""
 
+import errno
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from features_store import Damaged, NotComputed, Store, StoreError, check
-from features_store.places import LocalPlace
+from features_store.place import LocalPlace
 from tests.test_features_store import samples
 
 BRANCH = f"{samples.PROTOCOL}/{samples.SPEC.group}"
@@ -55,7 +57,9 @@ def lengthen(path: Path, chooser: random.Random) -> None:
 
 
 def files(store: Path) -> list[Path]:
-    return sorted(path for path in store.rglob("*") if path.is_file())
+    """Every file but the locks, which hold nothing."""
+    found = (path for path in store.rglob("*") if path.is_file())
+    return sorted(path for path in found if not path.name.startswith(".lock"))
 
 
 @pytest.mark.parametrize("harm", [flip_bit, cut_off, empty, lengthen])
@@ -87,7 +91,7 @@ def _findings(path: Path) -> list[str]:
     return [str(finding) for finding in check.verify(LocalPlace(path))]
 
 
-@pytest.mark.parametrize("name", ["cls/c/1/0/0", "depth/c/2/0", "error/c/0", "status/c/1"])
+@pytest.mark.parametrize("name", ["cls/c.1.0.0", "depth/c.2.0", "error/c.0", "status/c.1"])
 @pytest.mark.parametrize("harm", [flip_bit, cut_off])
 def test_reading_damage_raises_and_repair_lets_it_be_computed_again(
     copy: Path, name: str, harm: Callable[[Path, random.Random], None]
@@ -111,7 +115,7 @@ def test_reading_damage_raises_and_repair_lets_it_be_computed_again(
     assert samples.contents(Store.open(copy)) == expected
 
 
-@pytest.mark.parametrize("name", ["cls/c/1/0/0", "depth/c/0/0", "error/c/2"])
+@pytest.mark.parametrize("name", ["cls/c.1.0.0", "depth/c.0.0", "error/c.2"])
 def test_a_deleted_chunk_is_an_error_not_zeros(copy: Path, name: str) -> None:
     (copy / BRANCH / name).unlink()
     assert [str(copy / BRANCH / name) in text for text in _findings(copy)] == [True]
@@ -120,7 +124,7 @@ def test_a_deleted_chunk_is_an_error_not_zeros(copy: Path, name: str) -> None:
 
 
 def test_a_deleted_status_is_a_missing_shard(copy: Path) -> None:
-    (copy / BRANCH / "status/c/1").unlink()
+    (copy / BRANCH / "status/c.1").unlink()
     with pytest.raises(NotComputed, match="lacks 4 of 11 videos"):
         read_everything(copy)
     assert Store.open(copy).branch(samples.PROTOCOL, samples.SPEC).missing_shards() == [1]
@@ -133,7 +137,7 @@ def documents_of(store: Path) -> list[str]:
 @pytest.mark.parametrize("remove", [False, True])
 def test_any_one_document_is_restored_from_its_second_copy(copy: Path, *, remove: bool) -> None:
     expected = samples.contents(Store.open(copy))
-    assert len(documents_of(copy)) == 19
+    assert len(documents_of(copy)) == 20
     for name in documents_of(copy):
         intact = (copy / name).read_bytes()
         if remove:
@@ -150,12 +154,12 @@ def test_any_one_document_is_restored_from_its_second_copy(copy: Path, *, remove
 
 
 def test_the_videos_table_cannot_be_repaired_and_repair_says_so(copy: Path) -> None:
-    chunk = copy / "videos/label/c/0"
+    chunk = copy / "videos/label/c.0"
     flip_bit(chunk, random.Random(0))
     place = LocalPlace(copy)
     left = check.repair(place, check.verify(place))
     assert [finding.place for finding in left] == [str(chunk)]
-    with pytest.raises(Damaged, match="label/c/0"):
+    with pytest.raises(Damaged, match=r"label/c\.0"):
         read_everything(copy)
 
 
@@ -173,8 +177,102 @@ def test_a_branch_under_another_name_is_noticed(copy: Path) -> None:
         read_everything(copy)
 
 
-def test_a_chunk_moved_to_another_place_is_not_noticed_by_its_checksum_alone(copy: Path) -> None:
-    """What the format does not promise: chunks do not know where they belong."""
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("cls/c.0.0.0", "cls/c.1.0.0"),
+        ("depth/c.1.0", "depth/c.0.0"),
+        ("error/c.0", "error/c.2"),
+        ("status/c.0", "status/c.1"),
+    ],
+)
+def test_a_whole_chunk_in_another_place_is_noticed(copy: Path, source: str, target: str) -> None:
     branch = copy / BRANCH
-    shutil.copy(branch / "cls/c/0/0/0", branch / "cls/c/1/0/0")
-    assert _findings(copy) == []
+    shutil.copy(branch / source, branch / target)
+    assert any(str(branch / target) in text for text in _findings(copy))
+    with pytest.raises(Damaged, match="another"):
+        samples.contents(Store.open(copy))
+
+
+def test_a_chunk_in_another_place_is_noticed_by_those_who_trust_the_disk_too(copy: Path) -> None:
+    branch = copy / BRANCH
+    shutil.copy(branch / "cls/c.0.0.0", branch / "cls/c.1.0.0")
+    with pytest.raises(Damaged, match="another"):
+        Store.open(copy).table(["internvideo2/cls"], verify=False)
+
+
+def test_an_older_chunk_than_the_record_names_is_noticed(tmp_path: Path) -> None:
+    """Whole, sound, in its place, and from before the last commit: a restored backup, say."""
+    store = samples.new_store(tmp_path / "s", 4)
+    branch = store.branch(samples.PROTOCOL, samples.SPEC, shard_rows=4)
+    chunk = tmp_path / "s" / BRANCH / "cls/c.0.0.0"
+    samples.write(branch, 0, only=[0])
+    older = chunk.read_bytes()
+    samples.write(branch, 0)
+    chunk.write_bytes(older)
+    assert [finding.place for finding in check.verify(store.place)] == [str(chunk)]
+    with pytest.raises(Damaged, match="another chunk than the one that was committed"):
+        store.table(["internvideo2/cls"])
+
+
+def test_columns_of_videos_that_changed_places_are_noticed(copy: Path) -> None:
+    source, split = copy / "videos/source/c.0", copy / "videos/split/c.0"
+    source.rename(copy / "aside")
+    split.rename(source)
+    (copy / "aside").rename(split)
+    assert len(_findings(copy)) == 2
+    with pytest.raises(Damaged, match="another chunk"):
+        Store.open(copy).videos.column("source")
+
+
+@pytest.mark.parametrize("name", ["cls/c.1.0.0", "error/c.0", "status/c.1"])
+def test_verify_names_a_folder_in_a_chunks_place_and_repair_takes_it_away(
+    copy: Path, name: str
+) -> None:
+    expected = samples.contents(Store.open(copy))
+    chunk = copy / BRANCH / name
+    chunk.unlink()
+    (chunk / "inside").mkdir(parents=True)
+    flip_bit(copy / BRANCH / "depth/c.2.0", random.Random(0))
+    place = LocalPlace(copy)
+    findings = check.verify(place)
+    assert [finding.place for finding in findings if finding.place != str(chunk)] == [
+        str(copy / BRANCH / "depth/c.2.0")
+    ]
+    assert any("directory" in str(finding) for finding in findings)
+    assert check.repair(place, findings) == []
+    branch = Store.open(copy).branch(samples.PROTOCOL, samples.SPEC)
+    for shard in branch.missing_shards():
+        samples.write(branch, shard)
+    assert samples.contents(Store.open(copy)) == expected
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_verify_goes_on_behind_what_the_disk_refuses(
+    copy: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = copy / BRANCH / "cls/c.0.0.0"
+    flip_bit(copy / BRANCH / "cls/c.2.0.0", random.Random(0))
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path == refused:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    found = {finding.place: finding for finding in check.verify(LocalPlace(copy))}
+    assert set(found) == {str(refused), str(copy / BRANCH / "cls/c.2.0.0")}
+    assert os.strerror(number) in found[str(refused)].reason
+    # Lost bytes are computed again; what a right or a server refuses is not lost.
+    assert found[str(refused)].repairable == (number == errno.EIO)
+
+
+def test_verify_never_maps_a_file(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped file that goes bad ends the process (SIGBUS), a read one raises."""
+
+    def mapped(*arguments: object) -> None:
+        raise AssertionError(f"mapped {arguments}")
+
+    monkeypatch.setattr(LocalPlace, "view", mapped)
+    assert check.verify(LocalPlace(copy)) == []

@@ -19,6 +19,8 @@ from features_store import (
     StoreError,
     StoreExists,
     hdf5,
+    shard_content,
+    video_columns,
 )
 from tests.test_features_store import samples
 from tests.test_features_store.test_kill import FORK, tree
@@ -69,6 +71,31 @@ def test_others_can_read_the_file(store: Store, tmp_path: Path) -> None:
         assert np.array_equal(group["cls"][4], samples.numbers("cls", 4))
         assert group["error"].asstr()[3] == "clip 3 has no frames"
         assert file["videos/id"].asstr()[4] == "generator 1/clip é4.mp4"
+
+
+def test_a_nul_in_an_old_stores_text_is_exported_as_a_sign_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New texts cannot hold one; an earlier version let them in."""
+    monkeypatch.setattr(
+        video_columns,
+        "_typed",
+        lambda name, dtype, values: np.array(
+            values, np.dtypes.StringDType() if dtype == "string" else dtype
+        ),
+    )
+    monkeypatch.setattr(shard_content, "NUL", "\0")
+    store = samples.new_store(tmp_path / "s", 0)
+    store.add_videos({"id": ["a"], "source": ["x\0y"]})
+    branch = store.branch(samples.PROTOCOL, samples.SPEC)
+    arrays = {n: np.zeros((1, *a.shape), a.dtype) for n, a in samples.SPEC.arrays.items()}
+    branch.write_shard(0, arrays, np.array([2], np.uint8), {0: "bad \0 bytes"})
+    hdf5.export_store(Store.open(tmp_path / "s"), tmp_path / "s.h5")
+    copy = hdf5.import_store(tmp_path / "s.h5", tmp_path / "copy")
+    assert copy.videos.column("source").tolist() == ["x\N{SYMBOL FOR NULL}y"]
+    assert copy.open_branch(samples.PROTOCOL, "internvideo2").errors() == {
+        0: "bad \N{SYMBOL FOR NULL} bytes"
+    }
 
 
 def test_an_interrupted_import_goes_on(store: Store, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from features_store import ArraySpec, BranchSpec, Status, Store, WriteFailed, check
 from features_store.branch_arrays import BranchArrays
 from features_store.commit import TEMPORARY_SUFFIX
-from features_store.places import LocalPlace
+from features_store.place import LocalPlace
 from features_store.sweep import leftovers
 from tests.test_features_store import samples
 
@@ -94,39 +94,52 @@ def assert_all_that_reads_is_right(path: Path) -> None:
             assert (content.status[i] == Status.FAILED) <= samples.failed(row)
 
 
-def killed_at_random(
-    start: Callable[[], ForkProcess], chooser: random.Random, how: signal.Signals
+def committed(path: Path) -> dict[str, bytes]:
+    """The commit records that are there."""
+    files = path.glob(f"{samples.PROTOCOL}/*/status/c.*")
+    return {file.name: file.read_bytes() for file in files}
+
+
+def start(path: Path, mine: Callable[[int], bool] = lambda shard: True) -> ForkProcess:
+    process = FORK.Process(target=write_all, args=(path, mine))
+    process.start()
+    return process
+
+
+def killed_after_a_commit(
+    process: ForkProcess, path: Path, chooser: random.Random, how: signal.Signals
 ) -> bool:
-    """Start a writer and kill it after a while; False where it was faster."""
-    process = start()
-    time.sleep(chooser.uniform(0, 0.05))
-    assert process.pid is not None
-    os.kill(process.pid, how)
-    process.join(30)
+    """Kill a writer some time after it has committed something; False where it was faster."""
+    before = committed(path)
+    while process.is_alive() and committed(path) == before:
+        time.sleep(0.0005)
+    process.join(chooser.uniform(0, 0.03))
+    if process.exitcode is None:
+        assert process.pid is not None
+        os.kill(process.pid, how)
+        process.join(30)
     assert process.exitcode in (-how, 0)
     return process.exitcode != 0
 
 
-@pytest.mark.parametrize(("how", "kills"), [(signal.SIGKILL, 50), (signal.SIGTERM, 10)])
-def test_a_writer_killed_at_random_moments(
+@pytest.mark.parametrize(("how", "kills"), [(signal.SIGKILL, 40), (signal.SIGTERM, 10)])
+def test_a_writer_killed_between_its_commits(
     tmp_path: Path, uninterrupted: Path, how: signal.Signals, kills: int
 ) -> None:
     chooser = random.Random(how)
     path = tmp_path / "s"
-
-    def start() -> ForkProcess:
-        process = FORK.Process(target=write_all, args=(path,))
-        process.start()
-        return process
-
+    points: set[int] = set()
     count = 0
     while count < kills:
-        if killed_at_random(start, chooser, how):
+        if killed_after_a_commit(start(path), path, chooser, how):
             count += 1
+            points.add(len(committed(path)))
             assert_all_that_reads_is_right(path)
         else:  # it finished: the store must be right, and the next kill needs a new one
             assert tree(path) == tree(uninterrupted)
             shutil.rmtree(path)
+    assert 0 not in points
+    assert len(points) >= kills / 5, f"killed at the same few points: {points}"
     write_all(path)
     assert tree(path) == tree(uninterrupted)
     assert check.verify(LocalPlace(path)) == []
@@ -136,26 +149,69 @@ def test_a_writer_killed_at_random_moments(
     assert not list(path.rglob(f"*{TEMPORARY_SUFFIX}"))
 
 
-def test_two_writers_on_their_own_shards_one_of_them_killed_again_and_again(
+@pytest.mark.parametrize("delay", [0.0, 0.002, 0.005, 0.01, 0.02])
+def test_a_writer_killed_before_its_first_commit(
+    tmp_path: Path, uninterrupted: Path, delay: float
+) -> None:
+    path = tmp_path / "s"
+    for _ in range(3):
+        process = start(path)
+        process.join(delay)
+        process.kill()
+        process.join(30)
+        assert_all_that_reads_is_right(path)
+    write_all(path)
+    assert tree(path) == tree(uninterrupted)
+
+
+def test_writers_on_the_same_shards_some_of_them_killed_again_and_again(
     tmp_path: Path, uninterrupted: Path
 ) -> None:
     path = tmp_path / "s"
-    store = samples.new_store(path, VIDEOS)
+    store = samples.new_store(path, 0)
     store.branch(samples.PROTOCOL, SPEC, shard_rows=SHARD_ROWS)
-    steady = FORK.Process(target=write_all, args=(path, lambda shard: shard % 2 == 0))
-    steady.start()
+    steady = start(path)
     chooser = random.Random(0)
+    kills = 0
     for _ in range(10):
-
-        def start() -> ForkProcess:
-            process = FORK.Process(target=write_all, args=(path, lambda shard: shard % 2 == 1))
-            process.start()
-            return process
-
-        killed_at_random(start, chooser, signal.SIGKILL)
-    write_all(path, lambda shard: shard % 2 == 1)
+        kills += killed_after_a_commit(start(path), path, chooser, signal.SIGKILL)
+        assert_all_that_reads_is_right(path)
+    assert kills
     steady.join(60)
     assert steady.exitcode == 0
+    write_all(path)
+    assert tree(path) == tree(uninterrupted)
+    assert check.verify(LocalPlace(path)) == []
+
+
+def write_some(path: Path, seed: int) -> None:
+    """A run that is stopped early, again and again: it commits rows of shards, not whole ones."""
+    chooser = random.Random(seed)
+    branch = Store.open(path).branch(samples.PROTOCOL, SPEC, shard_rows=SHARD_ROWS)
+    for shard in chooser.choices(range(branch.shards), k=2 * branch.shards):
+        rows = branch.rows(shard)
+        samples.write(branch, shard, only=chooser.sample(rows, chooser.randint(1, len(rows))))
+
+
+def test_writers_of_parts_of_the_same_shards(tmp_path: Path, uninterrupted: Path) -> None:
+    """What two overlapping runs do: rows computed twice, none lost, none mixed."""
+    path = tmp_path / "s"
+    samples.new_store(path, VIDEOS).branch(samples.PROTOCOL, SPEC, shard_rows=SHARD_ROWS)
+    processes = [FORK.Process(target=write_some, args=(path, seed)) for seed in range(4)]
+    for process in processes:
+        process.start()
+    chooser = random.Random(0)
+    known = 0
+    while any(process.is_alive() for process in processes):
+        assert_all_that_reads_is_right(path)
+        status = Store.open(path).open_branch(samples.PROTOCOL, "internvideo2").status()
+        assert (status != Status.MISSING).sum() >= known
+        known = int((status != Status.MISSING).sum())
+        time.sleep(chooser.uniform(0, 0.02))
+    for process in processes:
+        assert process.exitcode == 0
+    assert check.verify(LocalPlace(path)) == []
+    write_all(path)
     assert tree(path) == tree(uninterrupted)
 
 

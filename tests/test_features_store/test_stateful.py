@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from features_store import ArraySpec, BranchSpec, Status, Store, check, hdf5
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
-from features_store.places import Buffers, LocalPlace
+from features_store.place import Buffers, LocalPlace
 from features_store.sweep import leftovers, remove_branch
 
 SPEC = BranchSpec(
@@ -112,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.good)
     @rule(chooser=st.randoms(use_true_random=False))
     def break_and_repair(self, chooser: random.Random) -> None:
-        files = sorted((self.place.root / PROTOCOL).rglob("c/**/*"))
+        files = sorted((self.place.root / PROTOCOL).rglob("c.*"))
         chosen = chooser.choice([f for f in files if f.is_file() and "partial" not in f.name])
         content = bytearray(chosen.read_bytes())
         content[chooser.randrange(len(content))] ^= 1 << chooser.randrange(8)
@@ -127,6 +127,20 @@ class StoreMachine(RuleBasedStateMachine):
         for row in self._branch().rows(shard):
             self.good.pop(row, None)
             self.bad.pop(row, None)
+
+    @precondition(lambda self: self.good)
+    @rule(chooser=st.randoms(use_true_random=False), seed=st.integers(0, 99))
+    def change_numbers(self, chooser: random.Random, seed: int) -> None:
+        """The one way to other numbers: forget rows, then write them anew."""
+        shard = chooser.choice(sorted(self.good)) // SHARD_ROWS
+        rows = [row for row in self.good if row // SHARD_ROWS == shard]
+        forgotten = chooser.sample(rows, chooser.randint(1, len(rows)))
+        self._branch().forget_rows(np.array(forgotten))
+        for row in forgotten:
+            del self.good[row]
+        self.says_what_was_written()
+        self._write(shard, seed, retry=False)
+        self._remember(shard, seed, retry=False)
 
     @rule()
     def sweep(self) -> None:

@@ -15,8 +15,8 @@ from heads.data.splits import Choice
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Prepared, Request, prepared
+from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
-from heads.training.seeds import best_bundle, train_seeds
 
 PROTOCOL, SEED = "train-2", 5
 TOKENS = "cls,avg,attn,tokens,tokens@2,tokens@3"

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from features_store.table import Table
-from heads.data.splits import Data, by_id
+from heads.data.sides import Data, by_id
 from heads.errors import BadTable
 from heads.figures import charts
 from heads.head import make_head
-from heads.judging import ablation, calibration, evaluation, intervals, metrics
+from heads.judging import ablation, evaluation
 from heads.judging.cross import cross
 from heads.judging.released import official_id
+from heads.measuring import calibration, metrics
 from tests.test_heads.tables import CLASSES, table
 
 
@@ -54,20 +55,6 @@ def test_a_source_of_one_class_has_an_accuracy_and_no_auc() -> None:
     assert 0 <= found.accuracy <= 1
 
 
-def test_bootstrap_intervals_hold_the_value_and_repeat() -> None:
-    probabilities, labels = random_case(2)
-    for statistic in intervals.STATISTICS.values():
-        found = intervals.interval(statistic, probabilities, labels)
-        assert found.low <= found.value <= found.high
-        assert found == intervals.interval(statistic, probabilities, labels)
-    better = 0.5 * probabilities + 0.5 * np.eye(4, dtype=np.float32)[labels]
-    gain = intervals.paired(intervals.accuracy, probabilities, better, labels)
-    assert gain.interval.low > 0
-    assert gain.p < 0.01
-    same = intervals.paired(intervals.accuracy, probabilities, probabilities, labels)
-    assert (same.interval.value, same.p) == (0, 1)
-
-
 def test_temperature_undoes_overconfidence() -> None:
     true, _ = random_case(3, 2000)  # labels are drawn by these: they are calibrated
     labels = (np.random.default_rng(0).uniform(size=(2000, 1)) > true.cumsum(1)).sum(1).clip(0, 3)
@@ -78,26 +65,6 @@ def test_temperature_undoes_overconfidence() -> None:
     after = calibration.reliability(calibration.tempered(sharp, found)[:, 0], labels).error
     assert after < before
     assert calibration.fit_temperature(np.full((8, 1, 4), 0.25, np.float32), labels[:8]) == 1.0
-
-
-@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.3]))
-@settings(max_examples=20)
-def test_conformal_sets_cover_what_they_promise(seed: int, rate: float) -> None:
-    probabilities, labels = random_case(seed, 2000)
-    threshold = calibration.conformal_threshold(probabilities[:1000], labels[:1000], rate)
-    covered, size = calibration.coverage(probabilities[1000:], labels[1000:], threshold)
-    assert covered > 1 - rate - 0.05
-    assert 1 <= size <= 4
-    few = calibration.conformal_threshold(probabilities[:5], labels[:5], 0.05)
-    assert few == 0.0  # too few videos to promise anything: every class stays in
-
-
-def test_verdicts() -> None:
-    thresholds = {"0.1": 0.3}
-    row = np.array([0.35, 0.4, 0.15, 0.1])
-    assert calibration.verdict(row, CLASSES, thresholds, "0.1") == "appearance|spatial"
-    assert calibration.verdict(row, CLASSES, {"0.1": 0.9}, "0.1") == "unsure"
-    assert calibration.verdict(row, CLASSES, {"0.1": 0.0}, "0.1") == "unsure"
 
 
 def predictions(seed: int) -> evaluation.Predictions:
@@ -114,12 +81,58 @@ def predictions(seed: int) -> evaluation.Predictions:
 def test_an_evaluation_averages_over_sources() -> None:
     found = predictions(4)
     result = evaluation.evaluate(found, {"0.1": 0.05})
+    assert result.averaged["auc"] == 2
+    assert result.sources["plain"].reals == (found.labels[::3] == 3).sum()
     each = [result.sources[name].metrics.accuracy for name in ("<b>odd</b>", "plain")]
     assert result.average["accuracy"] == pytest.approx(np.mean(each))
     assert "<b>odd</b>" in evaluation.text_table(result)
     json.dumps(result.to_json(), allow_nan=False)
     difference = evaluation.compare(found, predictions(4))["accuracy"]
     assert difference.interval.value == 0
+
+
+def test_reals_of_their_own_source_join_every_generator() -> None:
+    """Each generator has an AUC, and says how many reals it was measured with."""
+    found = predictions(4)
+    names = np.array(["pika" if i % 2 else "kling" for i in range(60)], dtype=object)
+    names[found.labels == 3] = "k400"
+    found = replace(found, sources=names.tolist())
+    result = evaluation.evaluate(found)
+    assert list(result.sources) == ["kling", "pika", evaluation.ALL]
+    assert result.reals == ("k400",)
+    reals = int((found.labels == 3).sum())
+    for name in ("kling", "pika"):
+        one = result.sources[name]
+        assert (one.reals, one.fakes) == (reals, int((names == name).sum()))
+        assert not math.isnan(one.metrics.binary_auc)
+        assert one.detection is not None
+        assert one.detection.auc.n == one.reals + one.fakes
+    said = evaluation.text_table(result)
+    assert "k400 in every column" in said
+    assert f"{reals}+" in said
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_a_source_of_one_video_does_not_pass_for_an_average() -> None:
+    found = replace(predictions(4), sources=["one", *["many"] * 59])
+    result = evaluation.evaluate(found)
+    assert result.averaged["accuracy"] == 2
+    assert result.averaged["auc"] == 1
+    assert "of 2 / 1" in evaluation.text_table(result)
+
+
+def test_few_reals_promise_nothing_at_a_thousandth() -> None:
+    found = evaluation.evaluate(predictions(4)).sources[evaluation.ALL].detection
+    assert found is not None
+    said = "\n".join(found.lines())
+    assert "found at 0.1% false alarms - (n = 60; too few reals to say, 15 of 3,000)" in said
+
+
+def test_confusion_has_the_shares_of_each_row() -> None:
+    said = evaluation.confusion_text(np.array([[3, 1], [0, 0]]), ("fake", "real"))
+    assert "3 (75%)" in said
+    assert "1 (25%)" in said
+    assert "0 (0%)" in said.splitlines()[2]
 
 
 def test_what_does_not_exist_is_null_in_json() -> None:
@@ -170,7 +183,7 @@ def test_cross_generator_tables_tell_who_travels() -> None:
     assert left.rows == ("all but kappa", "all but lambda")
     assert (left.accuracy > 0.7).all()
     one = found.take(found.sources == "kappa")
-    with pytest.raises(BadTable, match="two sources or more"):
+    with pytest.raises(BadTable, match="2 generators or more"):
         cross(Data(train=one, validation=one), lambda: make_head("linear", {}, CLASSES))
 
 
@@ -223,6 +236,7 @@ def test_figures_are_svg_and_hostile_names_are_text() -> None:
     pictures = [
         charts.confusion(found.confusion, hostile),
         charts.roc(probabilities, labels, hostile),
+        charts.precision_recall(probabilities, labels, hostile),
         charts.reliability_curve(calibration.reliability(probabilities, labels)),
         charts.heat_map(np.array([[0.2, math.nan]]), ["a"], ["b", hostile[0]], "accuracy"),
         charts.lines({"a": [1, 2], "b": [2, 1]}, "epoch", "auc"),

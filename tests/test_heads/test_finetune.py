@@ -21,7 +21,7 @@ from heads.errors import BadCheckpoint, BadTable, WrongFeatures
 from heads.finetuning.data import CachedSource
 from heads.finetuning.loop import CHECKPOINT
 from heads.finetuning.setup import BACKBONE, HEAD
-from heads.scoring.archive import find_branches
+from heads.scoring.branches import find_branches
 from heads.training.config import epoch_order
 from heads.training.loop import Batch
 from heads.training.losses import smoothed_losses
@@ -154,14 +154,16 @@ def test_end_to_end_learns_and_its_backbone_is_a_new_branch(
     assert bundle is not None
     request = BranchRequest.parse(f"internvideo2=tiny:{tmp_path / 'out' / BACKBONE}")
     tuned = load_branch(request)
-    assert tuned.fingerprint != ready.branch.fingerprint
+    assert tuned.offer.fingerprint != ready.branch.offer.fingerprint
     store = tmp_path / "store.zarr"
     settings = Settings(protocol=finetunes.PROTOCOL, seed=finetunes.SEED)
     branches = [tuned, load_branch(BranchRequest.parse("depthpro=tiny"))]
     Extraction.begin(manifest, store, branches, settings).run(workers=2, bar=False)
     loaded = Bundle.load(tmp_path / "out" / HEAD)
     found = find_branches(loaded, [tmp_path / "out"], "cpu")
-    assert [branch.fingerprint for branch in found] == [one.fingerprint for one in branches]
+    assert [branch.offer.fingerprint for branch in found] == [
+        one.offer.fingerprint for one in branches
+    ]
     table = loaded.table(Store.open(store))
     rows = [table.ids.tolist().index(video) for video in ids.tolist()]
     np.testing.assert_allclose(loaded.head.predict(table)[rows], probabilities, atol=2e-3)

@@ -9,9 +9,9 @@ import torch
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Branch, from_state
 from extract.networks import weights
+from extract.views.revisions import REVISIONS
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.alternate import Alternation, by_kind
-from heads.finetuning.checks import check_same_depth
+from heads.finetuning.checks import check_same_depth, check_same_pixels
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource
 from heads.finetuning.loop import Finetuner, Run, step_slices
@@ -19,6 +19,7 @@ from heads.finetuning.net import FinetuneNet, drop_path_factors
 from heads.finetuning.processes import Processes
 from heads.parts.fusion_net import Layout, initial
 from heads.scoring.explain import attention_map
+from heads.training.alternate import Alternation, by_kind
 from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
 
 KEY = "internvideo2/tokens"
@@ -241,3 +242,14 @@ def test_unknown_depths_are_refused(text: str) -> None:
         Reach.parse(text, 4)
     assert Reach.parse("blocks=4", 4).array == "tokens@0"
     assert Reach.parse("pool", 4).array == "tokens"
+
+
+def test_views_decoded_now_must_be_of_the_revision_that_depth_was_made_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_same_pixels({}, "train-8")  # from before revisions: the first
+    check_same_pixels({"revisions": {"views": 1, "augmentation": 1}}, "train-8")
+    monkeypatch.setitem(REVISIONS, "augmentation", 2)
+    with pytest.raises(WrongFeatures, match=r"views of revision .*'augmentation': 1"):
+        check_same_pixels({}, "train-8")
+    check_same_pixels({}, "val")

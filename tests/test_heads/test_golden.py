@@ -12,13 +12,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from extract.released.humansam import columns_by_vector
-from heads.judging.metrics import measure
 from heads.judging.released import merge_views
-from heads.parts.fusion_net import BatchStatistics, Layout, fold, logits, logits_uncollapsed
+from heads.measuring.metrics import measure
+from heads.parts.fusion_net import (
+    BatchStatistics,
+    Layout,
+    fold,
+    logits,
+    logits_uncollapsed,
+    misordered,
+)
 from heads.training.loop import Batch
 from heads.training.losses import rank_weights, smoothed_losses
 from heads.training.schedule import cosine_schedule
-from heads.zoo.fusion import FusionConfig, FusionModel, misordered
+from heads.zoo.fusion import FusionConfig, FusionModel
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LAYOUT = Layout(width=1024, attn=768, depth=1024, hidden=1024)

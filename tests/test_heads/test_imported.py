@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from extract.released.humansam import import_checkpoint, save_imported
 from features_store import Store
 from heads.bundle import Bundle
-from heads.scoring.archive import find_branches
-from heads.training.imported import imported_bundle
+from heads.scoring.branches import find_branches
+from heads.scoring.imported import imported_bundle
 from tests.test_extract.extractions import settings, write_videos
 from tests.test_extract.test_humansam import checkpoint, save
 from tests.test_features_store.test_cli import telltale

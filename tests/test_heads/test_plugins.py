@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from extract import errors as extract_errors
+from features_store import Store
 from heads.errors import BadSetting
 from heads.head import head_class, use_head
 from tests.test_heads.test_own_features import write
@@ -74,3 +75,55 @@ def test_an_entry_point_of_another_distribution_is_a_head(
     (info / "entry_points.txt").write_text("[telltale.heads]\nnumber = other_heads:Linear.name\n")
     with pytest.raises(BadSetting, match="a subclass of"):
         head_class("number")
+
+
+OWN_BRANCH = '''
+"""How bright a view is, by a preparation of its own."""
+import numpy as np
+import torch
+
+from extract.branch import Branch
+from extract.decoding.job import Output
+from features_store.schema import ArraySpec
+
+
+def brightness(frames, views):
+    return np.array([[frames[n].mean() for n in view.frames[:1]] for view in views], np.float32)
+
+
+class Bright(Branch):
+    name = "bright"
+
+    def __init__(self, request):
+        self.preset, self.precision = request.preset, request.computes_in
+        self.device = torch.device(request.device)
+        self.outputs = {"mean": ArraySpec(shape=(1,), dtype="float32")}
+        self.prepare = Output(
+            name="bright", function=f"{__file__}:brightness", shape=(1,), dtype="float32"
+        )
+        self.decides = {"revision": 1, "precision": self.precision}
+        self.provenance = {"source": "no weights"}
+
+    def compute(self, batch):
+        return {"mean": batch}
+
+    def example(self, count):
+        return torch.rand(count, 1)
+
+
+def load(request):
+    return Bright(request)
+'''
+
+
+def test_a_branch_from_a_file_is_extracted_like_ours(tmp_path: Path) -> None:
+    (tmp_path / "my_branch.py").write_text(OWN_BRANCH)
+    telltale("synth", "--out", "made-up", "--videos", "8", cwd=tmp_path)
+    extract = ["extract", "made-up", "--store", "s.zarr", "--branch", "my_branch.py=plain"]
+    telltale(*extract, cwd=tmp_path)
+    table = Store.open(tmp_path / "s.zarr").table(["bright/mean"])
+    assert table.arrays["bright/mean"].shape == (8, 1, 1)
+    assert (table.arrays["bright/mean"] > 1).all()
+    assert "0 to do" in telltale(*extract, cwd=tmp_path)
+    said = telltale(*extract[:-1], "nowhere.py=plain", cwd=tmp_path, code=1)
+    assert "nowhere.py is not there" in said

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heads.errors import BadSetting, BadTable
-from heads.judging.metrics import macro_auc, macro_aucs
-from heads.training.population import Member, Population, population_size
+from heads.measuring.metrics import macro_auc, macro_aucs
+from heads.tuning.population import Member, Population, population_size
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
 
@@ -23,6 +23,7 @@ CONFIGS = st.fixed_dictionaries(
         "weight_decay": st.floats(0, 0.5),
         "smoothing": st.floats(0, 0.4),
         "rank_loss": st.booleans(),
+        "rank_within_class": st.booleans(),
         "mixup": st.sampled_from([0.0, 0.0, 0.4]),
         "dropout": st.sampled_from([0.0, 0.0, 0.3]),
         "alpha_start": st.floats(0.1, 0.9),
@@ -33,7 +34,7 @@ CONFIGS = st.fixed_dictionaries(
 SHARED = st.fixed_dictionaries(
     {
         "depth": st.booleans(),
-        "vector": st.sampled_from(["cat", "attn"]),
+        "vector": st.sampled_from(["cat", "avg+attn", "attn"]),
         "alpha": st.sampled_from(["free", "sigmoid", "fixed"]),
         "down_norm": st.sampled_from(["bn", "ln", "none"]),
         "views": st.sampled_from(["random", "all"]),
@@ -58,7 +59,10 @@ def test_members_end_as_they_would_alone(
         report = alone.fit(TRAIN, VALIDATION, seed=member.seed)
         found = finished[member.number]
         assert found.report.metric == report.metric
-        (ours,), (theirs,) = found.report.history.values(), report.history.values()
+        (ours, our_loss), (theirs, their_loss) = (
+            one.history.values() for one in (found.report, report)
+        )
+        assert our_loss[:2] == pytest.approx(their_loss[:2], rel=1e-3)
         tolerance = 1e-4 if "log" in report.metric else 0.02  # an AUC moves by pairs of videos
         assert ours[:1] == pytest.approx(theirs[:1], rel=tolerance)
         if member.config.patience == 0 or "log" not in report.metric:
@@ -81,7 +85,7 @@ def test_members_that_are_told_to_stop_make_room() -> None:
     population = Population(TRAIN, VALIDATION, CLASSES, 2, "cpu")
     lengths = {}
     for one in population.run(members, stop):
-        (history,) = one.report.history.values()
+        history = one.report.history["auc"]
         lengths[one.member.number] = len(history)
     assert lengths == {0: 2, 1: 10, 2: 2, 3: 10, 4: 2, 5: 10}
 

@@ -10,7 +10,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from extract.branch import BranchRequest, load_branch
@@ -22,12 +21,16 @@ from features_store import Store
 from heads.bundle import Bundle
 from heads.data.splits import Choice
 from heads.errors import BadSetting, WrongFeatures
+from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.parts.arrays import save_tensors
-from heads.scoring.archive import Scorer, find_branches, score_store
+from heads.scoring import archive
+from heads.scoring import output as output_module
+from heads.scoring.archive import score_store
+from heads.scoring.branches import find_branches
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.output import Output, read_scores
-from heads.training.seeds import best_bundle, train_seeds
+from heads.scoring.scorer import Scorer
 from heads.zoo.fusion import Fusion
 from tests.test_extract.extractions import extract, settings, write_videos
 from tests.test_heads.stores import write_store
@@ -151,13 +154,11 @@ def test_shares_add_up_to_the_logit_exactly() -> None:
 
 
 def _score_in_child(store: str, bundle: str, out: str) -> None:
-    import heads.scoring.archive as score
-
-    score.ROWS_A_PART = 16
+    archive.ROWS_A_PART = 16
+    output_module.DURABLE_AFTER = 0.0
     scorer = Scorer(bundle=Bundle.load(Path(bundle)))
-    output = Output(Path(out), {"test": 1})
-    if not output.is_done:
-        score_store(scorer, Store.open(store), "val", output, lambda: False)
+    output = Output(Path(out), {"test": 1}, about={"fixed": "date"})
+    score_store(scorer, Store.open(store), "val", output)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
@@ -183,12 +184,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path, suffix: str) -> No
     assert not (tmp_path / f"{out.name}.parts").exists()
 
 
-def test_parts_of_another_run_are_not_mixed_in(tmp_path: Path) -> None:
-    first = Output(tmp_path / "a.csv", {"bundle": 1})
-    first.begin()
-    first.write(0, pa.table({"id": ["x"]}))
-    with pytest.raises(BadSetting, match="parts of another run"):
-        Output(tmp_path / "a.csv", {"bundle": 2}).begin()
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"end it in \.parquet, \.csv, \.jsonl"):
         Output(tmp_path / "a.txt", {})
 
@@ -198,7 +194,7 @@ def test_names_are_no_formulas_and_missing_features_have_a_row(tmp_path: Path) -
     made = train_bundle(store, tmp_path / "bundle", "val")
     store.add_videos({"id": ["=cmd|' /C calc'!A0", "late.mp4"]})
     output = Output(tmp_path / "a.csv", {})
-    score_store(Scorer(bundle=made), Store.open(tmp_path / "s"), "val", output, lambda: False)
+    score_store(Scorer(bundle=made), Store.open(tmp_path / "s"), "val", output)
     text = (tmp_path / "a.csv").read_text()
     assert "\n'=cmd" in text
     found = by_id(tmp_path / "a.csv")
@@ -232,7 +228,6 @@ def test_a_folder_is_watched(videos: Path, tmp_path: Path) -> None:
     clips = sorted((videos / "data").rglob("*.mp4"))[-2:]
     inbox, out = tmp_path / "inbox", tmp_path / "out.jsonl"
     inbox.mkdir()
-    out.write_text('{"id": "torn')
     bundle = str(videos / "bundle")
     command = [sys.executable, "-m", "heads", "score", str(inbox), "--bundle", bundle]
     command += ["--out", str(out), "--watch", "0.2", "--workers", "1"]

@@ -122,3 +122,22 @@ def test_the_commands_say_what_they_used(
     assert main(["cross", *place]) == 0
     assert main(["evaluate", str(tmp_path / "bundle"), *place[:2]]) == 0
     assert "videos (test-4x3), 0 failed" in capsys.readouterr().out
+
+
+def test_what_learnt_from_canonical_videos_is_judged_on_canonical_ones(tmp_path: Path) -> None:
+    """Plain views of the same networks lie beside; nobody asked for them."""
+    made = table(120, seed=5)
+    store = write_store(tmp_path / "s", 120)
+    for name in ("train-2+canonical", "val+canonical", "test-1x3", "test-1x3+canonical"):
+        write_features(store, made, name)
+    head = make_head("linear", {}, store.classes)
+    data = Choice(protocol="train-2+canonical").load(store, head)
+    assert (data.train.protocol, data.validation.protocol) == ("train-2+canonical", "val+canonical")
+    test = held_out(store, head, data.train)
+    assert test is not None
+    assert test.protocol == "test-1x3+canonical"
+    plain = Choice(protocol="val").load(store, head)
+    assert plain.validation.protocol == "val"
+    test = held_out(store, head, plain.train)
+    assert test is not None
+    assert test.protocol == "test-1x3"

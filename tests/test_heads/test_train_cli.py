@@ -47,7 +47,7 @@ def test_ablate_cross_and_heads(store: Path, tmp_path: Path) -> None:
     assert "kappa" in said
     assert (tmp_path / "x.svg").read_text().startswith("<svg")
     said = telltale("heads", "fusion")
-    assert "alpha=free  (free | sigmoid | fixed)" in said
+    assert "alpha=None  (free | sigmoid | fixed | none)" in said
 
 
 def test_mistakes_are_explained(store: Path, tmp_path: Path) -> None:

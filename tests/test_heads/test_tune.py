@@ -18,12 +18,14 @@ from optuna.trial import TrialState
 
 from features_store import Store
 from heads.bundle import About, Bundle
-from heads.data.splits import Choice, Data
+from heads.data.folds import k_folds, leave_one_out
+from heads.data.sides import Data
+from heads.data.splits import Choice
 from heads.errors import BadSetting
 from heads.head import head_class, head_names, make_head
 from heads.parts.space import OneOf, Range, parse, space_of
 from heads.tuning import study as studies
-from heads.tuning.search import Search, best_settings, k_folds, leave_one_out, run_trials
+from heads.tuning.search import Search, best_settings, run_trials
 from tests.test_heads.stores import write_store
 from tests.test_heads.tables import CLASSES, table
 

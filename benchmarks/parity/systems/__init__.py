@@ -1,0 +1,1 @@
+"""One file a system; its `kind_of` knows its golden files."""

@@ -1,0 +1,1 @@
+"""Networks behind one face: frames in, vectors and tokens out."""

@@ -1,0 +1,157 @@
+"""Single frames as image encoders take them: cut, resized, cropped, still in bytes.
+
+A look says how. Encoders come with their own, detectors that feed them otherwise have theirs by
+name in `LOOKS`. A decode worker calls `look_at`: no torch. A row of its result is a frame's bytes
+behind one byte that says whether the video has that frame. Where a detector resizes in floating
+point, pixels are rounded to bytes here. Legend: h height, w width, c colour, v views, f frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from extract.errors import BadSetting
+from extract.views.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Frames,
+    allowed_size,
+    view_frames,
+)  # fmt: skip
+from extract.views.view import View
+
+Picture = NDArray[np.uint8]
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+Resample = Literal["nearest", "bilinear", "bicubic", "lanczos", "opencv"]
+"""Pillow's, antialiased; `opencv` is bilinear without antialiasing."""
+_PILLOW = {
+    "nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a frame becomes an encoder's input."""
+
+    height: int = 224
+    width: int = 224
+    """Of the input."""
+    resize: Literal["short", "whole", "none"] = "short"
+    """The short side to `short`; the whole frame to the input's size, whatever its shape; or not at
+    all."""
+    short: int = 224
+    """What the short side becomes before the crop."""
+    resample: Resample = "bicubic"
+    crop: Literal["even", "down"] = "even"
+    """An odd pixel beside the middle crop: half to even, as torchvision has it, or always down."""
+    cut: float = 0.0
+    """Share that is cut from both ends of the longer side first (of a square's top and bottom)."""
+    bgr: bool = False
+    """Blue first, as pictures that OpenCV reads and nobody converts."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    """Of the input's three channels in their order, for pixels in 0…1."""
+
+    def __post_init__(self) -> None:
+        sizes = (self.height, self.width, self.short)
+        if not all(1 <= size <= 2048 for size in sizes) or not 0 <= self.cut < 0.5:
+            raise BadSetting(
+                f"A look of {self.height}x{self.width} behind {self.short} with {self.cut:g} cut "
+                f"off: give sizes of 1 to 2048, and 0 or more but less than one half."
+            )
+
+    @property
+    def row(self) -> int:
+        """Bytes of a frame: whether it is there, then its pixels."""
+        return 1 + self.height * self.width * 3
+
+    def plain(self) -> dict[str, Any]:
+        """For a fingerprint, and on its way to a worker."""
+        return asdict(self)
+
+
+LOOKS: Mapping[str, Look] = {
+    "short": Look(),
+    "whole": Look(resize="whole"),
+    "d3": Look(resize="whole", resample="opencv", cut=0.1, bgr=True),
+    "demamba": Look(resize="whole", resample="opencv", cut=0.1),
+    "stall": Look(resize="whole", resample="bilinear"),
+    "restrav": Look(resize="whole", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    "unifd": Look(resize="none", mean=CLIP_MEAN, std=CLIP_STD),
+    "half": Look(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+}
+"""By name: two plain ones, those of detectors, and L3DE's (`half`)."""
+
+
+def look_at(frames: Frames, views: Sequence[View], **look: Any) -> NDArray[np.uint8]:  # noqa: ANN401
+    """(v, f, 1 + h w c): every view's frames. Where frames are missing, zeros."""
+    how = Look(**look)
+    rows = np.zeros((len(views), len(views[0].frames), how.row), np.uint8)
+    done: dict[int, Picture] = {}
+    for row, view in zip(rows, views, strict=True):
+        there = view.frames[: len(view.frames) - view.missing]
+        for position, number in enumerate(there):
+            if view.blended:
+                seen = looked(view_frames(frames, view, view.frames)[position], how)
+            elif number in done:
+                seen = done[number]
+            else:
+                seen = done[number] = looked(frames[number], how)
+            row[position, 0] = 1
+            row[position, 1:] = seen.reshape(-1)
+    return rows
+
+
+def looked(frame_hwc: Picture, look: Look) -> Picture:
+    """One frame (h, w, 3) as the look has it."""
+    if look.cut:
+        frame_hwc = _cut(frame_hwc, look.cut)
+    if look.resize == "whole":
+        frame_hwc = _resized(frame_hwc, look.height, look.width, look.resample)
+    elif look.resize == "short":
+        height, width = frame_hwc.shape[:2]
+        size = allowed_size(height, width, look.short)
+        frame_hwc = _resized(frame_hwc, *size, look.resample)
+    frame_hwc = _middle(frame_hwc, look)
+    return frame_hwc[..., ::-1] if look.bgr else frame_hwc
+
+
+def _cut(frame_hwc: Picture, share: float) -> Picture:
+    height, width = frame_hwc.shape[:2]
+    if width > height:
+        off = int(width * share)
+        return frame_hwc[:, off : width - off]
+    off = int(height * share)
+    return frame_hwc[off : height - off]
+
+
+def _resized(frame_hwc: Picture, height: int, width: int, resample: Resample) -> Picture:
+    if frame_hwc.shape[:2] == (height, width):
+        return frame_hwc
+    if resample == "opencv":
+        whole = np.ascontiguousarray(frame_hwc)
+        small = cv2.resize(whole, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(small, np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(frame_hwc))
+    return np.asarray(picture.resize((width, height), _PILLOW[resample]))
+
+
+def _middle(frame_hwc: Picture, look: Look) -> Picture:
+    """The middle, with black around it where the frame is smaller."""
+    over = [
+        size - wanted
+        for size, wanted in zip(frame_hwc.shape, (look.height, look.width), strict=False)
+    ]
+    if min(over) < 0:
+        around = [(max(0, -o) // 2, (max(0, -o) + 1) // 2) for o in over]
+        frame_hwc = np.pad(frame_hwc, (*around, (0, 0)))
+        over = [max(0, o) for o in over]
+    top, left = (o // 2 if look.crop == "down" else round(o / 2) for o in over)
+    return frame_hwc[top : top + look.height, left : left + look.width]

@@ -1,0 +1,196 @@
+"""`telltale calibrate` and `ensemble`: a bundle's promises, and bundles put together."""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extract.commands.data import add_limit_options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from features_store import Store
+    from heads.bundle import Bundle
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_commands(commands: "Commands") -> None:
+    """Add this module's commands to the `telltale` parser."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="give a bundle promises from videos of your own",
+        description="With --reals and --fpr: a threshold that so few of your own real videos "
+        "pass. With --store and --on: temperature and sets of classes with a promised error rate, "
+        "from labelled videos. Neither takes videos that the bundle learnt from or was decided by.",
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument(
+        "--reals", help="a store (its videos labelled real), a folder or manifest of real videos, "
+        "or the scores of such as `telltale score` with this bundle wrote them",
+    )  # fmt: skip
+    parser.add_argument("--fpr", type=float, default=0.01, help="false alarms (default: 0.01)")
+    parser.add_argument("--store", help="labelled videos, with --on")
+    parser.add_argument("--on", metavar="SPLIT", help="of that store; `all` for every video")
+    parser.add_argument("--out", type=Path, help="write the bundle here (default: in its place)")
+    parser.add_argument("--protocol", help="default: the bundle's own, val for a training one")
+    parser.add_argument("--weights", type=Path, action="append", default=[],
+                        help="file or folder with the branches' weights; repeatable")  # fmt: skip
+    parser.add_argument(
+        "--branch", action="append", help="NAME=PRESET:WEIGHTS, instead of --weights"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--workers", type=int, help="decode processes")
+    add_limit_options(parser)
+    parser.set_defaults(run=_calibrate)
+    ensemble = commands.add_parser(
+        "ensemble",
+        help="put bundles together: their probabilities are averaged",
+        description="Bundles of the same classes and features, each with its own temperature. The "
+        "new one has no calibration until `telltale calibrate` gives it one.",
+    )
+    ensemble.add_argument("bundles", type=Path, nargs="+")
+    ensemble.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
+    ensemble.set_defaults(run=_ensemble)
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from features_store import Store
+    from heads.bundle import Bundle, calibration_line
+    from heads.errors import BadSetting
+
+    bundle = Bundle.load(arguments.bundle)
+    if (arguments.on is None) != (arguments.store is None):
+        raise BadSetting("--store and --on belong together: --store hfv.zarr --on test.")
+    if arguments.on is None and arguments.reals is None:
+        raise BadSetting("Give --reals STORE|FOLDER for a threshold, or --store STORE --on SPLIT.")
+    if arguments.on is not None:
+        store = Store.open(arguments.store)
+        bundle = calibrated_on(bundle, store, arguments.on, arguments.protocol)
+        print(calibration_line(bundle.about))
+    if arguments.reals is not None:
+        bundle = _with_point(arguments, bundle)
+    bundle.save(arguments.out or arguments.bundle)
+    print(f"bundle: {arguments.out or arguments.bundle}")
+    return 0
+
+
+def calibrated_on(
+    bundle: "Bundle", store: "Store", where: str, protocol: str | None = None
+) -> "Bundle":
+    """By the labelled videos of a split, or of another store; those that the bundle learnt from or
+    was decided by are left out, and it says so."""
+    from features_store import Store
+    from heads.errors import BadTable
+    from heads.functions import split_table
+    from heads.judging.papers import calibrated
+    from heads.measuring.intervals import MINIMUM
+
+    if "://" in where or (Path(where) / "zarr.json").exists():
+        store, where = Store.open(where), "all"
+    table = split_table(bundle, store, protocol, where)
+    new = ~bundle.rows.knows(table.ids.tolist())
+    if not new.all():
+        print(f"left out: {int((~new).sum())} videos that the bundle learnt from or was decided by")
+    table = table.take(new)
+    if len(table) < MINIMUM:
+        raise BadTable(
+            f"{len(table)} videos of {where!r} are left to calibrate by; give {MINIMUM} or more."
+        )
+    probabilities = bundle.head.predict(table)
+    what = f"split {where} of {store.place.name}"
+    labels = table.labels.astype("int64")
+    return calibrated(bundle, probabilities, labels, table.ids.tolist(), what)
+
+
+def _with_point(arguments: argparse.Namespace, bundle: "Bundle") -> "Bundle":
+    """With a threshold more, which counts from now on."""
+    from dataclasses import replace
+
+    from heads.judging.papers import operating_point
+
+    forgeries, ids = _reals(arguments, bundle)
+    new = ~bundle.rows.knows(ids)
+    if not new.all():
+        print(f"left out: {int((~new).sum())} videos that the bundle learnt from or was decided by")
+    point = operating_point(forgeries[new], arguments.fpr, str(arguments.reals))
+    print(point)
+    about = replace(bundle.about, operating=[*bundle.about.operating, point.to_json()])
+    kept = [name for name, keep in zip(ids, new, strict=True) if keep]
+    return replace(bundle, about=about, rows=bundle.rows.joined(calibrated=kept))
+
+
+def _reals(
+    arguments: argparse.Namespace, bundle: "Bundle"
+) -> "tuple[NDArray[np.floating], list[str]]":
+    """What the bundle says of them, and their ids."""
+    from features_store import Store
+    from heads.errors import BadBundle
+    from heads.judging.evaluation import real_means
+    from heads.measuring.detection import forgery
+    from heads.measuring.metrics import REAL
+    from heads.scoring.output import read_scores
+
+    if REAL not in bundle.classes:
+        raise BadBundle(f"The bundle has no class {REAL!r}: it cannot say what is generated.")
+    place = Path(arguments.reals)
+    if "://" in arguments.reals or (place / "zarr.json").exists():
+        means, ids = real_means(bundle, Store.open(arguments.reals), arguments.protocol)
+        return forgery(means, bundle.classes), ids
+    if place.is_file() and place.suffix in (".parquet", ".csv", ".jsonl"):
+        found = read_scores(place)
+        if "forgery" in found.column_names:
+            return _of_rows(found)
+    with tempfile.TemporaryDirectory() as folder:
+        return _of_rows(_scored(arguments, bundle, Path(folder) / "scores.parquet"))
+
+
+def _of_rows(found: "object") -> "tuple[NDArray[np.floating], list[str]]":
+    import numpy as np
+    import pyarrow as pa
+
+    assert isinstance(found, pa.Table)
+    rows = [row for row in found.to_pylist() if row["forgery"] is not None]
+    return np.array([row["forgery"] for row in rows], np.float64), [row["id"] for row in rows]
+
+
+def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "object":
+    """Videos of a folder or manifest, extracted and scored."""
+    import sys
+
+    from extract.running.interrupt import Interrupt
+    from heads.errors import BadSetting
+    from heads.scoring.archive import VideoRun, score_videos
+    from heads.scoring.inputs import read_inputs
+    from heads.scoring.output import Output, read_scores
+    from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
+    from heads.scoring.scorer import Scorer
+
+    arguments.engine = "local"
+    with Interrupt(NOTICE) as interrupt:
+        videos = VideoRun(
+            manifest=read_inputs([arguments.reals], arguments.scheme, arguments.root, sys.stdin),
+            branches=lambda: load_branches(arguments, bundle),
+            settings=extract_settings(arguments, arguments.protocol or bundle.scoring_protocol),
+            run=runner(arguments, interrupt),
+        )
+        result = score_videos(Scorer(bundle=bundle), videos, Output(out, {}))
+    if result.counts is None:
+        raise BadSetting("Interrupted: no threshold was set.")
+    return read_scores(out)
+
+
+def _ensemble(arguments: argparse.Namespace) -> int:
+    from heads.bundle import Bundle, calibration_line
+    from heads.errors import BadSetting
+    from heads.fitting.seeds import put_together
+
+    if len(arguments.bundles) < 2:
+        raise BadSetting("An ensemble needs two bundles or more.")
+    bundle = put_together([Bundle.load(folder) for folder in arguments.bundles])
+    bundle.save(arguments.out)
+    print(calibration_line(bundle.about))
+    print(f"bundle of {len(arguments.bundles)} members: {arguments.out}")
+    return 0

@@ -1,0 +1,1 @@
+"""From data to a bundle: several seeds, out-of-fold predictions, ensembles."""

@@ -1,0 +1,164 @@
+"""What `telltale evaluate` left, as a chapter of a report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from heads.errors import BadRun
+from heads.figures import charts
+from heads.judging import paper
+from heads.judging.evaluation import ALL, AVERAGE
+from heads.reporting.documents import Document, mapping_of, part_of, read_document
+from heads.reporting.parts import (
+    NOTHING,
+    Big,
+    Section,
+    folded,
+    headline,
+    number,
+    paragraph,
+    percent,
+    picture,
+    side_by_side,
+    table,
+    text,
+)  # fmt: skip
+
+SHARES = ("accuracy", "auc", "f1", "binary_accuracy", "binary_auc")
+
+
+def evaluation(path: Path, name: str) -> Section:
+    document = read_document(path)
+    judged = {"": document} if "sources" in document else document
+    difference = judged.get("difference")
+    body = ""
+    for bundle, found in judged.items():
+        if bundle == "difference":
+            continue
+        body += f"<h3>{text(bundle)}</h3>" if len(judged) > 1 else ""
+        body += _judged(mapping_of(found, path), path)
+    if difference is not None:
+        body += "<h3>Second minus first, paired</h3>" + _difference(mapping_of(difference, path))
+    return Section(name=name, title="Evaluation", body=body)
+
+
+def _judged(found: Document, path: Path) -> str:
+    sources = {n: mapping_of(one, path) for n, one in part_of(found, "sources", path).items()}
+    whole = sources[ALL]
+    big = [
+        Big(
+            label="accuracy, %", value=percent(whole["accuracy"]), note=bounds_of(whole, "accuracy")
+        ),
+        Big(label="AUC, %", value=percent(whole["auc"]), note=bounds_of(whole, "auc")),
+        Big(label="real or not, AUC, %", value=percent(whole["binary_auc"])),
+        Big(label="calibration error, %", value=percent(found.get("calibration error"))),
+        Big(label="videos", value=number(whole["videos"])),
+    ]
+    body = headline(big) + paragraph("In brackets: 95% intervals (Wilson, DeLong).", "note")
+    body += _source_table(sources, part_of(found, "average over sources", path))
+    counted = part_of(found, "sources averaged", path)
+    if counted:
+        said = ", ".join(f"{n} over {counted[n]}" for n in SHARES if n in counted)
+        body += paragraph(f"The average is over sources where a number is defined: {said}.", "note")
+    joined = found.get("reals in every source")
+    if isinstance(joined, Sequence) and joined:
+        body += paragraph(f"Reals of {', '.join(map(str, joined))} are in every row.", "note")
+    body += _detection(whole.get("detection"))
+    for what, why in part_of(whole, "undefined", path).items():
+        body += paragraph(f"{what} is not defined: {why}.", "note")
+    body += _floors(part_of(found, "floors", path))
+    rates = part_of(found, "conformal", path)
+    if rates:
+        rows = [_conformal(rate, mapping_of(one, path)) for rate, one in rates.items()]
+        columns = ("error rate asked, %", "coverage promised, %", "measured, %", "classes a set")
+        body += "<h3>Sets with a promised error rate</h3>" + table(columns, rows)
+    body += "<h3>What is taken for what</h3>" + _confusion(ALL, whole)
+    others = [_confusion(name, one) for name, one in sources.items() if name != ALL]
+    return body + folded("The same for each source", side_by_side(others))
+
+
+def _floors(found: Document) -> str:
+    """What this result has to beat, as evaluation wrote it."""
+    lines = found.get("lines", [])
+    if not isinstance(lines, Sequence) or not lines:
+        return ""
+    return "<h3>Floors</h3>" + "".join(paragraph(str(line), "note") for line in lines)
+
+
+def _source_table(sources: Mapping[str, Document], average: Document) -> str:
+    classes = list(mapping_of(sources[ALL]["class f1"], Path("class f1")))
+    printed = paper.rows(len(classes), sources.keys() - {ALL}, AVERAGE).get(paper.OWN, {})
+    order = [*(name for name in sources if name != ALL), AVERAGE, ALL]
+    rows = []
+    for name in order:
+        one = average if name == AVERAGE else sources[name]
+        row = [name, _videos(one)]
+        row += [f"{percent(one.get(n))} {bounds_of(one, n)}".strip() for n in SHARES]
+        if printed:
+            cell = printed.get(name)
+            row += [f"{cell.accuracy:.1f}", f"{cell.auc:.1f}"] if cell else ["", ""]
+        rows.append(row)
+    columns = ["source", "videos (real + generated)", "accuracy, %", "AUC, %", "F1, %",
+               "real or not, accuracy, %", "real or not, AUC, %"]  # fmt: skip
+    columns += ["paper: accuracy, %", "paper: AUC, %"] if printed else []
+    notes = [paragraph(f"Paper: {n}.", "note") for n in paper.notes(len(classes)) if printed]
+    return table(columns, rows, strong=2) + "".join(notes)
+
+
+def _videos(one: Document) -> str:
+    """How many, and how many of them are real."""
+    if "reals" not in one:
+        return number(one.get("videos", ""))
+    return f"{number(one['videos'])} ({number(one['reals'])} + {number(one['generated'])})"
+
+
+def bounds_of(one: Document, what: str) -> str:
+    """The 95% interval, in percent."""
+    bounds = one.get(f"{what} interval")
+    if not isinstance(bounds, Sequence) or len(bounds) != 2 or None in bounds:
+        return ""
+    return f"[{percent(bounds[0])}, {percent(bounds[1])}]"
+
+
+def _conformal(rate: str, one: Document) -> list[str]:
+    size = one["size"]
+    return [percent(float(rate), 0), percent(one["promised"], 0), percent(one["measured"]),
+            f"{size:.2f}" if isinstance(size, float) else NOTHING]  # fmt: skip
+
+
+def _confusion(name: str, one: Document) -> str:
+    classes = [str(n) for n in mapping_of(one["class f1"], Path(name))]
+    matrix = np.array(one["confusion"], np.int64)
+    if matrix.shape != (len(classes), len(classes)):
+        raise BadRun(f"{name}: a confusion matrix of {matrix.shape} for {len(classes)} classes.")
+    return picture(charts.confusion(matrix, classes), f"{name}: rows are the truth")
+
+
+def _detection(found: object) -> str:
+    """Generated against real: numbers with their intervals."""
+    if not isinstance(found, Mapping):
+        return ""
+    numbers = {
+        "AUC": found["auc"], "average precision": found["average precision"],
+        "equal error rate": found["equal error rate"],
+    }  # fmt: skip
+    for share, one in found["found at false alarms"].items():
+        numbers[f"found at {100 * float(share):g}% false alarms"] = one
+    rows = []
+    for name, one in numbers.items():
+        bounds = {f"{name} interval": [one["low"], one["high"]]}
+        rows.append([name, percent(one["value"]), bounds_of(bounds, name) or one["why"],
+                     number(one["n"])])  # fmt: skip
+    columns = ("number", "%", "95% interval", "videos")
+    return "<h3>Generated against real</h3>" + table(columns, rows)
+
+
+def _difference(found: Document) -> str:
+    rows = []
+    for name, one in found.items():
+        values = mapping_of(one, Path(name))
+        bounds = {f"{name} interval": [values["low"], values["high"]]}
+        rows.append([name, percent(values["difference"]), bounds_of(bounds, name),
+                     number(values["p"])])  # fmt: skip
+    return table(("number", "difference, %", "95% interval", "p"), rows)

@@ -1,0 +1,49 @@
+"""The branches that the contract suites are run over, and how to ask for them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from extract.branch import Branch, BranchRequest, branch_names, load_branch
+from tests.test_extract.folders import folder
+
+SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
+SMALL = {**SCORERS, "frames": "rgb"}
+"""Presets that need no weights; `tiny` where nothing else is said."""
+WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()]
+ENCODERS = ("dinov2-tiny", "clip-tiny", "xclip-tiny", "hf:ViT")
+ON_FRAMES = [*(f"image={encoder}" for encoder in ENCODERS), "video=hf:VideoMAE"]
+NETWORKS = [f"{n}=tiny" for n in branch_names() if n not in (*SMALL, "image", "video")]
+NETWORKS += ["appearance=dinov2-tiny", *ON_FRAMES]
+NETWORK = ("precision=bfloat16", "dtype=float32")
+SAYS = {"internvideo2": "made-up people", "depthpro": "made-up people"}
+"""Where a branch's weights are from, if they are neither a file's nor random."""
+SCORER = ("pairs=4", "dtype=float16")
+QUERIES = {
+    "internvideo2=tiny": (*NETWORK, "random=true", "gelu=erf"),
+    "depthpro=tiny": (*NETWORK, "random=true", "source=full-frame"),
+    "appearance=dinov2-tiny": ("precision=bfloat16", "clip=tiny", *SCORER),
+    **{f"{name}={preset}": SCORER for name, preset in SCORERS.items()},
+    "frames=rgb": (),
+    **dict.fromkeys(ON_FRAMES, ("precision=bfloat16", "dtype=float16", "look=d3")),
+}
+"""Options that change what a branch says."""
+
+
+def load(asked: str, query: str = "", device: str = "cpu") -> Branch:
+    """`hf:KIND` is a small folder of that kind."""
+    name, _, kind = asked.partition("=hf:")
+    if kind:
+        asked = f"{name}=hf:{kind if Path(kind).is_dir() else folder(kind)}"
+    request = BranchRequest.parse(f"{asked}?{query}" if query else asked)
+    return load_branch(replace(request, device=device))
+
+
+def asked(branch: Branch) -> str:
+    """What it was loaded by, without options."""
+    weights = branch.request.weights
+    return f"{branch.name}={branch.preset}" + (f":{weights}" if weights else "")
+
+
+def queries_of(branch: Branch) -> tuple[str, ...]:
+    own = f"{branch.name}={branch.preset}"
+    return next((found for text, found in QUERIES.items() if text.startswith(own)), NETWORK)

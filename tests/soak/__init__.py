@@ -1,0 +1,1 @@
+"""Many rounds of runs that overlap and are killed; `make soak`."""

@@ -1,0 +1,1 @@
+"""Broken clips through the decode workers; see `run`. `make fuzz` breaks many."""
