@@ -164,9 +164,9 @@ def test_tiny_presets_have_trained_weights_and_random_ones_on_request(name: str)
     assert path is not None
     assert trained.provenance["source"] == source == MADE_UP
     assert random.provenance["source"] == RANDOM
-    assert trained.fingerprint != random.fingerprint
+    assert trained.offer.fingerprint != random.offer.fingerprint
     by_path = load_branch(BranchRequest.parse(f"{name}=tiny:{path}"))
-    assert by_path.fingerprint == trained.fingerprint
+    assert by_path.offer.fingerprint == trained.offer.fingerprint
     with pytest.raises(BadSetting, match=rf"random=true is for {name}=tiny without a path"):
         load_branch(BranchRequest.parse(f"{name}=tiny:{path}?random=true"))
 
