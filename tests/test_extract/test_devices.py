@@ -21,7 +21,7 @@ from extract.running.extraction import Extraction
 from extract.running.messages import Ready
 from extract.running.pipeline import Settings
 from extract.running.progress import Progress
-from extract.running.run import Run
+from extract.running.run import Cluster, Run
 from extract.running.summary import Failure, Report, Summary
 from extract.running.workload import Piece
 from tests.test_extract.extractions import (
@@ -186,11 +186,11 @@ class Ray:
     """As much of Ray as starting a crew takes."""
 
     def __init__(self) -> None:
-        self.address: object = None
+        self.addresses: list[object] = []
         self.told: list[Run] = []
 
     def init(self, *, address: object, **_: object) -> None:
-        self.address = address
+        self.addresses.append(address)
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 6.0}
@@ -204,12 +204,9 @@ def test_without_an_address_no_cluster_is_joined_that_happens_to_be_there(
 ) -> None:
     ray = Ray()
     monkeypatch.setattr(cluster, "import_ray", lambda: ray)
-    cluster.RayCrew(
-        asked(manifest, tmp_path / "s", cluster=cluster.Cluster(runners=2), workers=None)
-    )
-    assert ray.address == "local"
+    cluster.RayCrew(asked(manifest, tmp_path / "s", cluster=Cluster(runners=2), workers=None))
     assert [told.workers for told in ray.told] == [2, 2]
     assert [len(told.manifest.videos) for told in ray.told] == [0, 0]
-    there = cluster.Cluster(address="10.0.0.1:6379")
+    there = Cluster(address="10.0.0.1:6379")
     cluster.RayCrew(asked(manifest, tmp_path / "s", cluster=there))
-    assert ray.address == "10.0.0.1:6379"
+    assert ray.addresses == ["local", "10.0.0.1:6379"]
