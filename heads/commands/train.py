@@ -213,8 +213,9 @@ def _calibrated(
     from heads.data.folds import groups_of
     from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
-    from heads.judging.evaluation import Predictions, out_of_fold_lines
+    from heads.judging.evaluation import Predictions
     from heads.judging.papers import calibrated
+    from heads.judging.tables import out_of_fold_lines
     from heads.measuring.metrics import averaged, has_result
 
     if arguments.calibrate_on:
