@@ -22,9 +22,10 @@ from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from features_store import Store
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.data.splits import Choice
 from heads.fitting.seeds import best_bundle, train_seeds
+from heads.parts.about import About
 from heads.scoring.archive import VideoRun, score_store, score_videos
 from heads.scoring.output import Output
 from heads.scoring.scorer import Scorer

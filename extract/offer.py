@@ -39,7 +39,7 @@ class Offer:
 
     def fingerprint_of(self, arrays: Mapping[str, ArraySpec]) -> str:
         """Of these arrays, made by this network and kept together."""
-        types = {name: array.dtype for name, array in arrays.items()}
+        types = {name: _type(array) for name, array in arrays.items()}
         return fingerprint(
             {**self.decides, "outputs": types} if self.types_decide else self.decides
         )
@@ -86,7 +86,7 @@ class Offer:
             arrays=arrays,
             provenance={
                 **self.decides,
-                "outputs": {name: array.dtype for name, array in arrays.items()},
+                "outputs": {name: _type(array) for name, array in arrays.items()},
                 **self.provenance,
                 "options": options,
             },
@@ -122,6 +122,11 @@ def group_specs(
             "asked for in one: ?outputs=cls,avg,attn,tokens."
         )
     return [replace(s, provenance={"decoder": decoder, **s.provenance}) for s in found]
+
+
+def _type(array: ArraySpec) -> str:
+    """How numbers are kept: what is lost on the way is a part of what they are."""
+    return array.dtype if array.quantise == "none" else f"{array.dtype} as {array.quantise}"
 
 
 def _fit(spec: BranchSpec, wanted: Sequence[str]) -> tuple[int, int, str]:

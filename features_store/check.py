@@ -15,7 +15,8 @@ import numpy as np
 
 from features_store import documents, second_copies, shard_writer
 from features_store.branch_arrays import BranchArrays
-from features_store.errors import Damaged, NotAStore, ReadFailed
+from features_store.documents import Json
+from features_store.errors import Damaged, NotAStore, ReadFailed, WriteFailed
 from features_store.place import Place
 from features_store.schema import Layout
 from features_store.shard_files import ShardFiles
@@ -65,7 +66,7 @@ def verify(place: Place, progress: Progress | None = None) -> list[Finding]:
             if not broken and not _document(place, protocol):
                 branches.append(store.read_branch(protocol, group))
     for branch in branches:
-        findings += [_documented(place, damage) for damage in branch.document_damage()]
+        findings += _arrays_documents(branch)
     jobs = [(branch, shard) for branch in branches for shard in range(branch.shards)]
     with ThreadPoolExecutor(_READERS) as pool:
         for done, found in enumerate(pool.map(_shard, jobs), start=1):
@@ -85,7 +86,7 @@ def repair(place: Place, findings: Sequence[Finding]) -> list[Finding]:
         if finding.shard is None:
             copy = second_copies.find(place, finding.prefix)
             assert copy is not None  # verify has looked
-            documents.write(place, finding.prefix, copy)
+            _restore(place, finding.prefix, copy)
     shards = {(f.prefix, f.shard) for f in repairable if f.shard is not None}
     store = Store.open(place) if shards else None
     for prefix, shard in sorted(shards):
@@ -101,7 +102,26 @@ def _document(place: Place, prefix: str) -> list[Finding]:
         found = documents.read(place, prefix)
     except Damaged as damage:
         return [_documented(place, damage, prefix)]
+    except ReadFailed as error:
+        return [Finding(place=where, reason=str(error), prefix=prefix, repairable=False)]
     return [] if found else [_documented(place, Damaged(where, "the file is missing"), prefix)]
+
+
+def _arrays_documents(branch: BranchArrays) -> Iterator[Finding]:
+    try:
+        for damage in branch.document_damage():
+            yield _documented(branch.place, damage)
+    except ReadFailed as error:
+        where = f"{branch.place.name}/{branch.prefix}"
+        yield Finding(place=where, reason=str(error), prefix=branch.prefix, repairable=False)
+
+
+def _restore(place: Place, prefix: str, document: Json) -> None:
+    try:
+        documents.write(place, prefix, document)
+    except WriteFailed:  # a folder in the place of the file
+        place.delete(documents.document_key(prefix))
+        documents.write(place, prefix, document)
 
 
 def _documented(place: Place, damage: Damaged, prefix: str | None = None) -> Finding:

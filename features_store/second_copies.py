@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from features_store import documents
 from features_store.chunks import CRC_BYTES
 from features_store.documents import Json
-from features_store.errors import Damaged
+from features_store.errors import Damaged, ReadFailed
 from features_store.place import Place
 from features_store.schema import Layout
 from features_store.store import Store
@@ -42,7 +42,7 @@ def _attributes(place: Place, prefix: str) -> Json | None:
 def _intact(place: Place, prefix: str) -> Json | None:
     try:
         return documents.read(place, prefix)
-    except Damaged:
+    except (Damaged, ReadFailed):
         return None
 
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,42 +34,15 @@ from heads.data.rows import Rows
 from heads.data.splits import like
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
 from heads.head import Head, Probabilities, head_class
+from heads.parts.about import About
 from heads.parts.arrays import load_tensors, save_tensors
+from heads.parts.model_card import model_card
 from heads.parts.novelty import Familiar
 
 FORMAT = 1
-MADE_UP = "made-up people; these networks know nothing of real ones"
 FAMILIAR = "familiar.safetensors"
 LEARNING = "learning.json"
 _PACKAGES = ("torch", "numpy", "scikit-learn", "lightgbm", "zarr")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """All that a bundle says of itself, as JSON."""
-
-    head: str
-    config: Mapping[str, Any]
-    scheme: str
-    classes: Sequence[str]
-    protocol: str
-    """That it was trained on; scoring may use another one of the same branches."""
-    fingerprints: Mapping[str, str]
-    """Array → full fingerprint of the branch that makes it."""
-    branches: Mapping[str, str]
-    """Branch → NAME=PRESET?options, as `telltale extract --branch` takes it."""
-    temperature: float = 1.0
-    """Probabilities are sharpened or softened by it; see `calibrate`."""
-    conformal: Mapping[str, Any] = field(default_factory=dict)
-    """Error rate → class → threshold; see `judging.conformal`. Empty: no calibration."""
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    """Which videos temperature and thresholds come from, and how many."""
-    operating: Sequence[Mapping[str, Any]] = ()
-    """Thresholds for stated shares of false alarms; see `judging.papers`."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    """File → sha256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,63 +207,9 @@ def _request(specs: Sequence[BranchSpec]) -> str:
     return f"{specs[0].name}={specs[0].preset}{'?' if query else ''}{query}"
 
 
-def calibration_line(about: About) -> str:
-    """What its thresholds rest on, in a sentence."""
-    if not about.conformal:
-        return "No calibration: it gives no sets of classes with a promised error rate."
-    if not about.calibration:
-        return (
-            "Calibrated by the videos that chose the epoch, as first versions did: what it "
-            "promises holds for such videos alone."
-        )
-    found = about.calibration
-    counts = ", ".join(f"{count} {name}" for name, count in found["by class"].items())
-    return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
-
-
-def warning(requests: Collection[str]) -> str:
-    """What has to be said beside figures and verdicts from these branches, or nothing.
-
-    Requests are NAME=PRESET?options, as a bundle has them.
-    """
-    tiny = [request for request in requests if request.partition("?")[0].endswith("=tiny")]
-    if any("random=true" in request for request in tiny):
-        return "the networks have random weights: figures show that it runs, nothing else"
-    return MADE_UP if tiny else ""
-
-
-def model_card(about: About) -> str:
-    """README.md of a bundle."""
-    lines = [
-        f"# {about.head} head, {about.scheme}",
-        "",
-        f"Tells {', '.join(about.classes)} from features of {', '.join(about.branches.values())}. "
-        f"Trained by Telltale on {about.provenance.get('videos', '?')} videos' features "
-        f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
-        "",
-    ]
-    if words := warning(about.branches.values()):
-        lines += [f"**{words.capitalize()}.**", ""]
-    if about.metrics:
-        lines += ["| figure | value |", "| --- | --- |"]
-        lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]
-        lines += [""]
-    lines += [
-        calibration_line(about),
-        "",
-        f"Temperature {about.temperature:.3f}. Settings: "
-        + ", ".join(f"`{name}={value}`" for name, value in about.config.items()),
-        "",
-        "    telltale score VIDEOS --bundle THIS_FOLDER --out scores.csv",
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def _is_inside(name: str) -> bool:
     """A file of the bundle's folder, or of a member's in it."""
-    parts = Path(name).parts
-    return 1 <= len(parts) <= 2 and ".." not in parts and not Path(name).is_absolute()
+    return bool(name) and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _old(folder: Path) -> Path:
@@ -315,7 +234,3 @@ def _about(path: Path) -> About:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

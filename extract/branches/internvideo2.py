@@ -2,7 +2,8 @@
 
 Outputs: `cls`, `avg` and `attn`, taken before `down_norm` and `fc_norm`, which belong to the head;
 `tokens`, the final ones; `tokens:4x4`, the same averaged over 4 x 4 fields of each frame;
-`tokens@k`, the input of block k. Official checkpoints load under their own names.
+`tokens@k`, the input of block k. `?quantise=int8` keeps tokens in half the bytes, see
+`features_store.schema.ArraySpec`. Official checkpoints load under their own names.
 Legend: b batch, t frames, h w height and width, c colour, n tokens, d channels.
 """
 
@@ -28,7 +29,7 @@ from features_store.schema import ArraySpec
 
 REVISION = 1
 POOLED = ("cls", "avg", "attn")
-OPTIONS = ("outputs", "gelu", "dtype", "random")
+OPTIONS = ("outputs", "gelu", "dtype", "random", "quantise")
 _PREFIXES = ("module.", "backbone.", "encoder.", "model1.")
 _HEAD_KEYS = re.compile(r"(head|down_norm|fc_norm)\..*")
 _FIELD = 4
@@ -284,9 +285,15 @@ def families(asked: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 def stored_outputs(request: BranchRequest, a: Architecture) -> dict[str, ArraySpec]:
     """The outputs of all families that are asked for, per view, as they are stored."""
     dtype = request.option("dtype", "float16", ("float16", "float32"))
+    tokens = request.option("quantise", "none", ("none", "int8"))
     shapes = output_shapes(a)
     names = [name for family in families(asked_outputs(request, a)) for name in family]
-    return {name: ArraySpec(shape=shapes[name], dtype=dtype) for name in names}
+    return {
+        name: ArraySpec(
+            shape=shapes[name], dtype=dtype, quantise="none" if name in POOLED else tokens
+        )
+        for name in names
+    }
 
 
 def output_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:

@@ -56,8 +56,8 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument("--retry-failed", action="store_true", help="try failed videos again")
     parser.add_argument(
         "--changed", choices=("say", "recompute", "ignore"), default="say",
-        help="videos whose files changed since they were extracted: say so, do them anew, or do "
-        "not look (default: %(default)s)",
+        help="videos whose files changed since they were extracted: say so and leave them, do them "
+        "anew, or do not look (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and cost")
     parser.add_argument(
@@ -151,7 +151,7 @@ def _announce(extraction: "Extraction", memory: int) -> None:
         count = len(extraction.changed)
         more = f" and {count - SHOWN} more" if count > SHOWN else ""
         anew = extraction.settings.changed == "recompute"
-        done = "extracted anew" if anew else "kept as they were; --changed recompute does them anew"
+        done = "extracted anew" if anew else "left as they are; --changed recompute does them anew"
         print(
             f"{count} videos are other files than those that were extracted, {done}: "
             f"{', '.join(map(one_line, changed))}{more}",

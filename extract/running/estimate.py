@@ -30,9 +30,8 @@ from extract.running.pipeline import (
     open_shard_bytes,
 )
 from extract.running.run import Run
-from extract.running.targets import all_specs, check_details, follows, open_status
+from extract.running.targets import all_specs, check_details, existing, follows, open_status
 from extract.running.workload import Rows, Target, Workload, workload
-from features_store.errors import NotAStore
 from features_store.place import LocalPlace, Location, open_place
 from features_store.schema import BranchSpec
 from features_store.store import Store
@@ -117,17 +116,17 @@ def estimate(run: Run) -> Estimate:
     settings, manifest = run.settings, run.manifest
     check_details(run.store, settings.protocol, settings.protocol_details())
     branches, measured = _branches(run)
-    try:
-        store: Store | None = Store.open(run.store)
-    except NotAStore:
-        store = None
+    store = existing(run.store)
     rows, count = _rows(store, manifest)
-    anew = _changed(store, manifest, settings, rows)
+    changed = _changed(store, manifest, settings, rows)
+    anew = changed if settings.changed == "recompute" else changed[:0]
     offers = offers_of(branches, settings)
     own = branch_specs(store, offers, settings)
     specs = all_specs(own)
     targets = [_target(store, spec, settings, count, anew) for spec in specs]
     work = workload(rows, targets, retry_failed=settings.retry_failed).part(run.part)
+    if settings.changed == "say":
+        work = work.without(changed)
     devices = len(run.devices) if run.cluster is None else run.cluster.runners
     workers = run.workers or default_workers(devices)
     decode, compute = Seconds(), Seconds() if measured else None
@@ -172,9 +171,9 @@ def _rows(store: Store | None, manifest: Manifest) -> tuple[Rows, int]:
 
 
 def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: Rows) -> Rows:
-    """Rows that would be computed anew since their files changed."""
+    """Rows whose files are not what they were when they were extracted."""
     group = seen.spec().group
-    if settings.changed != "recompute" or store is None:
+    if settings.changed == "ignore" or store is None:
         return rows[:0]
     if group not in _groups(store, settings.protocol):
         return rows[:0]

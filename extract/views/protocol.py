@@ -133,7 +133,7 @@ class Protocol:
         return Protocol(
             kind=kind,
             rule=rule,
-            rate=0.0 if rate in ("", "all") else float(rate),
+            rate=_rate(rate),
             canonical=canonical,
             perturbation=Perturbation.parse(damage) if damage else None,
             changes=parse_changes(changes),
@@ -233,3 +233,12 @@ class Protocol:
         return changed_clip(
             self.changes, CLIP_FRAMES, lambda clip: train_frames(frame_count, rng, clip), choice
         )
+
+
+def _rate(text: str) -> float:
+    """Frames a second; 0 says that they are spread over the whole video."""
+    if text in ("", "all"):
+        return 0.0
+    if float(text) == 0:
+        raise BadProtocol("0 frames a second in a protocol: give 0.1 to 240, or 'all'.")
+    return float(text)

@@ -62,7 +62,7 @@ def stall(pace: Pace) -> Sequence[int]:
     if pace.fps < pace.rate:
         return ()
     found = _grid(pace.count, pace.fps / pace.rate)
-    second = round(pace.rate)
+    second = max(1, round(pace.rate))
     random = np.random.RandomState(42)
     for length in range(second, pace.frames + 1, second):
         if length > len(found):

@@ -58,8 +58,9 @@ def add_commands(commands: "Commands") -> None:
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, calibration_line
+    from heads.bundle import Bundle
     from heads.errors import BadSetting
+    from heads.parts.model_card import calibration_line
 
     bundle = Bundle.load(arguments.bundle)
     if (arguments.on is None) != (arguments.store is None):
@@ -183,9 +184,10 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
 
 
 def _ensemble(arguments: argparse.Namespace) -> int:
-    from heads.bundle import Bundle, calibration_line
+    from heads.bundle import Bundle
     from heads.errors import BadSetting
     from heads.fitting.seeds import put_together
+    from heads.parts.model_card import calibration_line
 
     if len(arguments.bundles) < 2:
         raise BadSetting("An ensemble needs two bundles or more.")

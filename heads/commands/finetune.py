@@ -109,8 +109,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
 def _say_what_is_next(
     arguments: argparse.Namespace, ready: "Prepared", branches: "Collection[str]"
 ) -> None:
-    from heads.bundle import warning
     from heads.finetuning.setup import BACKBONE, HEAD
+    from heads.parts.model_card import warning
 
     branch = ready.branch
     if words := warning(branches):

@@ -24,7 +24,7 @@ from heads.commands.train import (
 if TYPE_CHECKING:
     from features_store.table import Table
     from heads.bundle import Bundle
-    from heads.judging.evaluation import Evaluation
+    from heads.judging.evaluation import Evaluation, Predictions
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -82,14 +82,16 @@ def add_commands(commands: "Commands") -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, calibration_line
+    from heads.bundle import Bundle
     from heads.errors import BadSetting
     from heads.functions import split_table
     from heads.judging import paper
-    from heads.judging.evaluation import AVERAGE, evaluate, predictions, text_table
+    from heads.judging.evaluation import ALL, AVERAGE, evaluate, predictions
     from heads.judging.floors import floors
     from heads.judging.matched import matched
     from heads.judging.papers import operating_lines
+    from heads.judging.tables import text_table
+    from heads.parts.model_card import calibration_line
 
     out, judged = product(arguments, "evaluate"), []
     store = Store.open(arguments.store)
@@ -104,10 +106,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         judged.append([bundle.content, table_state(table)])
         said = predictions(bundle, table, official_ids=arguments.official_ids)
         result = evaluate(said, bundle.about.conformal)
+        left_out = f"{table.failed} failed ones{_nothing(said)} left out"
         known = _say_rows(bundle, table)
         print(f"{folder}: {bundle.about.head}, {len(said.ids)} videos ({table.protocol}), "
-              f"{table.failed} failed ones left out; ACC / AUC in percent")  # fmt: skip
-        printed = paper.rows(len(said.classes), said.sources, AVERAGE)
+              f"{left_out}; ACC / AUC in percent")  # fmt: skip
+        printed = paper.rows(len(said.classes), result.sources.keys() - {ALL}, AVERAGE)
         print(text_table(result, printed))
         for note in paper.notes(len(said.classes)) if printed else ():
             print(f"paper: {note}")
@@ -139,6 +142,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _nothing(said: "Predictions") -> str:
+    return f" and {said.nothing} with nothing to look at" if said.nothing else ""
+
+
 def _say_rows(bundle: "Bundle", table: "Table") -> dict[str, object]:
     """First of all: how many judged videos the bundle knows already."""
     rows, seen = bundle.rows, bundle.rows.seen(table.ids.tolist())
@@ -153,7 +160,9 @@ def _say_rows(bundle: "Bundle", table: "Table") -> dict[str, object]:
 
 
 def _details(result: "Evaluation") -> None:
-    from heads.judging.evaluation import ALL, confusion_text
+    from heads.judging.evaluation import ALL
+    from heads.judging.tables import confusion_text
+    from heads.measuring.by_class import GENERATED, lines_of
 
     whole = result.sources[ALL]
     print(f"all videos, {whole.counts}, with 95% intervals:")
@@ -161,6 +170,8 @@ def _details(result: "Evaluation") -> None:
     counts = whole.metrics.confusion.sum(1)
     each = zip(whole.metrics.class_f1.items(), counts, strict=True)
     print("  ".join(f"F1 {name} {100 * f1:.1f} (n = {n:,})" for (name, f1), n in each))
+    print("each class against the rest:")
+    print("\n".join(lines_of({n: c for n, c in result.classes.items() if n != GENERATED})))
     print(confusion_text(whole.metrics.confusion, list(whole.metrics.class_f1)))
     if whole.detection is not None:
         print("\n".join(whole.detection.lines()))
@@ -194,11 +205,14 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from features_store.commit import write_file
     from features_store.outputs import Folder
     from heads.config import assignments
+    from heads.data.generators import sources_of_table
     from heads.data.splits import held_out
     from heads.errors import BadSetting
     from heads.figures import charts
     from heads.head import make_head
+    from heads.judging import paper
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
+    from heads.judging.evaluation import AVERAGE
 
     folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
@@ -224,6 +238,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
         pass
     result = collected(plan, data, test, arguments.out)
     print(result.text())
+    for line in paper.ablation_lines(sources_of_table(test).generators, AVERAGE):
+        print(line)
     texts = {
         "txt": result.text() + "\n", "csv": result.csv(), "tex": result.latex(),
         "svg": charts.ablation(result),

@@ -81,15 +81,14 @@ def add_commands(commands: "Commands") -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
-    from heads.bundle import Bundle, calibration_line, warning
+    from heads.bundle import Bundle
     from heads.commands.device import one_device
+    from heads.parts.model_card import calibration_line
     from heads.scoring.branches import check_weights
 
     arguments.device = one_device(arguments.device)
     check_weights(arguments.weights)
     bundle = Bundle.load(arguments.bundle)
-    if words := warning(bundle.about.branches.values()):
-        print(f"telltale: {words}", file=sys.stderr)
     print(calibration_line(bundle.about))
     scorer, reference = _scorer(arguments, bundle)
     if _is_store(arguments.inputs):
@@ -194,8 +193,7 @@ def _from_videos(
     made_from = plan(scorer, protocol, str(manifest.root), reference)
     if arguments.out is not None and arguments.explain is None:
         output = _output(arguments, arguments.out, scorer, made_from)
-        result = _score_all(arguments, scorer, manifest, protocol, output)
-        return _end(output, result, scorer.drift)
+        return _end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
@@ -266,6 +264,7 @@ def _watch(
     arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
 ) -> int:
     from heads.errors import BadSetting
+    from heads.parts.model_card import warning
     from heads.scoring.about import plan
     from heads.scoring.screen import verdict
     from heads.scoring.watch import Watch
@@ -279,6 +278,8 @@ def _watch(
         raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
     made_from = plan(scorer, protocol, str(folder.absolute()), reference)
     watch = Watch(folder, out, made_from, overwrite=arguments.overwrite)
+    if words := warning(scorer.bundle.about.branches.values()):
+        print(words, flush=True)
     for event in watch.run(arguments, scorer, protocol):
         print(event if isinstance(event, str) else verdict(event), flush=True)
     print(f"{out}: {watch.count} rows; stopped. The same command goes on.")
@@ -295,6 +296,8 @@ def _end(output: "Output", result: "Result", drift: "Drift | None" = None) -> in
     print(f"{output.out}: {result.counts}")
     if drift is not None and drift.enough:
         print(drift.line())
+    if output.note:
+        print(output.note)
     if output.folder.parent.exists():
         print(f"{output.folder.parent} holds unfinished work of another run of this name.")
     return SOME_FAILED if result.counts.failed else 0

@@ -29,6 +29,11 @@ def add_commands(commands: "Commands") -> None:
     train.add_argument(
         "--head", default="fusion", type=head_name, help="a name, or a file of your own: FILE.py"
     )
+    train.add_argument(
+        "--detector", metavar="NAME",
+        help="a recipe, or FILE.toml of your own: fills in head, settings and protocol; --set and "
+        "--protocol go before it",
+    )  # fmt: skip
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
     add_head_options(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
@@ -148,13 +153,16 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder, finished
-    from heads.bundle import calibration_line, warning
+    from heads.commands.detectors import fill_in
     from heads.commands.device import one_device
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
+    from heads.parts.model_card import calibration_line, warning
 
     device = one_device(arguments.device)
+    if arguments.detector:
+        fill_in(arguments)
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
     folder = Folder(arguments.out, "train", overwrite=arguments.overwrite)
@@ -202,17 +210,17 @@ def _calibrated(
 ) -> "Bundle":
     """By other videos, or out of fold; then the cross-validated numbers are printed too."""
     from heads.commands.calibrate import calibrated_on
-    from heads.config import assignments
     from heads.data.folds import groups_of
     from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
-    from heads.judging.evaluation import Predictions, out_of_fold_lines
+    from heads.judging.evaluation import Predictions
     from heads.judging.papers import calibrated
-    from heads.measuring.metrics import averaged
+    from heads.judging.tables import out_of_fold_lines
+    from heads.measuring.metrics import averaged, has_result
 
     if arguments.calibrate_on:
         return calibrated_on(bundle, store, arguments.calibrate_on)
-    settings = assignments(arguments.set)
+    settings = settings_of(arguments)
     learning, deciding = chosen.masks(store)
     labels = store.videos.column("label")
     folds = min(most_folds(labels[mask], arguments.folds) for mask in (learning, deciding))
@@ -230,6 +238,7 @@ def _calibrated(
         sources=[str(name) or "none" for name in found.sources], classes=bundle.classes,
         means=averaged(found.probabilities),
     )  # fmt: skip
+    said = said.take(has_result(said.means))
     print("\n".join(out_of_fold_lines(said, folds)))
     what = f"each judged by a head trained on the other {folds - 1} of {folds} folds"
     return calibrated(bundle, found.probabilities, found.labels, found.ids.tolist(), what)

@@ -2,17 +2,26 @@
 
 import argparse
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_overwrite_option
-from heads.commands.train import add_data_options, add_head_options, choice, head_name, settings_of
+from heads.commands.train import (
+    add_data_options,
+    add_head_options,
+    add_stop_option,
+    choice,
+    head_name,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     import optuna
 
     from features_store import Store
+    from heads.bundle import Bundle
     from heads.data.sides import Data
     from heads.tuning.search import Search
 
@@ -43,6 +52,16 @@ def add_commands(commands: "Commands") -> None:
     folds = tune.add_mutually_exclusive_group()
     folds.add_argument("--folds", type=int, help="judge each trial by so many folds")
     folds.add_argument("--leave-one-out", action="store_true", help="judge by unseen generators")
+    tune.add_argument(
+        "--nested", type=int, metavar="FOLDS", default=0,
+        help="also say what such a search reaches on videos that chose nothing, by a search of its "
+        "own in each of so many folds",
+    )  # fmt: skip
+    tune.add_argument(
+        "--nested-trials", type=int, default=20, help="of each of those (default: 20)"
+    )
+    tune.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
+    add_stop_option(tune, 0.2)
     tune.add_argument("--storage", help="database URL (default: OUT/study.db)")
     tune.add_argument("--seeds", type=int, default=3, help="of the final training (default: 3)")
     tune.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
@@ -68,7 +87,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     directions = [DIRECTIONS[metric] for metric in search.metrics]
     plan = _plan(arguments, search, data)
     folder.begin(plan, outdated=STUDY_FILES)
-    study = open_study(arguments.storage, arguments.out, directions, plan)
+    study = open_study(arguments.storage, arguments.out, directions, plan, arguments.seed)
     with tqdm(total=arguments.trials, unit="trial", disable=None) as bar:
         bar.update(len(finished(study)))
         for done in run_trials(study, search, arguments.trials):
@@ -91,12 +110,14 @@ def _plan(arguments: argparse.Namespace, search: "Search", data: "Data") -> dict
         "protocols": [data.train.protocol, data.validation.protocol],
         "features": dict(data.train.fingerprints),
         "videos": [len(data.train), len(data.validation)],
+        "seed": arguments.seed,
+        "stop": arguments.stop or 0,
     }
 
 
 def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Data]":
     from heads.config import assignments
-    from heads.data.folds import k_folds, leave_one_out
+    from heads.data.folds import groups_of, k_folds, leave_one_out, with_stopping
     from heads.errors import BadSetting
     from heads.head import head_class, make_head
     from heads.parts.space import space_of
@@ -122,7 +143,10 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     if arguments.folds or arguments.leave_one_out:
         learning, deciding = chosen.masks(store)
         whole = chosen.load_twice(store, widest, learning | deciding)
-        folds = k_folds(whole, arguments.folds) if arguments.folds else leave_one_out(whole)
+        groups = groups_of(store, chosen.group_by)
+        folds = k_folds(whole, arguments.folds, groups) if arguments.folds else leave_one_out(whole)
+        if chosen.stopping is not None:
+            folds = [with_stopping(fold, chosen.stopping, groups) for fold in folds]
     spaces = {}
     for name in names:
         known = head_class(name).Config.__dataclass_fields__
@@ -132,7 +156,7 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     size = population_size(arguments.device, columns, 1024, 64)
     return Search(
         spaces=spaces, fixed=fixed, metrics=metrics, folds=folds, classes=store.classes,
-        device=arguments.device, population=size,
+        device=arguments.device, population=size, seed=arguments.seed,
     ), data  # fmt: skip
 
 
@@ -151,22 +175,32 @@ def _finish(
     search: "Search",
     data: "Data",
 ) -> None:
+    from optuna.trial import TrialState
+
     from features_store.commit import write_file
     from features_store.errors import NotComputed
     from heads.data.splits import held_out
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.tuning.search import best_settings, score
+    from heads.tuning.search import DIRECTIONS, SEED, best_settings, best_trial, score
+    from heads.tuning.summary import TEST, summary
 
     name, settings = best_settings(study, search)
+    best = best_trial(study, search)
+    first_seed = int(best.user_attrs.get(SEED, best.number))
     trained = train_seeds(
-        lambda: make_head(name, settings, store.classes), data, range(arguments.seeds),
-        arguments.device,
+        lambda: make_head(name, settings, store.classes), data,
+        range(first_seed, first_seed + arguments.seeds), arguments.device,
     )  # fmt: skip
     bundle = best_bundle(store, trained, data)
     first = search.metrics[0]
     report: dict[str, object] = {"head": name, "settings": settings, "metric": first}
-    report["validation of the best trial"] = _extreme(study, search)
+    report["seeds"] = [one.seed for one in trained]
+    report["videos judged"] = sum(len(fold.validation) for fold in search.folds)
+    report["validation of the best trial"] = float(best.values[0])
+    report["trials"] = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    if arguments.nested:
+        report["nested, by fold"] = _nested(arguments, store, search, bundle)
     report["validation, refitted, by seed"] = [
         score(one.head, data.validation)[first] for one in trained
     ]
@@ -174,23 +208,47 @@ def _finish(
     try:
         table = held_out(store, bundle.head, data.train)
         if table is not None:
-            report["test, refitted, by seed"] = [score(one.head, table)[first] for one in trained]
+            report[TEST] = [score(one.head, table)[first] for one in trained]
+            report["test videos"] = len(table)
     except NotComputed as error:
         print(f"not judged on the test videos: {error}")
     write_file(arguments.out / "tune.json", [f"{json.dumps(report, indent=1)}\n".encode()])
     _figures(arguments.out, study, search)
-    _say(report, first)
+    print("\n".join(summary(report, first, larger=DIRECTIONS[first] == "maximize")))
+    print(_command(arguments, name, settings, first_seed, len(search.folds)))
     print(f"bundle: {arguments.out / 'best'}; figures and tune.json beside it")
 
 
-def _extreme(study: "optuna.Study", search: "Search") -> float:
-    from optuna.trial import TrialState
+def _nested(
+    arguments: argparse.Namespace, store: "Store", search: "Search", bundle: "Bundle"
+) -> list[float]:
+    from heads.data.folds import groups_of, k_folds
+    from heads.tuning.search import nested
 
-    from heads.tuning.search import DIRECTIONS
+    chosen = choice(arguments)
+    learning, deciding = chosen.masks(store)
+    whole = chosen.load_twice(store, bundle.head, learning | deciding)
+    groups = groups_of(store, chosen.group_by)
+    return nested(search, k_folds(whole, arguments.nested, groups), arguments.nested_trials)
 
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    values = [float(trial.values[0]) for trial in done]
-    return max(values) if DIRECTIONS[search.metrics[0]] == "maximize" else min(values)
+
+def _command(
+    arguments: argparse.Namespace, head: str, settings: Mapping[str, str], seed: int, folds: int
+) -> str:
+    """What gives the best trial's number again."""
+    if folds > 1:
+        return f"the best trial's number is the mean of {folds} folds, with seed {seed}"
+    words = ["telltale", "train", "--store", str(arguments.store), "--head", head]
+    for name in ("protocol", "validation_protocol", "validation", "stop", "group_by"):
+        value = getattr(arguments, name)
+        if value:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for source in arguments.source:
+        words += ["--source", source]
+    words += ["--seed", str(seed), "--out", str(arguments.out / "again")]
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    return f"the best trial again: {shlex.join(words)}"
 
 
 def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
@@ -209,20 +267,3 @@ def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
     for name, picture in pictures.items():
         if picture:
             write_file(out / f"{name}.svg", [picture.encode()])
-
-
-def _say(report: Mapping[str, object], metric: str) -> None:
-    from statistics import mean
-
-    settings = report["settings"]
-    assert isinstance(settings, Mapping)
-    print(f"best: {report['head']} " + " ".join(f"{k}={v}" for k, v in settings.items()))
-    best = report["validation of the best trial"]
-    print(f"validation {metric} of the best trial: {best:.4f}")
-    for what in ("validation, refitted", "test, refitted"):
-        values = report.get(f"{what}, by seed")
-        if isinstance(values, list):
-            line = f"{what}: {mean(values):.4f} ({', '.join(f'{v:.4f}' for v in values)})"
-            if what.startswith("test") and isinstance(best, float):
-                line += f"; winner's curse: {best - mean(values):+.4f}"
-            print(line)

@@ -77,6 +77,11 @@ def fold_numbers(
     ordered = None if groups is None else groups[rows]
     for number, (_, judged) in enumerate(splitter.split(rows, labels[rows], ordered)):
         found[rows[judged]] = number
+    if ordered is not None and len(np.unique(found)) < count:
+        raise BadTable(
+            f"{count} folds of {len(np.unique(ordered))} groups: some fold would be empty. Give "
+            f"fewer folds, or --group-by that makes smaller groups."
+        )
     return found
 
 

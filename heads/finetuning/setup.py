@@ -21,7 +21,7 @@ from extract.networks import weights
 from features_store.schema import fingerprint
 from features_store.store import Store
 from heads import bundle
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.data.rows import Rows
 from heads.data.sides import Mask
 from heads.data.splits import Choice, training_protocol
@@ -36,6 +36,7 @@ from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.tensor_file import write_tensors
 from heads.head import Probabilities
 from heads.measuring.metrics import averaged, measure
+from heads.parts.about import About
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.parts.fusion_net import Layout, initial
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel, pooled_of

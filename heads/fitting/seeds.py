@@ -8,13 +8,14 @@ import numpy as np
 from features_store.store import Store
 from features_store.table import Table
 from heads import bundle
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.data.rows import Hashes, Rows
 from heads.data.sides import Data
 from heads.errors import BadBundle, WrongFeatures
 from heads.head import FitReport, Head, OnEpoch
 from heads.measuring.calibration import reliability
-from heads.measuring.metrics import averaged, measure
+from heads.measuring.metrics import averaged, has_result, measure
+from heads.parts.about import About
 from heads.parts.ensemble import together
 from heads.parts.novelty import familiar
 
@@ -54,6 +55,8 @@ def best_bundle(
     if ensemble and len(trained) > 1:
         head = together([(one.head, 1.0) for one in trained])
     means = averaged(head.predict(table))
+    there = has_result(means)
+    table, means = table.take(there), means[there]
     found = measure(means, table.labels, head.classes)
     scores = [one.report.best for one in trained]
     metrics = {f"validation {name}": value for name, value in found.numbers().items()}

@@ -1,4 +1,5 @@
-"""Which switch is worth what: a grid of settings, several seeds each, with intervals and tests.
+"""Which switch is worth what: a grid of settings, several seeds each, with intervals and tests over
+videos and seeds (`two_way`).
 
 The default grid is the paper's Table 3. Every single run is appended to `runs.jsonl`, flushed to
 the disk, under a hash of its settings and of the features; an ablation that is run again does
@@ -15,13 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
+from features_store.commit import write_file
 from features_store.table import Table
 from heads.config import Settings
 from heads.data.sides import Data
 from heads.head import make_head
-from heads.measuring.metrics import averaged, measure
+from heads.judging.two_way import Spread, difference, spread
+from heads.measuring.metrics import Floats, averaged, measure
 
 Rows = Mapping[str, Settings]
 TABLE_3: Rows = {
@@ -31,14 +33,16 @@ TABLE_3: Rows = {
     "+ rank loss": {"vector": "cat", "depth": "true", "rank_loss": "true"},
 }
 METRICS = ("accuracy", "auc", "f1")
-_NO_SPREAD = 1e-12
+SHOWN_GAIN = 0.05
+"""The gain of which a table says what it takes to see it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One row's number over seeds."""
+    """One row's number: of every seed, and what their mean is sure of."""
 
     values: tuple[float, ...]
+    spread: Spread
 
     @property
     def mean(self) -> float:
@@ -46,12 +50,8 @@ class Cell:
 
     @property
     def half_width(self) -> float:
-        """Of the 95% interval of the mean, by Student's t; NaN with one seed."""
-        count = len(self.values)
-        if count < 2:
-            return math.nan
-        quantile = float(stats.t.ppf(0.975, count - 1))
-        return quantile * float(np.std(self.values, ddof=1)) / math.sqrt(count)
+        """Of the 95% interval, over videos and seeds; NaN where there is none."""
+        return self.spread.half_width
 
     def __str__(self) -> str:
         if math.isnan(self.half_width):
@@ -64,46 +64,87 @@ class Ablation:
     """Rows in order, a cell per metric."""
 
     rows: Mapping[str, Mapping[str, Cell]]
-
-    def gain(self, name: str, metric: str) -> tuple[float, float]:
-        """Against the row before, seed by seed: the mean difference, and the paired t-test's p."""
-        names = list(self.rows)
-        place = names.index(name)
-        if place == 0:
-            return math.nan, math.nan
-        here, before = (np.array(self.rows[n][metric].values) for n in (name, names[place - 1]))
-        difference = here - before
-        if len(difference) < 2 or np.ptp(difference) < _NO_SPREAD:  # t has no value there
-            return float(difference.mean()), math.nan
-        return float(difference.mean()), float(stats.ttest_rel(here, before).pvalue)
+    gains: Mapping[str, Mapping[str, Spread]]
+    """Row → metric → its difference to the row that it is compared with; not of the first row."""
+    against: Mapping[str, str | None]
+    """Row → the row that it is compared with."""
 
     def text(self) -> str:
         width = max(len(name) for name in self.rows)
-        lines = [" " * width + "  " + "  ".join(f"{m:>14}" for m in METRICS) + "  gain in auc (p)"]
+        lines = [" " * width + "  " + "  ".join(f"{m:>14}" for m in METRICS) + "  gain in auc"]
         for name, cells in self.rows.items():
-            gain, p = self.gain(name, "auc")
-            said = "" if math.isnan(gain) else f"{100 * gain:+.1f} ({p:.3f})"
             numbers = "  ".join(f"{cells[m]!s:>14}" for m in METRICS)
-            lines.append(f"{name:{width}}  {numbers}  {said}".rstrip())
+            lines.append(f"{name:{width}}  {numbers}  {self._gain(name)}".rstrip())
+        first = next(iter(self.rows.values()))["auc"].spread
+        lines.append(
+            f"n = {first.videos:,} videos x {first.seeds} seeds; ± and p are over videos and seeds"
+        )
+        lines += [f"no interval: {why}" for why in sorted(self._whys())]
+        still = [name for name, cells in self.rows.items() if not cells["auc"].spread.random]
+        if still and first.seeds > 1:
+            lines.append(f"no randomness, every seed gives the same: {', '.join(still)}")
+        lines += self._needed()
         return "\n".join(lines)
 
+    def _whys(self) -> set[str]:
+        spreads = [cells["auc"].spread for cells in self.rows.values()]
+        return {one.why for one in (*spreads, *(g["auc"] for g in self.gains.values())) if one.why}
+
+    def _gain(self, name: str) -> str:
+        if name not in self.gains:
+            return ""
+        found, other = self.gains[name]["auc"], self.against[name]
+        half, p = found.half_width, found.p
+        said = f"{100 * found.value:+.1f}" + ("" if math.isnan(half) else f" ± {100 * half:.1f}")
+        said += "" if math.isnan(p) else f" (p = {p:.3f})"
+        before = list(self.rows)[list(self.rows).index(name) - 1]
+        return said if other == before else f"{said} against {other}"
+
+    def _needed(self) -> list[str]:
+        """What it would take to see a gain, by the comparison that is least sure."""
+        spreads = [gain["auc"] for gain in self.gains.values() if not gain["auc"].why]
+        if not spreads:
+            return []
+        needed = [one.needed(SHOWN_GAIN) for one in spreads]
+        what = (
+            f"a gain of {100 * SHOWN_GAIN:.0f} points of AUC is found in 80 of 100 such ablations"
+        )
+        if None in needed:
+            return [f"{what} with more than {spreads[0].seeds} seeds"]
+        most = max(n for n in needed if n is not None)
+        return [f"{what} with {most:,} videos and {spreads[0].seeds} seeds"]
+
     def csv(self) -> str:
-        lines = ["row,metric,mean,half_width,gain,p,values"]
+        lines = ["row,metric,mean,half_width,gain,p,values,gain_half_width,against,videos,seeds"]
         for name, cells in self.rows.items():
             for metric in METRICS:
-                cell, (gain, p) = cells[metric], self.gain(name, metric)
+                cell, gain = cells[metric], self.gains.get(name, {}).get(metric)
                 values = " ".join(f"{value:.6f}" for value in cell.values)
-                numbers = f"{cell.mean:.6f},{cell.half_width:.6f},{gain:.6f},{p:.6f}"
-                lines.append(f'"{name}",{metric},{numbers},{values}')
+                three = (math.nan,) * 3 if gain is None else (gain.value, gain.p, gain.half_width)
+                numbers = f"{cell.mean:.6f},{cell.half_width:.6f},{three[0]:.6f},{three[1]:.6f}"
+                rest = f'{three[2]:.6f},"{self.against.get(name) or ""}"'
+                size = f"{cell.spread.videos},{cell.spread.seeds}"
+                lines.append(f'"{name}",{metric},{numbers},{values},{rest},{size}')
         return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
-        lines = [r"\begin{tabular}{lccc}", r"\toprule", r" & ACC & AUC & F1 \\", r"\midrule"]
+        """A table; the best mean of each column is bold."""
+        head = r" & ACC & AUC & F1 & gain in AUC ($p$) \\"
+        lines = [r"\begin{tabular}{lcccc}", r"\toprule", head, r"\midrule"]
+        best = {m: max(cells[m].mean for cells in self.rows.values()) for m in METRICS}
         for name, cells in self.rows.items():
-            numbers = " & ".join(f"${cells[m]!s}$".replace("±", r"\pm") for m in METRICS)
+            numbers = " & ".join(_tex(cells[m], bold=cells[m].mean == best[m]) for m in METRICS)
             escaped = name.replace("_", r"\_").replace("&", r"\&").replace("%", r"\%")
-            lines.append(rf"{escaped} & {numbers} \\")
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+            gain = self._gain(name).replace("±", r"$\pm$").replace("_", r"\_")
+            lines.append(rf"{escaped} & {numbers} & {gain} \\")
+        first = next(iter(self.rows.values()))["auc"].spread
+        note = f"% {first.videos} videos, {first.seeds} seeds; intervals of 95% over both"
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", note]) + "\n"
+
+
+def _tex(cell: Cell, *, bold: bool) -> str:
+    number = f"{cell!s}".replace("±", r"\pm")
+    return rf"$\mathbf{{{number}}}$" if bold else f"${number}$"
 
 
 def grid(switches: Mapping[str, Sequence[str]]) -> Rows:
@@ -127,22 +168,48 @@ class Plan:
     settings: Settings
     """For every row."""
 
+    def against(self, name: str) -> str | None:
+        """The row that differs in one switch: of a grid, with the last switch that is not at its
+        first value put back there; else the row before."""
+        names = list(self.rows)
+        row, first = self.rows[name], self.rows[names[0]]
+        if name == names[0]:
+            return None
+        changed = [switch for switch in first if row.get(switch) != first[switch]]
+        if changed:
+            wanted = {**row, changed[-1]: first[changed[-1]]}
+            found = next((other for other in names if dict(self.rows[other]) == wanted), None)
+            if found is not None and self.is_grid:
+                return found
+        return names[names.index(name) - 1]
+
+    @property
+    def is_grid(self) -> bool:
+        """Every combination of its switches, not steps of one path."""
+        switches = {frozenset(row) for row in self.rows.values()}
+        if len(switches) != 1:
+            return False
+        values = [{row[switch] for row in self.rows.values()} for switch in next(iter(switches))]
+        return math.prod(len(each) for each in values) == len(self.rows)
+
     def runs(self) -> list[tuple[str, int]]:
         return [(name, seed) for name in self.rows for seed in range(self.seeds)]
 
 
 def ablate(plan: Plan, data: Data, test: Table, out: Path) -> Iterator[int]:
     """Do what is missing, yielding after each run; the result is `collected`."""
-    out.mkdir(parents=True, exist_ok=True)
+    (out / "said").mkdir(parents=True, exist_ok=True)
     log = out / "runs.jsonl"
     _end_line(log)
     done = _read(log)
     for name, seed in plan.runs():
         key = _key(plan, name, seed, data, test)
-        if key not in done:
+        if key not in done or not _said(out, key).exists():
             head = make_head(plan.head, {**plan.settings, **plan.rows[name]}, test.classes)
             head.fit(data.train, data.validation, seed=seed)
-            found = measure(averaged(head.predict(test)), test.labels, test.classes)
+            means = averaged(head.predict(test))
+            found = measure(means, test.labels, test.classes)
+            write_file(_said(out, key), [means.astype(np.float32).tobytes()])
             _append(log, {"key": key, "row": name, "seed": seed, **found.numbers()})
         yield seed
 
@@ -150,11 +217,35 @@ def ablate(plan: Plan, data: Data, test: Table, out: Path) -> Iterator[int]:
 def collected(plan: Plan, data: Data, test: Table, out: Path) -> Ablation:
     """The finished runs as a table."""
     done = _read(out / "runs.jsonl")
+    labels = test.labels.astype(np.int64)
+    said: dict[str, list[Floats]] = {}
     rows: dict[str, dict[str, Cell]] = {}
     for name in plan.rows:
-        found = [done[_key(plan, name, seed, data, test)] for seed in range(plan.seeds)]
-        rows[name] = {m: Cell(values=tuple(float(run[m]) for run in found)) for m in METRICS}
-    return Ablation(rows=rows)
+        keys = [_key(plan, name, seed, data, test) for seed in range(plan.seeds)]
+        said[name] = [_means(out, key, test) for key in keys]
+        rows[name] = {
+            m: Cell(
+                values=tuple(float(done[key][m]) for key in keys),
+                spread=spread(m, said[name], labels, test.classes),
+            )
+            for m in METRICS
+        }
+    against = {name: plan.against(name) for name in plan.rows}
+    gains = {
+        name: {m: difference(m, said[name], said[other], labels, test.classes) for m in METRICS}
+        for name, other in against.items()
+        if other is not None
+    }
+    return Ablation(rows=rows, gains=gains, against=against)
+
+
+def _said(out: Path, key: str) -> Path:
+    """Where a run's probabilities are kept: intervals over videos need them."""
+    return out / "said" / f"{key}.f32"
+
+
+def _means(out: Path, key: str, test: Table) -> Floats:
+    return np.fromfile(_said(out, key), np.float32).reshape(len(test), -1)
 
 
 def _key(plan: Plan, name: str, seed: int, data: Data, test: Table) -> str:

@@ -15,7 +15,7 @@ from heads.measuring.calibration import fit_temperature, tempered
 from heads.measuring.conformal import all_thresholds
 from heads.measuring.detection import forgery
 from heads.measuring.intervals import wilson
-from heads.measuring.metrics import REAL, Floats, Labels, averaged
+from heads.measuring.metrics import REAL, Floats, Labels, averaged, has_result
 
 if TYPE_CHECKING:
     from heads.bundle import Bundle
@@ -28,6 +28,9 @@ def calibrated(
     """The bundle with a temperature and thresholds from these predictions of its head, which must
     not be about videos that the head learnt from or was decided by. Operating points go: they are
     thresholds of probabilities that are no more."""
+    there = has_result(averaged(probabilities))
+    probabilities, labels = probabilities[there], labels[there]
+    ids = [video for video, has in zip(ids, there.tolist(), strict=True) if has]
     temperature = fit_temperature(probabilities, labels)
     means = averaged(tempered(probabilities, temperature))
     counts = np.bincount(labels, minlength=len(bundle.classes)).tolist()

@@ -17,6 +17,7 @@ from features_store.errors import NotComputed, UnknownKey
 from features_store.store import Store
 from features_store.table import Table
 from heads.bundle import Bundle
+from heads.data.generators import sources_of
 from heads.data.sides import Mask
 from heads.errors import BadTable, WrongFeatures
 from heads.judging import paper
@@ -193,12 +194,11 @@ def _binary_auc(found: Predictions) -> Interval | None:
 
 
 def _table_5(found: Predictions) -> Interval | None:
-    sources = np.array(found.sources, dtype=object)
-    own = sources == paper.DAMAGE_SOURCE
-    if not own.any() or REAL not in found.classes:
+    masks = sources_of(found.sources, found.labels, found.classes).masks
+    if paper.DAMAGE_SOURCE not in masks:
         return None
-    inside = own | (found.labels == found.classes.index(REAL))
-    return macro_auc_interval(found.means[inside], found.labels[inside], found.classes)
+    one = found.take(masks[paper.DAMAGE_SOURCE])
+    return macro_auc_interval(one.means, one.labels, one.classes)
 
 
 def _common(plain: Predictions, found: Predictions) -> tuple[Predictions, Predictions]:

@@ -51,13 +51,30 @@ class Metrics:
 
 
 def averaged(probabilities: Floats) -> Floats:
-    """Views are averaged as probabilities: (n, V, C) → (n, C)."""
+    """Views are averaged as probabilities: (n, V, C) → (n, C).
+
+    A view in which there was nothing to look at (NaN) counts for nothing, and a video of such views
+    alone stays without result.
+    """
     means: Floats = probabilities.mean(1, dtype=np.float32)
+    if np.isnan(means).any():
+        seen = ~np.isnan(probabilities).any(-1, keepdims=True)
+        total = np.where(seen, probabilities, 0).sum(1, dtype=np.float32)
+        count = seen.sum(1)
+        means = np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
     return means
 
 
+def has_result(means: Floats) -> NDArray[np.bool_]:
+    """(n): not of videos in which there was nothing to look at."""
+    found: NDArray[np.bool_] = np.asarray(~np.isnan(means).any(-1))
+    return found
+
+
 def measure(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> Metrics:
-    """All of it. `probabilities` are (n, C), `labels` (n)."""
+    """All of it, of the videos that have a result. `probabilities` are (n, C), `labels` (n)."""
+    there = has_result(probabilities)
+    probabilities, labels = probabilities[there], labels[there]
     predictions = probabilities.argmax(1)
     confusion = confusion_matrix(labels, predictions, len(classes))
     f1, precision, recall, seen = _per_class(confusion)

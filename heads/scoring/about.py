@@ -7,8 +7,8 @@ from typing import Any
 
 from features_store.installing import DISTRIBUTION
 from features_store.store import Store
-from heads.bundle import warning
 from heads.parts.arrays import ATTN
+from heads.parts.model_card import warning
 from heads.scoring.scorer import Scorer
 from heads.scoring.versions import digest
 

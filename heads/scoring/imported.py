@@ -6,7 +6,8 @@ from pathlib import Path
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.manifest.labels import label_scheme
 from extract.released.humansam import Imported
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
+from heads.parts.about import About
 from heads.parts.fusion_net import Layout
 from heads.zoo.fusion import Fusion, FusionConfig, FusionModel
 

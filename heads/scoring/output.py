@@ -63,6 +63,8 @@ class Output:
         self.overwrites = overwrite
         self._plan = plain({"format": FORMAT, **plan})
         self._about = dict(about or {})
+        self.note = str(self._about.get("note", ""))
+        """What everybody has to know who reads the scores."""
         beside = [] if out.suffix == ".parquet" else [about_file(out)]
         self._product = Product(out, "score", overwrite=overwrite, beside=beside)
         self._product.check(self._plan, may_differ=[_INPUTS])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from heads.bundle import Bundle
@@ -13,9 +14,11 @@ from heads.head import Probabilities
 from heads.judging.evaluation import view_spread
 from heads.measuring.conformal import sets
 from heads.measuring.detection import forgery
-from heads.measuring.metrics import REAL, averaged
+from heads.measuring.metrics import REAL, averaged, has_result
 
 UNSURE = "unsure"
+NOTHING = "nothing"
+"""The verdict where there was nothing to look at: too few frames, no face, no person."""
 
 
 Version = tuple[int | None, str | None]
@@ -79,6 +82,7 @@ def rows(
     `set` is null without calibration, `flagged` without an operating point (the last one counts).
     """
     count = len(inputs.ids)
+    scored, nothing = _seen(scored)
     means = averaged(scored.probabilities) if len(scored.positions) else np.zeros((0, 1))
     classes = bundle.classes
     found = _Spread(count, scored.positions)
@@ -97,6 +101,10 @@ def rows(
     if len(scored.positions):
         columns |= _verdicts(found, means, bundle, rate)
         columns["spread"] = found.numbers(view_spread(scored.probabilities))
+    if len(nothing):
+        columns["verdict"] = _with_nothing(
+            columns.get("verdict", pa.nulls(count, pa.string())), nothing
+        )
     if scored.nearest is not None:
         columns["nearest_id"] = found.texts(scored.nearest.ids)
         columns["nearest_source"] = found.texts(scored.nearest.sources)
@@ -105,6 +113,31 @@ def rows(
     return pa.table(
         [columns.get(f.name, pa.nulls(count, f.type)).cast(f.type) for f in wanted], schema=wanted
     )
+
+
+def _seen(scored: Scored) -> tuple[Scored, NDArray[np.int64]]:
+    """What has a result, and the positions of what has none: there was nothing to look at."""
+    if not np.isnan(scored.probabilities).any():
+        return scored, scored.positions[:0]
+    there = has_result(averaged(scored.probabilities))
+    nearest = scored.nearest
+    if nearest is not None:
+        rows = np.flatnonzero(there).tolist()
+        nearest = Nearest(
+            ids=[nearest.ids[i] for i in rows], sources=[nearest.sources[i] for i in rows],
+            similarity=nearest.similarity[rows],
+        )  # fmt: skip
+    seen = Scored(
+        positions=scored.positions[there], probabilities=scored.probabilities[there],
+        nearest=nearest,
+    )  # fmt: skip
+    return seen, scored.positions[~there]
+
+
+def _with_nothing(verdicts: pa.Array, positions: NDArray[np.int64]) -> pa.Array:
+    mask = np.zeros(len(verdicts), bool)
+    mask[positions] = True
+    return pc.if_else(pa.array(mask), NOTHING, verdicts)
 
 
 def _verdicts(

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from extract.errors import one_line
-from heads.bundle import Bundle, warning
+from heads.bundle import Bundle
 from heads.judging.papers import OperatingPoint
 from heads.measuring.conformal import NO_CALIBRATION
+from heads.parts.model_card import warning
 
 _WIDE = 40
 
@@ -15,12 +16,14 @@ def verdict(row: Mapping[str, object]) -> str:
     name = one_line(str(row["id"]))
     if row["error"]:
         return f"{name}: cannot be scored: {row['error']}"
+    if row["confidence"] is None:
+        return f"{name}: {row['verdict']} to look at"
     return f"{name}: {row['verdict']}, confidence {row['confidence']:.0%}"
 
 
 def screen(row: Mapping[str, object], bundle: Bundle) -> Sequence[str]:
     """All that is known of it."""
-    if row["error"]:
+    if row["error"] or row["confidence"] is None:
         return [verdict(row)]
     lines = [verdict(row), ""]
     for name in bundle.classes:

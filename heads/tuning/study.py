@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
@@ -38,15 +39,35 @@ _ATTEMPTS = 10
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
+class SeededSampler(optuna.samplers.TPESampler):
+    """Draws anew for every trial by (seed, trial number): processes that share a study never draw
+    the same, and a search that is gone on with draws what it would have drawn."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._seed = seed
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._draw_by(trial.number)
+        super().before_trial(study, trial)
+
+    def _draw_by(self, number: int) -> None:
+        drawn = np.random.SeedSequence((self._seed, number)).generate_state(4)
+        for source in (self._rng, self._random_sampler._rng):
+            source.rng.seed(drawn)
+
+
 def open_study(
     storage: str | None,
     folder: Path,
     directions: Sequence[str],
     plan: Mapping[str, object] | None = None,
+    seed: int = 0,
 ) -> optuna.Study:
     """Make or reopen the study of a run. Default storage: a SQLite file in its folder.
 
-    `plan` is what is searched: a study of another plan is not gone on with.
+    `plan` is what is searched: a study of another plan is not gone on with. What a trial tries
+    follows from `seed`, its number and the trials before it, so one process alone repeats itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
     url = storage or f"sqlite:///{folder / 'study.db'}"
@@ -63,7 +84,7 @@ def open_study(
         study_name=STUDY,
         load_if_exists=True,
         directions=[optuna.study.StudyDirection[name.upper()] for name in directions],
-        sampler=optuna.samplers.TPESampler(),
+        sampler=SeededSampler(seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=10, n_warmup_steps=5)
         if single
         else optuna.pruners.NopPruner(),

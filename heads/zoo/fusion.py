@@ -232,14 +232,11 @@ class Fusion(Head):
         if self.means is None:
             return {}
         weights = self._folded(table).weights
-        found, column = {}, 0
-        for key, size in arrays.widths(table, self.keys).items():
-            mean = self.means[column : column + size].cpu()
-            column += size
-            if key == DEPTH:
-                mean = torch.cat([mean] * table.arrays[DEPTH].shape[2])
-            found[key] = weights[key] @ mean
-        return found
+        sizes = arrays.widths(table, self.keys)
+        means = dict(zip(sizes, torch.split(self.means.cpu(), list(sizes.values())), strict=True))
+        if DEPTH in means:
+            means[DEPTH] = means[DEPTH].repeat(table.arrays[DEPTH].shape[2])
+        return {key: weights[key] @ mean for key, mean in means.items()}
 
     def _folded(self, table: Table) -> ByArray:
         model = self._trained()

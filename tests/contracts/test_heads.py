@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from features_store.table import Table
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.errors import BadBundle, BadSetting, BadTable, WrongFeatures
 from heads.head import Head, head_class, head_names, make_head
 from heads.measuring.metrics import averaged, measure
+from heads.parts.about import About
 from tests.test_heads.frame_tables import frame_table
 from tests.test_heads.tables import CLASSES, only
 

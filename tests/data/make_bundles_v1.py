@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
 from heads.head import make_head
+from heads.parts.about import About
 from tests.test_heads.tables import CLASSES, table
 
 HERE = Path(__file__).parent / "bundles_v1"

@@ -111,6 +111,20 @@ def test_two_versions_of_a_file_are_not_mixed_between_branches(
     assert extract(manifest, tmp_path / "s", settings(changed="recompute"), branches=both).ok == 1
 
 
+def test_a_branch_that_is_added_leaves_changed_files_out(
+    manifest: Manifest, tmp_path: Path
+) -> None:
+    extract(manifest, tmp_path / "s")
+    replace_video(manifest, 2)
+    both = ("internvideo2", "depthpro")
+    assert extract(manifest, tmp_path / "s", branches=both).ok == COUNT - 1
+    added = Store.open(tmp_path / "s").open_branch("val", "depthpro")
+    assert added.status().tolist() == [1, 1, 0, 1, 1, 1]
+    assert extract(manifest, tmp_path / "s", settings(changed="recompute"), branches=both).ok == 1
+    extract(manifest, tmp_path / "anew", branches=both)
+    assert_equal_stores(tmp_path / "s", tmp_path / "anew")
+
+
 def test_stores_from_before_go_on_without_decoding_anew(manifest: Manifest, tmp_path: Path) -> None:
     """A store in which nothing is known of the files but what its branches say."""
     few = replace(manifest, videos=manifest.videos[:4])

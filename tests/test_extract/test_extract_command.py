@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,13 @@ def events(log: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
+def assert_every_shard_once(found: list[dict[str, object]], store: Path) -> None:
+    """Three shards of every group: twelve videos, four in each."""
+    commits = [(event["branch"], event["shard"]) for event in found if event["event"] == "commit"]
+    groups = [f"val/{group}" for group in Store.open(store).branches("val")]
+    assert sorted(commits) == [(group, shard) for group in sorted(groups) for shard in range(3)]
+
+
 def test_a_dry_run_writes_nothing(run: Run, command: list[str], tmp_path: Path) -> None:
     for more in (
         [],
@@ -96,7 +104,7 @@ def test_summary_log_and_list_of_failures(run: Run, command: list[str], tmp_path
     assert "11 videos, 1 failed" in done.stdout
     found = events(tmp_path / "log")
     assert [found[0]["event"], found[-1]["event"]] == ["start", "end"]
-    assert sum(event["event"] == "commit" for event in found) == 9
+    assert_every_shard_once(found, tmp_path / "s")
     assert found[-1]["ok"] == 11
     rows = (tmp_path / "s.failures.csv").read_text().splitlines()
     assert len(rows) == 2
@@ -114,7 +122,7 @@ def test_devices_share_a_list_on_standard_input(
     assert "11 videos, 1 failed" in done.stdout
     found = events(tmp_path / "log")
     assert [found[0]["event"], found[-1]["event"]] == ["start", "end"]
-    assert sum(event["event"] == "commit" for event in found) == 9
+    assert_every_shard_once(found, tmp_path / "s")
     assert sum(event["event"] == "failed" for event in found) == 1
     assert (found[0]["videos"], found[-1]["ok"], found[-1]["left"]) == (12, 11, 0)
     assert len((tmp_path / "s.failures.csv").read_text().splitlines()) == 2
@@ -148,15 +156,19 @@ def test_ctrl_c_ends_tidily(
 ) -> None:
     """After the first commit, with most of the work still to do."""
     command[command.index("--workers") + 1] = "1"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "heads", *command, "--device", devices, "--shard-rows", "1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + LIMIT
-    while not committed(tmp_path / "s") and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=LIMIT)
+    for _ in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "heads", *command, "--device", devices, "--shard-rows", "1"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + LIMIT
+        while not committed(tmp_path / "s") and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=LIMIT)
+        if process.returncode == 130:
+            break
+        shutil.rmtree(tmp_path / "s")  # a busy machine: it was done already
     assert process.returncode == 130, (out, err)
     assert "run the same command again to go on" in out
     assert "Traceback" not in err

@@ -217,3 +217,21 @@ def test_a_committed_store_from_before_families_is_gone_on_with(tmp_path: Path) 
     mean, levels = (table.arrays[f"levels/{name}"][2, 0] for name in ("mean", "levels"))
     assert mean[0] == pytest.approx(levels.mean())
     assert mean[0] > 1
+
+
+def test_tokens_can_be_kept_in_half_the_bytes(manifest: Manifest, tmp_path: Path) -> None:
+    few = replace(manifest, videos=manifest.videos[:3])
+    begin(few, tmp_path / "whole", "cls,tokens").run(workers=1, bar=False)
+    begin(few, tmp_path / "half", "cls,tokens&quantise=int8").run(workers=1, bar=False)
+    whole, half = (
+        Store.open(tmp_path / name).find("val", "internvideo2/tokens")[0]
+        for name in ("whole", "half")
+    )
+    assert 2 * half.spec.arrays["tokens"].row_bytes == whole.spec.arrays["tokens"].row_bytes
+    assert half.spec.fingerprint != whole.spec.fingerprint
+    exact, near = (arrays(tmp_path / name, "cls", "tokens") for name in ("whole", "half"))
+    np.testing.assert_array_equal(near["internvideo2/cls"], exact["internvideo2/cls"])
+    tokens, other = (found["internvideo2/tokens"].astype(np.float32) for found in (exact, near))
+    largest = np.abs(tokens).max(axis=-2, keepdims=True)
+    assert np.abs(tokens - other).max() > 0
+    assert (np.abs(tokens - other) <= largest / 254 + np.abs(tokens) * 2**-10 + 1e-6).all()

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from extract.branch import BranchRequest, load_branch
 from extract.branches import depthpro, internvideo2
-from extract.errors import BadSetting, BadWeights
+from extract.errors import BadWeights
 from extract.networks.weights import seeded
 from extract.released.humansam import columns_by_vector, import_checkpoint, save_imported
 from tests.test_features_store.test_cli import telltale
@@ -109,7 +109,13 @@ def test_the_command(tmp_path: Path, classes: int, scheme: str) -> None:
     described = json.loads((tmp_path / "out/import.json").read_text())
     assert described["scheme"] == scheme
     assert (tmp_path / "out" / "bundle" / "bundle.json").exists()
-    assert "not empty" in telltale("import-checkpoint", path, "--out", tmp_path / "out", expect=1)
+    again = ("import-checkpoint", path, "--out", tmp_path / "out")
+    assert "there already" in telltale(*again)
+    assert "another precision" in telltale(*again, "--precision", "float16", expect=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("")
+    again = ("import-checkpoint", path, "--out", tmp_path / "mine")
+    assert "did not make it" in telltale(*again, expect=1)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +135,3 @@ def test_what_is_no_humansam_checkpoint(tmp_path: Path, change: Any, message: st
     change(state)
     with pytest.raises(BadWeights, match=message):
         import_checkpoint(save(state, tmp_path / "w.pth"))
-
-
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
-    imported = import_checkpoint(save(checkpoint(), tmp_path / "w.pth"))
-    with pytest.raises(BadSetting, match="is not empty"):
-        save_imported(imported, tmp_path, "w.pth")

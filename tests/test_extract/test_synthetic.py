@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from extract.synthesis.data_set import (
     write_data_set,
 )
 from extract.synthesis.faults import KINDS
+from features_store.errors import OutputExists
 from heads.commands.main import main
 
 
@@ -54,8 +56,13 @@ def test_written_twice_it_is_the_same(tmp_path: Path) -> None:
             generator = video.generator
             assert opened.info.frames == generator.frames
             assert (opened.info.width, opened.info.height) == (generator.width, generator.height)
-    with pytest.raises(BadSetting, match="not empty"):
-        list(write_data_set(tmp_path / "one", options))
+    assert list(write_data_set(tmp_path / "one", options)) == []
+    with pytest.raises(OutputExists, match="with another seed"):
+        list(write_data_set(tmp_path / "one", replace(options, seed=options.seed + 1)))
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "mine").write_text("")
+    with pytest.raises(OutputExists, match="did not make it"):
+        list(write_data_set(tmp_path / "three", options))
 
 
 def test_a_longer_set_begins_as_the_shorter_one() -> None:

@@ -268,6 +268,69 @@ def test_verify_goes_on_behind_what_the_disk_refuses(
     assert found[str(refused)].repairable == (number == errno.EIO)
 
 
+@pytest.mark.parametrize("name", ["zarr.json", "cls/zarr.json", "status/zarr.json"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_verify_goes_on_behind_a_document_that_cannot_be_read(
+    copy: Path, name: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Store.open(copy).branch("val", samples.SPEC, shard_rows=4)
+    samples.write(other, 0)
+    flip_bit(copy / other.prefix / "cls/c.0.0.0", random.Random(0))
+    refused = copy / BRANCH / name
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path == refused:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    findings = _findings(copy)
+    assert any(os.strerror(number) in text for text in findings)
+    assert any(str(copy / other.prefix / "cls/c.0.0.0") in text for text in findings)
+
+
+def test_verify_goes_on_behind_a_folder_that_cannot_be_listed(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Store.open(copy).branch("val", samples.SPEC, shard_rows=4)
+    samples.write(other, 0)
+    flip_bit(copy / other.prefix / "cls/c.0.0.0", random.Random(0))
+    listdir, read_bytes = os.listdir, Path.read_bytes
+
+    def refuse(path: Path) -> None:
+        if path.is_relative_to(copy / BRANCH):
+            raise OSError(errno.EACCES, "Permission denied", str(path))
+
+    def list_(path: Path) -> list[str]:
+        refuse(path)
+        return listdir(path)
+
+    def read(path: Path) -> bytes:
+        refuse(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(os, "listdir", list_)
+    monkeypatch.setattr(Path, "read_bytes", read)
+    findings = _findings(copy)
+    assert any(BRANCH in text and "Permission denied" in text for text in findings)
+    assert any(str(copy / other.prefix / "cls/c.0.0.0") in text for text in findings)
+
+
+@pytest.mark.parametrize("name", ["cls/zarr.json", "zarr.json"])
+def test_a_folder_in_a_documents_place_is_replaced(copy: Path, name: str) -> None:
+    expected = samples.contents(Store.open(copy))
+    document = copy / BRANCH / name
+    document.unlink()
+    (document / "inside").mkdir(parents=True)
+    place = LocalPlace(copy)
+    findings = check.verify(place)
+    assert str(document) in {finding.place for finding in findings}
+    assert check.repair(place, findings) == []
+    assert check.verify(place) == []
+    assert samples.contents(Store.open(copy)) == expected
+
+
 def test_verify_never_maps_a_file(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mapped file that goes bad ends the process (SIGBUS), a read one raises."""
 

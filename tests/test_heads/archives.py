@@ -15,7 +15,8 @@ from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
 from features_store.branch_arrays import BranchArrays
 from features_store.schema import Status
-from heads.bundle import About, Bundle
+from heads.bundle import Bundle
+from heads.parts.about import About
 from heads.scoring.archive import Result, VideoRun, score_videos
 from heads.scoring.inputs import read_inputs
 from heads.scoring.output import Output, read_scores

@@ -8,7 +8,7 @@ from features_store.table import Table
 from heads.measuring.metrics import REAL
 from tests.test_heads.tables import CLASSES, WIDTH, table
 
-FRAMES, PATCHES, SIDE = 6, 9, 12
+FRAMES, PATCHES, SIDE = 8, 9, 12
 
 
 def frame_table(
@@ -19,13 +19,14 @@ def frame_table(
     views: int = 2,
 ) -> Table:
     """Classes have directions of their own in every frame's tokens and in grids; frames of `real`
-    videos follow each other less evenly, which is all that the paths say."""
+    videos follow each other less evenly, and in half of the directions."""
     found = table(videos, views, seed=seed, classes=classes)
     random, directions = np.random.default_rng((seed, 1)), np.random.default_rng(98)
     labels = found.labels
     real = (labels == classes.index(REAL))[:, None, None]
     centres = directions.normal(size=(len(classes), WIDTH))[labels][:, None, None]
     steps = random.normal(size=(videos, views, FRAMES, WIDTH))
+    steps *= np.where(real[..., None] & (np.arange(WIDTH) % 2 == 0), 0.1, 1)
     lengths = np.where(real, random.uniform(0, 3, (videos, views, FRAMES)), 1.0)
     cls = centres + (steps * lengths[..., None]).cumsum(2)
     noise = random.normal(size=(videos, views, FRAMES, PATCHES, WIDTH))

@@ -177,14 +177,14 @@ def test_alpha_stays_between_0_and_1_unless_the_release_is_asked_for() -> None:
 def test_training_leaves_the_threads_as_they_were() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    seen = []
+    seen: list[int] = []
+    head = Fusion(quick(epochs=1), CLASSES)
 
-    def look(_epoch: int, _value: float) -> bool:
+    def watch(epoch: int, value: float) -> bool:
         seen.append(torch.get_num_threads())
         return False
 
-    head = Fusion(quick(epochs=1), CLASSES)
-    head.fit(table(40), table(20), on_epoch=look)
+    head.fit(table(40), table(20), on_epoch=watch)
     assert (seen, torch.get_num_threads()) == ([1], 2)
     torch.set_num_threads(before)
 

@@ -14,9 +14,10 @@ from extract.running.pipeline import Settings
 from extract.views.protocol import Protocol
 from features_store import Store
 from features_store.schema import BranchSpec
-from heads.bundle import About, Bundle, branch_requests
+from heads.bundle import Bundle, branch_requests
 from heads.data.splits import usable
 from heads.errors import WrongFeatures
+from heads.parts.about import About
 from heads.parts.arrays import ATTN, AVG, CLS, TOKENS
 from heads.scoring.branches import as_extracted, check_branches, find_branches
 from heads.zoo.linear import HEAD as LINEAR

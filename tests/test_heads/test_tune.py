@@ -17,15 +17,17 @@ import pytest
 from optuna.trial import TrialState
 
 from features_store import Store
-from heads.bundle import About, Bundle
-from heads.data.folds import k_folds, leave_one_out
+from heads.bundle import Bundle
+from heads.data.folds import k_folds, with_stopping
 from heads.data.sides import Data
 from heads.data.splits import Choice
 from heads.errors import BadSetting
+from heads.fitting.seeds import train_seeds
 from heads.head import head_class, head_names, make_head
+from heads.parts.about import About
 from heads.parts.space import OneOf, Range, parse, space_of
 from heads.tuning import study as studies
-from heads.tuning.search import Search, best_settings, run_trials
+from heads.tuning.search import Search, best_settings, best_trial, nested, run_trials, score
 from tests.test_heads.stores import write_store
 from tests.test_heads.tables import CLASSES, table
 
@@ -96,25 +98,67 @@ def test_populations_and_lone_trials_reach_the_same_kind_of_end(tmp_path: Path) 
     assert {trial.params["head"] for trial in done} == {"fusion", "linear"}
 
 
-def test_folds_judge_every_video_once_and_by_its_own_views() -> None:
-    learnt, judged = table(120, seed=1), table(120, seed=1, views=3)
-    whole = Data(train=learnt, validation=judged)
-    for folds in (k_folds(whole, 3), leave_one_out(whole)):
-        seen = np.concatenate([fold.validation.ids for fold in folds])
-        assert sorted(map(str, seen)) == sorted(map(str, judged.ids))
-        for fold in folds:
-            assert not set(fold.train.ids) & set(fold.validation.ids)
-            assert fold.validation.arrays["depthpro/depth"].shape[1] == 3
-            assert fold.train.arrays["depthpro/depth"].shape[1] != 3
-    generators = [set(map(str, fold.validation.sources)) for fold in leave_one_out(whole)]
-    assert generators == [{"kappa"}, {"lambda"}]
-
-
 def test_a_study_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
     studies.open_study(None, tmp_path, ["maximize"], {"spaces": "a", "metrics": ["auc"]})
     studies.open_study(None, tmp_path, ["maximize"], {"metrics": ["auc"], "spaces": "a"})
     with pytest.raises(BadSetting, match="another spaces"):
         studies.open_study(None, tmp_path, ["maximize"], {"spaces": "b", "metrics": ["auc"]})
+
+
+def test_the_same_search_finds_the_same(tmp_path: Path) -> None:
+    found = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        study = studies.open_study(None, tmp_path / name, ["maximize"], seed=seed)
+        list(run_trials(study, search(seed=seed), 12))
+        found.append([(trial.params, trial.values) for trial in study.trials])
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_a_search_that_is_gone_on_with_finds_what_it_would_have_found(tmp_path: Path) -> None:
+    for name, limits in (("once", (12,)), ("twice", (5, 12))):
+        for limit in limits:
+            study = studies.open_study(None, tmp_path / name, ["maximize"], seed=3)
+            list(run_trials(study, search(), limit))
+        if name == "once":
+            expected = [trial.params for trial in study.trials]
+    assert [trial.params for trial in study.trials] == expected
+
+
+def test_a_trials_number_can_be_had_again(tmp_path: Path) -> None:
+    """Its seed is kept; what judged it did not decide when it stopped."""
+    spaces = {"fusion": {"lr": Range(low=1e-4, high=1e-2, log=True)}}
+    made = with_stopping(data(), 0.25)
+    assert made.stopping is not None
+    assert not set(made.stopping.ids) & (set(made.train.ids) | set(made.validation.ids))
+    plan = search(spaces=spaces, fixed={"epochs": "6"}, folds=[made], seed=7)
+    study = studies.open_study(None, tmp_path, ["maximize"], seed=7)
+    list(run_trials(study, plan, 4))
+    best = best_trial(study, plan)
+    _, settings = best_settings(study, plan)
+    (again,) = train_seeds(
+        lambda: make_head("fusion", settings, CLASSES), made, [best.user_attrs["seed"]]
+    )
+    assert score(again.head, made.validation)["auc"] == best.values[0]
+
+
+def test_a_trial_that_fails_is_not_left_running(tmp_path: Path) -> None:
+    few = data().validation
+    without = Data(train=data().train, validation=few.take(few.labels != 3))
+    study = studies.open_study(None, tmp_path, ["maximize"])
+    with pytest.raises(BadSetting, match="cannot be measured"):
+        list(run_trials(study, search(folds=[without]), 3))
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+
+
+def test_nested_folds_say_what_choosing_costs() -> None:
+    """On noise the best of many trials promises more than a search reaches on other videos."""
+    noise = Data(train=table(160, seed=1, video_signal=0), validation=table(40, seed=2))
+    plan = search(spaces={"linear": {"c": Range(low=1e-5, high=10.0, log=True)}}, folds=[noise])
+    outer = k_folds(Data(train=noise.train, validation=noise.train), 3)
+    reached = nested(plan, outer, 6)
+    assert len(reached) == 3
+    assert 0.4 < np.mean(reached) < 0.6
 
 
 def test_several_objectives_make_a_front(tmp_path: Path) -> None:
@@ -223,7 +267,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
     assert len(set(settings)) == len(settings)
     report = json.loads((tmp_path / "out" / "tune.json").read_text())
     assert len(report["test, refitted, by seed"]) == 2
-    assert "winner's curse" in out
+    assert "other videos (refitted - test)" in out
     bundle = Bundle.load(tmp_path / "out" / "best")
     store = Store.open(tmp_path / "s")
     found = Choice(protocol="val").load(store, bundle.head)

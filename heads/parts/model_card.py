@@ -1,0 +1,64 @@
+"""What a bundle says of itself to people: its card, and lines that commands print."""
+
+from collections.abc import Collection
+
+from heads.parts.about import About
+
+MADE_UP = "made-up people; these networks know nothing of real ones"
+
+
+def calibration_line(about: About) -> str:
+    """What its thresholds rest on, in a sentence."""
+    if not about.conformal:
+        return "No calibration: it gives no sets of classes with a promised error rate."
+    if not about.calibration:
+        return (
+            "Calibrated by the videos that chose the epoch, as first versions did: what it "
+            "promises holds for such videos alone."
+        )
+    found = about.calibration
+    counts = ", ".join(f"{count} {name}" for name, count in found["by class"].items())
+    return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
+
+
+def warning(requests: Collection[str]) -> str:
+    """What has to be said beside figures and verdicts from these branches, or nothing.
+
+    Requests are NAME=PRESET?options, as a bundle has them.
+    """
+    tiny = [request for request in requests if request.partition("?")[0].endswith("=tiny")]
+    if any("random=true" in request for request in tiny):
+        return "the networks have random weights: figures show that it runs, nothing else"
+    return MADE_UP if tiny else ""
+
+
+def model_card(about: About) -> str:
+    """README.md of a bundle."""
+    lines = [
+        f"# {about.head} head, {about.scheme}",
+        "",
+        f"Tells {', '.join(about.classes)} from features of {', '.join(about.branches.values())}. "
+        f"Trained by Telltale on {about.provenance.get('videos', '?')} videos' features "
+        f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
+        "",
+    ]
+    if words := warning(about.branches.values()):
+        lines += [f"**{words.capitalize()}.**", ""]
+    if about.metrics:
+        lines += ["| figure | value |", "| --- | --- |"]
+        lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]
+        lines += [""]
+    lines += [
+        calibration_line(about),
+        "",
+        f"Temperature {about.temperature:.3f}. Settings: "
+        + ", ".join(f"`{name}={value}`" for name, value in about.config.items()),
+        "",
+        "    telltale score VIDEOS --bundle THIS_FOLDER --out scores.csv",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
