@@ -219,6 +219,8 @@ def _types(names: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, pa.D
     for name in names:
         if name == "size":
             yield name, pa.int64()
+        elif name == "flagged":
+            yield name, pa.bool_()
         elif name in _NUMBERS or name.startswith("p_"):
             yield name, pa.float32()
         else:
