@@ -30,14 +30,19 @@ def follows(group: str) -> bool:
     return seen.is_seen(group) or group == frame_hashes.spec().group
 
 
+def existing_store(where: Location) -> Store | None:
+    """The store, where there is one."""
+    try:
+        return Store.open(where)
+    except NotAStore:
+        return None
+
+
 def check_details(where: Location, protocol: str, details: Mapping[str, object]) -> None:
     """Refuse a store whose views of this name are made otherwise, before anything is written."""
-    try:
-        store = Store.open(where)
-    except NotAStore:
-        return
-    known = store.protocol_details(protocol)
-    if known is None:
+    store = existing_store(where)
+    known = None if store is None else store.protocol_details(protocol)
+    if store is None or known is None:
         return
     wanted = json.loads(json.dumps(details))
     there = with_revisions(known, wanted)
