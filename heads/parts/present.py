@@ -27,7 +27,7 @@ def is_mask(key: str) -> bool:
 def seen(table: Table, keys: Sequence[str]) -> Table:
     """Without the videos of which nothing is there, as far as the keys say so."""
     nothing = _nothing(table, keys)
-    return table if nothing is None else table.take(~nothing.all(1))
+    return table if nothing is None else table.take(np.asarray(~nothing.all(1)))
 
 
 def marked(
@@ -45,7 +45,7 @@ def _nothing(table: Table, keys: Sequence[str]) -> NDArray[np.bool_] | None:
     masks = [table.arrays[key] for key in keys if is_mask(key)]
     if not masks:
         return None
-    return np.any([~mask.astype(bool).any(-1) for mask in masks], axis=0)
+    return np.asarray(np.any([~mask.astype(bool).any(-1) for mask in masks], axis=0))
 
 
 def counted(present_nf: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], int]]:
