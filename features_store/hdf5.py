@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
-from features_store import commit
+from features_store import commit, documents
 from features_store.branch_arrays import BranchArrays
 from features_store.chunks import Array
 from features_store.errors import BadInput, NotAStore, StoreExists, WriteFailed
@@ -26,6 +26,7 @@ from features_store.place import Location
 from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, Status
 from features_store.shard_content import NUL, ShardContent
 from features_store.store import Store
+from features_store.video_files import PREFIX as VIDEOS
 
 Progress = Callable[[int, int], None]
 Hdf5: TypeAlias = Any
@@ -47,6 +48,7 @@ def export_store(
         for protocol in store.protocols()
         for group in store.branches(protocol)
     ]
+    commit.make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{commit.TEMPORARY_SUFFIX}")
     try:
         with _create(temporary) as file:
@@ -71,12 +73,16 @@ def export_store(
 
 
 def _state(store: Store) -> str:
-    """Tells a store from itself with more in it."""
-    found = hashlib.sha256(repr(store.videos.count).encode())
+    """Tells a store from itself with other content: its commit records do, which name the data."""
+    place = store.place
+    found = hashlib.sha256(place.get(documents.document_key(VIDEOS)) or b"")
     for protocol in store.protocols():
         for group in store.branches(protocol):
-            found.update(f"{protocol}/{group}".encode())
-            found.update(store.open_branch(protocol, group).status().tobytes())
+            branch = store.open_branch(protocol, group)
+            found.update(f"\0{branch.prefix}\0".encode())
+            keys = [branch.files.records.key(shard) for shard in range(branch.shards)]
+            for shard, record in enumerate(place.get_many(keys)):
+                found.update(b"%d" % shard + (record or b""))
     return found.hexdigest()
 
 

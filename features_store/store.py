@@ -162,10 +162,17 @@ class Store:
 
     def find(self, protocol: str, key: str) -> tuple[BranchArrays, str]:
         """The group that holds an array, by `BRANCH/ARRAY`, and the array's name in it."""
-        name, array = parted(key)
-        groups = fitting(self.branches(protocol), name, protocol)
-        branches = [self._opened(protocol, group) for group in groups]
-        return holder(branches, key, array), array
+        return self._find(protocol, [key])[key]
+
+    def _find(self, protocol: str, keys: Sequence[str]) -> dict[str, tuple[BranchArrays, str]]:
+        groups, opened = self.branches(protocol), dict[str, BranchArrays]()
+        found = {}
+        for key in keys:
+            name, array = parted(key)
+            fit = fitting(groups, name, protocol)
+            opened |= {g: self._opened(protocol, g) for g in fit if g not in opened}
+            found[key] = holder([opened[group] for group in fit], key, array), array
+        return found
 
     def _opened(self, protocol: str, group: str) -> BranchArrays:
         branch = self.read_branch(protocol, group)
@@ -187,7 +194,7 @@ class Store:
                 f"Keys {keys!r}: give a list of different keys such as 'internvideo2/cls'."
             )
         protocol = protocol or self._only_protocol()
-        branches = {key: self.find(protocol, key) for key in keys}
+        branches = self._find(protocol, keys)
         return selection.select(self.videos, branches, where, allow_missing=allow_missing)
 
     def table(

@@ -27,7 +27,10 @@ def is_mask(key: str) -> bool:
 def seen(table: Table, keys: Sequence[str]) -> Table:
     """Without the videos of which nothing is there, as far as the keys say so."""
     nothing = _nothing(table, keys)
-    return table if nothing is None else table.take(np.asarray(~nothing.all(1)))
+    if nothing is None:
+        return table
+    there: NDArray[np.bool_] = np.asarray(~nothing.all(axis=1))
+    return table.take(there)
 
 
 def marked(
@@ -45,7 +48,8 @@ def _nothing(table: Table, keys: Sequence[str]) -> NDArray[np.bool_] | None:
     masks = [table.arrays[key] for key in keys if is_mask(key)]
     if not masks:
         return None
-    return np.asarray(np.any([~mask.astype(bool).any(-1) for mask in masks], axis=0))
+    found: NDArray[np.bool_] = np.any([~mask.astype(bool).any(-1) for mask in masks], axis=0)
+    return found
 
 
 def counted(present_nf: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], int]]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +24,6 @@ from extract.running.summary import Failure, Report, Summary
 from extract.running.workload import Piece
 from tests.test_extract.extractions import (
     assert_equal_stores,
-    committed,
     extract,
     settings,
     tiny,
@@ -69,17 +67,21 @@ def test_a_device_that_is_killed_is_replaced(
         begin(crew, run)
         crews.append(crew)
 
-    def kill_one() -> None:
-        deadline = time.monotonic() + LIMIT
-        while not committed(tmp_path / "s") and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.kill(crews[0].processes[0], signal.SIGKILL)
+    def killing(extraction: Extraction, processes: int = 1) -> Iterator[Piece]:
+        """Before the seventh of twelve pieces is dealt, and after something was committed."""
+        for number, piece in enumerate(pieces(extraction, processes)):
+            if number == 6 and len(crews) == 1:
+                deadline = time.monotonic() + LIMIT
+                while not list((tmp_path / "s").glob("val/*/status/c.*")):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.002)
+                os.kill(crews[0].processes[0], signal.SIGKILL)
+            yield piece
 
+    pieces = Extraction.pieces
     monkeypatch.setattr(DeviceCrew, "__init__", noted)
-    killer = threading.Thread(target=kill_one)
-    killer.start()
+    monkeypatch.setattr(Extraction, "pieces", killing)
     carry_out(asked(manifest, tmp_path / "s"), bar=False)
-    killer.join()
     assert len(crews) == 2
     assert [crew.workers for crew in crews] == [2, 2]  # five decode workers, shared out
     assert_equal_stores(reference, tmp_path / "s")

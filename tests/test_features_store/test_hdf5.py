@@ -4,8 +4,9 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,6 +23,7 @@ from features_store import (
     shard_content,
     video_columns,
 )
+from features_store.chunks import Array
 from features_store.errors import OutputExists
 from tests.test_features_store import samples
 from tests.test_features_store.test_kill import FORK, tree
@@ -78,13 +80,12 @@ def test_a_nul_in_an_old_stores_text_is_exported_as_a_sign_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New texts cannot hold one; an earlier version let them in."""
-    monkeypatch.setattr(
-        video_columns,
-        "_typed",
-        lambda name, dtype, values: np.array(
-            values, np.dtypes.StringDType() if dtype == "string" else dtype
-        ),
-    )
+    real = video_columns.typed
+
+    def lax(name: str, values: Sequence[Any] | Array) -> Array:
+        return np.array(values, np.dtypes.StringDType()) if name == "source" else real(name, values)
+
+    monkeypatch.setattr(video_columns, "typed", lax)
     monkeypatch.setattr(shard_content, "NUL", "\0")
     store = samples.new_store(tmp_path / "s", 0)
     store.add_videos({"id": ["a"], "source": ["x\0y"]})
@@ -123,6 +124,12 @@ def test_what_is_in_the_way_is_not_overwritten(store: Store, tmp_path: Path) -> 
     before = (tmp_path / "s.h5").stat()
     hdf5.export_store(store, tmp_path / "s.h5")
     assert (tmp_path / "s.h5").stat() == before
+    branch = store.open_branch(samples.PROTOCOL, "internvideo2")
+    branch.forget_rows(np.array([0]))
+    ones = {n: np.ones((4, *a.shape), a.dtype) for n, a in samples.SPEC.arrays.items()}
+    branch.write_shard(0, ones, np.array([1, 0, 0, 0], np.uint8))  # as many as before
+    with pytest.raises(OutputExists, match="another content"):
+        hdf5.export_store(store, tmp_path / "s.h5")
     hdf5.export_store(store, tmp_path / "t.h5")
     other = Store.create(tmp_path / "other", scheme="hfv2", classes=("forgery", "real"))
     with pytest.raises(StoreExists, match="Import into a new store"):
