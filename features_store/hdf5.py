@@ -48,6 +48,7 @@ def export_store(
         for protocol in store.protocols()
         for group in store.branches(protocol)
     ]
+    commit.make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{commit.TEMPORARY_SUFFIX}")
     try:
         with _create(temporary) as file:

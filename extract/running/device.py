@@ -91,7 +91,9 @@ def storable(branch: Branch, results: Mapping[str, Tensor]) -> tuple[Numbers, di
     except DoesNotFit:
         pass  # find out which
     count = len(next(iter(results.values())))
-    numbers: dict[str, np.ndarray] = {}
+    numbers = {
+        name: np.zeros((count, *array.shape), array.dtype) for name, array in branch.outputs.items()
+    }
     unfit: dict[int, str] = {}
     for row in range(count):
         try:
@@ -100,8 +102,6 @@ def storable(branch: Branch, results: Mapping[str, Tensor]) -> tuple[Numbers, di
             unfit[row] = str(error)
             continue
         for name, array in one.items():
-            if name not in numbers:
-                numbers[name] = np.zeros((count, *array.shape[1:]), array.dtype)
             numbers[name][row] = array[0]
     return numbers, unfit
 

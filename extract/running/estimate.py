@@ -30,9 +30,8 @@ from extract.running.pipeline import (
     open_shard_bytes,
 )
 from extract.running.run import Run
-from extract.running.targets import all_specs, check_details, follows, open_status
+from extract.running.targets import all_specs, check_details, existing, follows, open_status
 from extract.running.workload import Rows, Target, Workload, workload
-from features_store.errors import NotAStore
 from features_store.place import LocalPlace, Location, open_place
 from features_store.schema import BranchSpec
 from features_store.store import Store
@@ -117,10 +116,7 @@ def estimate(run: Run) -> Estimate:
     settings, manifest = run.settings, run.manifest
     check_details(run.store, settings.protocol, settings.protocol_details())
     branches, measured = _branches(run)
-    try:
-        store: Store | None = Store.open(run.store)
-    except NotAStore:
-        store = None
+    store = existing(run.store)
     rows, count = _rows(store, manifest)
     changed = _changed(store, manifest, settings, rows)
     anew = changed if settings.changed == "recompute" else changed[:0]

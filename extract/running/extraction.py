@@ -22,6 +22,7 @@ from extract.running.lanes import lane_counts
 from extract.running.pipeline import (
     Pipeline,
     Settings,
+    branch_specs,
     buffer_bytes,
     decode_plan,
     offers_of,
@@ -31,7 +32,7 @@ from extract.running.pipeline import (
 )
 from extract.running.progress import Progress
 from extract.running.summary import Summary
-from extract.running.targets import Targets, check_details, missing
+from extract.running.targets import Targets, check_details, existing, missing
 from extract.running.workload import Part, Piece, Rows, Workload, piece_rows
 from features_store.errors import NotAStore, StoreExists
 from features_store.place import Location
@@ -109,6 +110,7 @@ class Extraction:
     ) -> "Extraction":
         """The same by what the branches give; `branches` are needed to `run` it here."""
         check_details(where, settings.protocol, settings.protocol_details())
+        branch_specs(existing(where), offers, settings)  # refuses before anything is made
         store = open_store(where, manifest)
         rows = store.add_videos(manifest.columns(), keep_existing=True)
         targets = open_arrays(store, offers, settings)

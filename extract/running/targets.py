@@ -30,11 +30,18 @@ def follows(group: str) -> bool:
     return seen.is_seen(group) or group == frame_hashes.spec().group
 
 
+def existing(where: Location) -> Store | None:
+    """The store, where there is one."""
+    try:
+        return Store.open(where)
+    except NotAStore:
+        return None
+
+
 def check_details(where: Location, protocol: str, details: Mapping[str, object]) -> None:
     """Refuse a store whose views of this name are made otherwise, before anything is written."""
-    try:
-        store = Store.open(where)
-    except NotAStore:
+    store = existing(where)
+    if store is None:
         return
     known = store.protocol_details(protocol)
     if known is None:

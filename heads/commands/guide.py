@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "train=pool --out runs/pool"
         ],
         "heads": ["telltale heads fusion"],
+        "detectors": ["telltale detectors", "telltale detectors d3"],
     },
     "judge: what the figures are worth": {
         "evaluate": [

@@ -24,6 +24,7 @@ from features_store.installing import DISTRIBUTION
 from heads.commands import (
     audit,
     calibrate,
+    detectors,
     finetune,
     import_checkpoint,
     judge,
@@ -118,10 +119,11 @@ def build_parser() -> Main:
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
         extract.commands.label, features_store.cli, train, judge, robustness, audit,
-        finetune, tune, score, calibrate,
+        finetune, tune, score, calibrate, detectors,
         import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)
+    detectors.add_to_extract(commands.choices["extract"])
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and why")
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")

@@ -29,6 +29,11 @@ def add_commands(commands: "Commands") -> None:
     train.add_argument(
         "--head", default="fusion", type=head_name, help="a name, or a file of your own: FILE.py"
     )
+    train.add_argument(
+        "--detector", metavar="NAME",
+        help="a recipe, or FILE.toml of your own: fills in head, settings and protocol; --set and "
+        "--protocol go before it",
+    )  # fmt: skip
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
     add_head_options(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
@@ -148,6 +153,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder, finished
+    from heads.commands.detectors import fill_in
     from heads.commands.device import one_device
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
@@ -155,6 +161,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from heads.parts.model_card import calibration_line, is_tiny
 
     device = one_device(arguments.device)
+    if arguments.detector:
+        fill_in(arguments)
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
     folder = Folder(arguments.out, "train", overwrite=arguments.overwrite)
@@ -205,8 +213,9 @@ def _calibrated(
     from heads.data.folds import groups_of
     from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
-    from heads.judging.evaluation import Predictions, out_of_fold_lines
+    from heads.judging.evaluation import Predictions
     from heads.judging.papers import calibrated
+    from heads.judging.tables import out_of_fold_lines
     from heads.measuring.metrics import averaged, has_result
 
     if arguments.calibrate_on:

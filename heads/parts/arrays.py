@@ -14,6 +14,7 @@ from torch import Tensor
 from features_store.commit import write_file
 from features_store.table import Table
 from heads.errors import BadBundle, BadTable
+from heads.parts.present import is_mask, present_key
 
 CLS, AVG, ATTN = "internvideo2/cls", "internvideo2/avg", "internvideo2/attn"
 TOKENS = "internvideo2/tokens"
@@ -23,8 +24,8 @@ CHUNK = 256
 
 
 def widths(table: Table, keys: Sequence[str]) -> dict[str, int]:
-    """Key → size of its vectors."""
-    return {key: int(table.arrays[key].shape[-1]) for key in keys}
+    """Key → size of its vectors; arrays that say what is there have none."""
+    return {key: int(table.arrays[key].shape[-1]) for key in keys if not is_mask(key)}
 
 
 def columns(table: Table, keys: Sequence[str]) -> int:
@@ -34,21 +35,41 @@ def columns(table: Table, keys: Sequence[str]) -> int:
 
 def matrix(table: Table, keys: Sequence[str], rows: slice | None = None) -> Tensor:
     """The vectors of every view side by side, in float32: (n, V, columns). Where a view has
-    several, of its frames say, they are averaged."""
+    several, of its frames say, they are averaged; where a branch's `present` is among the keys,
+    those that are there."""
     rows = rows or slice(0, len(table))
-    first = table.arrays[keys[0]]
+    sizes = widths(table, keys)
+    first = table.arrays[next(iter(sizes))]
     count = len(range(*rows.indices(len(table))))
-    out = torch.empty(count, first.shape[1], sum(widths(table, keys).values()))
+    out = torch.empty(count, first.shape[1], sum(sizes.values()))
     column = 0
-    for key in keys:
+    for key in sizes:
         array = np.asarray(table.arrays[key][rows])
         if array.shape[1] != first.shape[1]:
             raise BadTable(f"{key} has {array.shape[1]} views, {keys[0]} has {first.shape[1]}.")
         part = torch.from_numpy(array)
-        part = part.float().flatten(2, -2).mean(2) if part.ndim > 3 else part
+        if part.ndim > 3:
+            mask = present_key(key)
+            there = table.arrays[mask][rows] if mask in keys else None
+            part = _mean(part.float(), there)
         out[..., column : column + part.shape[-1]] = part
         column += part.shape[-1]
     return out
+
+
+def _mean(vectors_nvfd: Tensor, there: NDArray[np.generic] | None) -> Tensor:
+    """Over everything between views and channels; over the frames that are there."""
+    if there is None:
+        return vectors_nvfd.flatten(2, -2).mean(2)
+    weight_nvf = torch.from_numpy(there.astype(np.float32))
+    frames_nvfd = vectors_nvfd.flatten(3, -2).mean(3) if vectors_nvfd.ndim > 4 else vectors_nvfd
+    if weight_nvf.shape != frames_nvfd.shape[:3]:
+        raise BadTable(
+            f"An array of {list(frames_nvfd.shape[1:])} a video has other frames than its "
+            f"`present` of {list(weight_nvf.shape[1:])}; leave that out."
+        )
+    total = (frames_nvfd * weight_nvf[..., None]).sum(2)
+    return total / weight_nvf.sum(2, keepdim=True).clamp_min(1)
 
 
 def softmax_numpy(logits: Tensor) -> NDArray[np.float32]:

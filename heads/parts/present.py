@@ -5,10 +5,12 @@ are there: the first ones. A view of which nothing is there is no result (NaN in
 probabilities), and means over views leave it out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from features_store.table import Table
 
 PRESENT = "present"
 
@@ -16,6 +18,38 @@ PRESENT = "present"
 def present_key(key: str) -> str:
     """The array that says what is there of another array's branch."""
     return f"{key.partition('/')[0]}/{PRESENT}"
+
+
+def is_mask(key: str) -> bool:
+    return key.endswith(f"/{PRESENT}")
+
+
+def seen(table: Table, keys: Sequence[str]) -> Table:
+    """Without the videos of which nothing is there, as far as the keys say so."""
+    nothing = _nothing(table, keys)
+    if nothing is None:
+        return table
+    there: NDArray[np.bool_] = np.asarray(~nothing.all(axis=1))
+    return table.take(there)
+
+
+def marked(
+    table: Table, keys: Sequence[str], probabilities: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Probabilities with NaN for views of which nothing is there."""
+    nothing = _nothing(table, keys)
+    if nothing is not None:
+        probabilities[nothing] = np.nan
+    return probabilities
+
+
+def _nothing(table: Table, keys: Sequence[str]) -> NDArray[np.bool_] | None:
+    """(n, V); None where no key says."""
+    masks = [table.arrays[key] for key in keys if is_mask(key)]
+    if not masks:
+        return None
+    found: NDArray[np.bool_] = np.any([~mask.astype(bool).any(-1) for mask in masks], axis=0)
+    return found
 
 
 def counted(present_nf: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], int]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from heads.errors import BadRun
 from heads.figures import charts
+from heads.judging.papers import OperatingPoint
 from heads.reporting.documents import Document, mapping_of, part_of, read_document
 from heads.reporting.evaluated import bounds_of, evaluation
 from heads.reporting.files import RunFiles
@@ -81,7 +82,7 @@ def _bundle(path: Path, name: str) -> Section:
         "temperature": about.get("temperature"),
     }  # fmt: skip
     body = facts(what)
-    body += _learning(path.with_name("learning.json"))
+    body += _learning(path.with_name("learning.json")) + _promises(about)
     metrics = part_of(about, "metrics", path)
     if metrics:
         body += "<h3>What training reported</h3>"
@@ -95,6 +96,20 @@ def _bundle(path: Path, name: str) -> Section:
     body += folded("Settings of the head", facts(part_of(about, "config", path)))
     body += folded("Where it comes from", more)
     return Section(name=name, title="The head", body=body)
+
+
+def _promises(about: Document) -> str:
+    """What calibration rests on, and thresholds for false alarms."""
+    calibration, points = about.get("calibration"), about.get("operating")
+    said = "No calibration: it gives no sets of classes with a promised error rate."
+    if isinstance(calibration, Mapping) and calibration:
+        said = f"Calibrated by {calibration['videos']} videos: {calibration['from']}."
+    elif about.get("conformal"):
+        said = "Calibrated by the videos that chose the epoch: promises hold for such videos alone."
+    body = "<h3>What it promises</h3>" + paragraph(said)
+    for point in points if isinstance(points, list) else ():
+        body += paragraph(str(OperatingPoint.read(mapping_of(point, Path("operating")))))
+    return body
 
 
 def _learning(path: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from heads.data.generators import sources_of
 from heads.figures import charts
 from heads.measuring.calibration import reliability
 from heads.measuring.detection import detection
@@ -95,18 +96,25 @@ def _by_source(scores: Scores) -> str:
         return ""
     names = np.array([source or "none" for source in sources], dtype=object)
     common = [name for name, _ in Counter(names.tolist()).most_common(_MOST_SOURCES)]
+    known = np.flatnonzero(scores.judged)
+    joined = sources_of(names[known].tolist(), scores.labels[known], scores.classes)
     rows = []
     for name in sorted(common):
         inside = names == name
-        judged = inside & scores.judged
+        judged = known[joined.masks[name]] if name in joined.masks else known[names[known] == name]
         right = scores.verdicts[judged] == scores.labels[judged]
+        accuracy = wilson(int(right.sum()), len(right))
         forged = scores.forgery[inside & ~np.isnan(scores.forgery)]
         rows.append([
             name, number(int(inside.sum())), number(int(scores.failed[inside].sum())),
             percent(float((forged > 0.5).mean())) if len(forged) else NOTHING,
-            percent(float(right.mean())) if judged.any() else NOTHING,
+            f"{percent(accuracy.value)} {accuracy.brackets}" if len(judged) else NOTHING,
+            number(len(judged)),
         ])  # fmt: skip
     rest = len(set(names.tolist())) - len(rows)
     more = paragraph(f"{rest:,} smaller sources are not listed.", "note") if rest else ""
-    columns = ("source", "videos", "failed", "more likely forged, %", "accuracy, %")
+    if joined.reals and joined.generators:
+        said = f"Accuracy of each generator is with the reals of {', '.join(joined.reals)}."
+        more += paragraph(said, "note")
+    columns = ("source", "videos", "failed", "more likely forged, %", "accuracy, %", "judged")
     return "<h3>By source</h3>" + table(columns, rows) + more

@@ -36,7 +36,7 @@ def find_branches(bundle: Bundle, weights: Sequence[Path], device: str) -> list[
 
 def check_branches(bundle: Bundle, branches: Sequence[Branch]) -> None:
     """Branches that the user named must be the bundle's."""
-    made = {branch.name: branch.offer for branch in branches}
+    made = {name: branch.offer for branch in branches for name in _names(branch)}
     for key, expected in bundle.about.fingerprints.items():
         name, _, output = key.partition("/")
         found = made[name].fingerprints.get(output) if name in made else None
@@ -59,13 +59,19 @@ def as_extracted(bundle: Bundle, extraction: Extraction) -> Bundle:
     by another fingerprint, as a bundle may.
     """
     made = {
-        f"{arrays.spec.name}/{name}": arrays.spec.fingerprint
+        f"{own}/{name}": arrays.spec.fingerprint
         for branch in extraction.branches
         for arrays in own_targets(branch.offer, extraction.targets).values()
         for name in arrays.spec.arrays
+        for own in _names(branch)
     }
     fingerprints = {key: made.get(key, own) for key, own in bundle.about.fingerprints.items()}
     return replace(bundle, about=replace(bundle.about, fingerprints=fingerprints))
+
+
+def _names(branch: Branch) -> tuple[str, str]:
+    """What keys call it: by its preset too, where a store has several of its name."""
+    return branch.name, f"{branch.name}-{branch.preset}"
 
 
 def _branch(
@@ -99,5 +105,7 @@ def _candidates(places: Sequence[Path]) -> Iterator[Path]:
     for place in places:
         if place.is_file():
             yield place
+        elif (place / "config.json").is_file():
+            yield place  # Hugging Face's
         elif place.is_dir():
             yield from sorted(p for p in place.iterdir() if p.suffix in _WEIGHTS and p.is_file())

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from extract.errors import is_temporary
 from heads.scoring.formats import Block, read_blocks
 from heads.scoring.output import Output
 from heads.scoring.versions import key
@@ -15,13 +16,13 @@ _BLOCK = 65_536
 _ROW = (1 << 32) - 1
 _OPEN = 4
 """Parts that are held in memory while rows are put in order."""
-_MAY_PASS = ("temporary: ", "it cannot be opened")
-"""How reasons begin that have nothing to do with the file's content."""
+_NOT_THERE = "it cannot be opened"
+"""How a reason begins that has nothing to do with the file's content."""
 
 
 def may_pass(reason: str) -> bool:
     """Whether a video that failed so is tried again by the same command."""
-    return reason.startswith(_MAY_PASS)
+    return is_temporary(reason) or reason.startswith(_NOT_THERE)
 
 
 def is_settled(output: Output, inputs: str, *, retry_failed: bool) -> bool:

@@ -19,8 +19,11 @@ NOTICE = "telltale: finishing what has begun; run the same command again to go o
 
 
 def extract_settings(arguments: argparse.Namespace, protocol: str) -> Settings:
-    """Every video has its row, so no share of failures stops the run."""
-    return Settings(protocol=protocol, limits=limits(arguments), max_failed=1.0)
+    """Every video has its row, so no share of failures stops the run; and features that a store
+    keeps of older files are of no use."""
+    return Settings(
+        protocol=protocol, limits=limits(arguments), max_failed=1.0, changed="recompute"
+    )
 
 
 def runner(arguments: argparse.Namespace, interrupt: Interrupt, *, bar: bool = True) -> Run:

@@ -16,6 +16,7 @@ from heads.errors import BadBundle, BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
 from heads.parts import arrays
 from heads.parts.pooled import PooledHead, timed_report
+from heads.parts.present import marked, seen
 from heads.parts.space import OneOf, Range, Space
 from heads.training.losses import table_weights
 
@@ -39,7 +40,8 @@ class GbdtConfig:
     depth: bool = True
     """Use the depth branch too."""
     arrays: str = ""
-    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth.
+    With a branch's `present` among them, frames that are not there are left out of its means."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
     rank_within_class: bool = False
@@ -83,6 +85,7 @@ class Gbdt(PooledHead):
             for table, what in ((train, "training"), (validation, "validation")):
                 check_table(table, self.keys, what)
             check_labels(train, "training")
+            train = seen(train, self.keys)
             parameters = {
                 "objective": "multiclass", "num_class": len(self.classes), "verbose": -1,
                 "learning_rate": config.lr, "num_leaves": config.leaves, "max_bin": 63,
@@ -123,7 +126,7 @@ class Gbdt(PooledHead):
         flat = self._booster.predict(x.flatten(0, 1).numpy())
         found: Probabilities = np.asarray(flat, np.float32).reshape(*x.shape[:2], -1)
         found /= found.sum(-1, keepdims=True)
-        return found
+        return marked(table, self.keys, found)
 
     def save(self, folder: Path) -> None:
         if self._booster is None:

@@ -18,6 +18,7 @@ from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_ta
 from heads.parts import arrays
 from heads.parts.arrays import CHUNK
 from heads.parts.pooled import PooledHead, Standard, timed_report
+from heads.parts.present import marked, seen
 from heads.parts.space import OneOf, Range, Space
 
 
@@ -31,7 +32,8 @@ class KnnConfig:
     depth: bool = True
     """Use the depth branch too."""
     arrays: str = ""
-    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth.
+    With a branch's `present` among them, frames that are not there are left out of its means."""
     floor: float = 0.001
     """Probability that a class without a neighbour keeps."""
 
@@ -71,6 +73,7 @@ class Knn(PooledHead):
         with timed_report(self, validation) as report:
             check_table(train, self.keys, "training")
             check_labels(train, "training")
+            train = seen(train, self.keys)
             x = arrays.matrix(train, self.keys)
             self._standard = Standard.of(x)
             self._known = self._directions(x)
@@ -89,8 +92,7 @@ class Knn(PooledHead):
         for start in range(0, len(table), CHUNK):
             x = self._directions(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
             parts.append(torch.stack([self._shares(view) for view in x.unbind(1)], 1))
-        found: Probabilities = torch.cat(parts).numpy()
-        return found
+        return marked(table, self.keys, torch.cat(parts).numpy())
 
     def _shares(self, x: Tensor) -> Tensor:
         videos, views, _ = self._known.shape

@@ -17,6 +17,7 @@ from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_ta
 from heads.parts import arrays
 from heads.parts.arrays import CHUNK
 from heads.parts.pooled import PooledHead, Standard, timed_report
+from heads.parts.present import marked, seen
 from heads.parts.space import OneOf, Range, Space
 from heads.training.losses import table_weights
 
@@ -30,7 +31,8 @@ class LinearConfig:
     depth: bool = True
     """Use the depth branch too."""
     arrays: str = ""
-    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
+    """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth.
+    With a branch's `present` among them, frames that are not there are left out of its means."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
     rank_within_class: bool = False
@@ -69,6 +71,7 @@ class Linear(PooledHead):
         with timed_report(self, validation) as report:
             check_table(train, self.keys, "training")
             check_labels(train, "training")
+            train = seen(train, self.keys)
             x = arrays.matrix(train, self.keys)
             views = x.shape[1]
             self._standard = Standard.of(x)
@@ -105,7 +108,7 @@ class Linear(PooledHead):
         for start in range(0, len(table), CHUNK):
             x = self._standard(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
             parts.append(x @ self._weight.T + self._bias)
-        return arrays.softmax_numpy(torch.cat(parts))
+        return marked(table, self.keys, arrays.softmax_numpy(torch.cat(parts)))
 
     def save(self, folder: Path) -> None:
         if self._standard is None:

@@ -2,17 +2,18 @@
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from extract.branch import BranchRequest
 from extract.errors import ExtractError, TooManyFailures
 from extract.manifest.manifest import Manifest
+from extract.running import cluster
 from extract.running.carry_out import carry_out
 from extract.running.crew import drive
 from extract.running.devices import DeviceCrew
@@ -20,12 +21,11 @@ from extract.running.extraction import Extraction
 from extract.running.messages import Ready
 from extract.running.pipeline import Settings
 from extract.running.progress import Progress
-from extract.running.run import Run
+from extract.running.run import Cluster, Run
 from extract.running.summary import Failure, Report, Summary
 from extract.running.workload import Piece
 from tests.test_extract.extractions import (
     assert_equal_stores,
-    committed,
     extract,
     settings,
     tiny,
@@ -69,17 +69,21 @@ def test_a_device_that_is_killed_is_replaced(
         begin(crew, run)
         crews.append(crew)
 
-    def kill_one() -> None:
-        deadline = time.monotonic() + LIMIT
-        while not committed(tmp_path / "s") and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.kill(crews[0].processes[0], signal.SIGKILL)
+    def killing(extraction: Extraction, processes: int = 1) -> Iterator[Piece]:
+        """Before the seventh of twelve pieces is dealt, and after something was committed."""
+        for number, piece in enumerate(pieces(extraction, processes)):
+            if number == 6 and len(crews) == 1:
+                deadline = time.monotonic() + LIMIT
+                while not list((tmp_path / "s").glob("val/*/status/c.*")):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.002)
+                os.kill(crews[0].processes[0], signal.SIGKILL)
+            yield piece
 
+    pieces = Extraction.pieces
     monkeypatch.setattr(DeviceCrew, "__init__", noted)
-    killer = threading.Thread(target=kill_one)
-    killer.start()
+    monkeypatch.setattr(Extraction, "pieces", killing)
     carry_out(asked(manifest, tmp_path / "s"), bar=False)
-    killer.join()
     assert len(crews) == 2
     assert [crew.workers for crew in crews] == [2, 2]  # five decode workers, shared out
     assert_equal_stores(reference, tmp_path / "s")
@@ -176,3 +180,33 @@ def test_idle_is_the_devices_and_no_more_than_all_of_it() -> None:
     assert summary.idle == pytest.approx(0.1)
     (line,) = [line for line in summary.lines() if "idle" in line]
     assert line == "time went to: decode 5%, prepare 10%, device 20%, write 0%; device idle 10%"
+
+
+class Ray:
+    """As much of Ray as starting a crew takes."""
+
+    def __init__(self) -> None:
+        self.addresses: list[object] = []
+        self.told: list[Run] = []
+
+    def init(self, *, address: object, **_: object) -> None:
+        self.addresses.append(address)
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 6.0}
+
+    def remote(self, **_: object) -> "Callable[[type], Ray]":
+        return lambda _actor: SimpleNamespace(remote=self.told.append)  # type: ignore[return-value]
+
+
+def test_without_an_address_no_cluster_is_joined_that_happens_to_be_there(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = Ray()
+    monkeypatch.setattr(cluster, "import_ray", lambda: ray)
+    cluster.RayCrew(asked(manifest, tmp_path / "s", cluster=Cluster(runners=2), workers=None))
+    assert [told.workers for told in ray.told] == [2, 2]
+    assert [len(told.manifest.videos) for told in ray.told] == [0, 0]
+    there = Cluster(address="10.0.0.1:6379")
+    cluster.RayCrew(asked(manifest, tmp_path / "s", cluster=there))
+    assert ray.addresses == ["local", "10.0.0.1:6379"]

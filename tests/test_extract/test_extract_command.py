@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,15 +156,19 @@ def test_ctrl_c_ends_tidily(
 ) -> None:
     """After the first commit, with most of the work still to do."""
     command[command.index("--workers") + 1] = "1"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "heads", *command, "--device", devices, "--shard-rows", "1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + LIMIT
-    while not committed(tmp_path / "s") and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=LIMIT)
+    for _ in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "heads", *command, "--device", devices, "--shard-rows", "1"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + LIMIT
+        while not committed(tmp_path / "s") and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=LIMIT)
+        if process.returncode == 130:
+            break
+        shutil.rmtree(tmp_path / "s")  # a busy machine: it was done already
     assert process.returncode == 130, (out, err)
     assert "run the same command again to go on" in out
     assert "Traceback" not in err

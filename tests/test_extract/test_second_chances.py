@@ -147,12 +147,11 @@ def test_the_log_says_commit_when_it_is_so_and_an_error_keeps_what_was_done(
     write, ended = BranchArrays.write_shard, threading.Event()
 
     def after_the_error(arrays: BranchArrays, *content: object) -> None:
-        assert ended.wait(60)
-        assert not [
-            e
-            for e in said()
-            if e["event"] == "commit" and e["shard"] == content[0] and e["branch"] == arrays.prefix
-        ]
+        if "container" in arrays.prefix:
+            assert ended.wait(60)
+            assert not [
+                e for e in said() if (e["event"], e.get("branch")) == ("commit", arrays.prefix)
+            ]
         write(arrays, *content)  # type: ignore[arg-type]
 
     def said() -> list[dict[str, object]]:
@@ -160,7 +159,7 @@ def test_the_log_says_commit_when_it_is_so_and_an_error_keeps_what_was_done(
 
     def stop() -> bool:
         asked.append(1)
-        if len(asked) == 4:  # two videos are done, and both their files' shards wait
+        if len(asked) == 4:  # two videos are done, and the facts' shard waits to be written
             ended.set()
             raise RuntimeError("something else")
         return False

@@ -58,17 +58,18 @@ def test_a_planted_shortcut_is_found_named_and_controlled(
     shortcut_store(tmp_path / "s")
     assert "most of all duration" in telltale("audit", tmp_path / "s")
     telltale("train", "--store", tmp_path / "s", "--head", "linear", "--out", tmp_path / "b")
-    out = ("--store", tmp_path / "s", "--out", tmp_path / "e.json")
-    said = telltale("evaluate", tmp_path / "b", *out)
+    store = ("--store", tmp_path / "s")
+    said = telltale("evaluate", tmp_path / "b", *store, "--out", tmp_path / "e.json")
     assert "floor, facts about the files alone: accuracy" in said
     assert "more than chance" in said
     assert "real against real: this head's p(real) tells s" in said
     assert "copies: 0 of 240 judged videos look like one of split train" in said
     before = json.loads((tmp_path / "e.json").read_text())[str(tmp_path / "b")]
     assert before["sources"]["all videos"]["binary_auc"] > 0.8
-    said = telltale("evaluate", tmp_path / "b", *out, "--matched")
+    out = ("--matched", "--out", tmp_path / "m.json")
+    said = telltale("evaluate", tmp_path / "b", *store, *out)
     assert "pairs alike in duration, fps, width, height" in said
-    after = json.loads((tmp_path / "e.json").read_text())[str(tmp_path / "b")]
+    after = json.loads((tmp_path / "m.json").read_text())[str(tmp_path / "b")]
     assert 0.35 < after["sources"]["all videos"]["binary_auc"] < 0.65
     assert after["floors"]["facts alone"]["p"] > 0.05
 

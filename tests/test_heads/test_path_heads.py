@@ -1,8 +1,8 @@
 """Heads on frames and tokens in all their forms, and videos of which too little is there."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +28,10 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 TWO = ("forgery", "real")
 
 
-def fitted(name: str, classes: tuple[str, ...] = TWO, **settings: Any) -> Head:  # noqa: ANN401
-    head = make_head(name, settings, classes)
+def fitted(
+    name: str, settings: Mapping[str, str] | None = None, classes: tuple[str, ...] = TWO
+) -> Head:
+    head = make_head(name, settings or {}, classes)
     head.fit(frame_table(seed=1, classes=classes), frame_table(40, seed=2, classes=classes), seed=3)
     return head
 
@@ -59,7 +61,7 @@ def again(head: Head, folder: Path) -> Head:
 def test_trajectory_scores_tell_real_from_generated(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
-    head = fitted("trajectory", TWO, **settings)
+    head = fitted("trajectory", settings)
     found = frame_table(60, seed=4, classes=TWO)
     assert auc(head) > 0.8
     loaded = again(head, tmp_path / "head")
@@ -115,7 +117,7 @@ def test_restrav_by_its_authors_file_needs_no_generated_video(tmp_path: Path) ->
 
 
 def test_trajectory_shares_generated_among_the_other_classes() -> None:
-    head = fitted("trajectory", CLASSES)
+    head = fitted("trajectory", classes=CLASSES)
     found = head.predict(frame_table(20, seed=4))
     others = [i for i, name in enumerate(CLASSES) if name != "real"]
     np.testing.assert_allclose(found[..., others].std(-1), 0, atol=1e-6)
@@ -149,7 +151,7 @@ def test_nothing_to_look_at_is_a_result_of_its_own() -> None:
     last[3], last[8] = 0, 2  # too few for a score
     found = missing(found, last)
     said = averaged(head.predict(found))
-    assert np.flatnonzero(np.isnan(said).any(1)).tolist() == [3, 8]
+    assert np.flatnonzero(np.isnan(said[:, 0])).tolist() == [3, 8]
     bundle = as_bundle(head, found)
     judged = predictions(bundle, found)
     assert (len(judged.ids), judged.nothing) == (18, 2)
@@ -238,8 +240,7 @@ def test_magnitudes_from_the_store_are_those_of_the_tokens() -> None:
         head = make_head("vpvp", {**settings, "tokens": array}, CLASSES)
         head.fit(train, validation, seed=3)
         said.append(head.predict(found))
-    one, other = said
-    np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_allclose(said[0], said[1], atol=1e-4)
     with pytest.raises(BadSetting, match="set form=magnitude"):
         make_head("vpvp", {"tokens": "image/velocity"}, CLASSES)
 
@@ -288,3 +289,30 @@ def as_bundle(made: Head, found: Table) -> Bundle:
         branches={"image": "image=dinov2-tiny"}, conformal={"0.1": 0.5},
     )  # fmt: skip
     return Bundle(made, about)
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "gbdt"])
+def test_heads_on_means_leave_out_what_is_not_there(name: str, tmp_path: Path) -> None:
+    settings = {"arrays": "image/cls,image/present"}
+    settings |= {"trees": "20", "min_leaf": "4"} if name == "gbdt" else {}
+    head = make_head(name, settings, TWO)
+    last = np.full(80, FRAMES)
+    last[5] = 0
+    train = missing(frame_table(seed=1, classes=TWO), last)
+    head.fit(train, frame_table(40, seed=2, classes=TWO), seed=3)
+    found = frame_table(20, seed=4, classes=TWO)
+    last = np.full(20, 5)
+    last[7] = 0
+    short = missing(found, last)
+    arrays = {**short.arrays, "image/cls": short.arrays["image/cls"].copy()}
+    arrays["image/cls"][:, :, 5:] = 99
+    other = replace(short, arrays=arrays)
+    said = head.predict(short)
+    np.testing.assert_array_equal(said, head.predict(other))
+    assert np.isnan(said[7]).all()
+    assert np.isfinite(np.delete(said, 7, 0)).all()
+    cut = {**found.arrays, "image/cls": found.arrays["image/cls"][:, :, :5]}
+    cut["image/present"] = cut["image/present"][:, :, :5]
+    whole = head.predict(replace(found, arrays=cut))
+    np.testing.assert_allclose(np.delete(said, 7, 0), np.delete(whole, 7, 0), atol=1e-5)
+    np.testing.assert_array_equal(again(head, tmp_path / "head").predict(short), said)

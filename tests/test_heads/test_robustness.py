@@ -107,7 +107,7 @@ def test_the_command_writes_all_of_it(
     arguments = ("robustness", place / "b", "--store", place / "s", "--protocol", "val")
     assert main([str(a) for a in (*arguments, "--out", tmp_path / "r")]) == 0
     assert "verdicts that flip" in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+    assert {path.name for path in (tmp_path / "r").glob("[!.]*")} == {
         "robustness.json", "robustness.txt", "robustness.svg", "flips.csv"
     }  # fmt: skip
     rows = list(csv.DictReader((tmp_path / "r/flips.csv").read_text().splitlines()))

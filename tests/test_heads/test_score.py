@@ -7,6 +7,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from extract.branch import BranchRequest, load_branch
@@ -17,11 +18,11 @@ from extract.running.extraction import Extraction
 from features_store import Store
 from heads.bundle import Bundle
 from heads.data.splits import Choice
-from heads.errors import BadSetting, WrongFeatures
+from heads.errors import BadRun, BadSetting, WrongFeatures
 from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.parts.arrays import save_tensors
-from heads.scoring import archive
+from heads.scoring import archive, neighbours
 from heads.scoring import output as output_module
 from heads.scoring.archive import score_store
 from heads.scoring.branches import find_branches
@@ -30,7 +31,7 @@ from heads.scoring.output import Output, read_scores
 from heads.scoring.scorer import Scorer
 from heads.zoo.fusion import Fusion
 from tests.test_extract.extractions import extract, settings, write_videos
-from tests.test_heads.stores import write_store
+from tests.test_heads.stores import write_features, write_store
 from tests.test_heads.tables import CLASSES, table
 
 KILLS = 20
@@ -220,3 +221,73 @@ def test_branches_are_found_by_fingerprint_or_refused(videos: Path, tmp_path: Pa
     other = Bundle(bundle.head, replace(bundle.about, fingerprints=prints))
     with pytest.raises(WrongFeatures, match=r"No weights for .*--weights FILE_OR_FOLDER"):
         find_branches(other, [tmp_path], "cpu")
+
+
+def test_a_store_scored_before_its_extraction_ended_picks_up_the_rest(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", 160)
+    made = Scorer(bundle=train_bundle(store, tmp_path / "bundle", "val"))
+    found = table(160, 1, seed=7)
+    write_features(store, found, "test-2x1", shards=1)
+    out = tmp_path / "o.csv"
+    first = score_store(made, store, "test-2x1", Output(out, {"plan": 1}))
+    assert first.counts is not None
+    assert first.counts.failed == 128
+    write_features(store, found, "test-2x1")
+    second = score_store(made, store, "test-2x1", Output(out, {"plan": 1}))
+    assert second.counts is not None
+    assert second.counts.failed == 0
+    before = out.read_bytes()
+    score_store(made, store, "test-2x1", Output(out, {"plan": 1}))
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("a_part", [1, 16, 4096])
+def test_another_part_size_loses_no_row(
+    tmp_path: Path, a_part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_store(tmp_path / "s", 80)
+    made = Scorer(bundle=train_bundle(store, tmp_path / "bundle", "val"))
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    monkeypatch.setattr(archive, "ROWS_A_PART", 16)
+    out = tmp_path / "o.parquet"
+    stopped = score_store(made, store, "val", Output(out, {"plan": 1}), stop)
+    assert (stopped.counts, stopped.left) == (None, 48)
+    monkeypatch.setattr(archive, "ROWS_A_PART", a_part)
+    score_store(made, store, "val", Output(out, {"plan": 1}))
+    assert len(by_id(out)) == 80
+    whole = tmp_path / "whole.parquet"
+    score_store(made, store, "val", Output(whole, {"plan": 1}))
+    assert list(by_id(out)) == list(by_id(whole))
+
+
+def test_rows_out_are_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with parts, a file with rows missing is not called done."""
+    store = write_store(tmp_path / "s", 40)
+    made = Scorer(bundle=train_bundle(store, tmp_path / "bundle", "val"))
+    monkeypatch.setattr(archive, "ROWS_A_PART", 64)
+    real = Output.read
+
+    def short(self: Output, name: str, columns: None = None) -> pa.Table:
+        return real(self, name, columns)[1:]
+
+    monkeypatch.setattr(Output, "read", short)
+    with pytest.raises(BadRun, match="39 rows for 40 inputs; nothing was replaced"):
+        score_store(made, store, "val", Output(tmp_path / "o.csv", {}))
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_neighbours_are_the_same_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_store(tmp_path / "s", 60)
+    found = store.table(["internvideo2/attn"])
+    whole = Neighbours(store, "val").of(found)
+    monkeypatch.setattr(neighbours, "BLOCK", 7)
+    blocks = Neighbours(store, "val").of(found)
+    assert blocks.ids == whole.ids
+    np.testing.assert_allclose(blocks.similarity, whole.similarity, atol=1e-6)

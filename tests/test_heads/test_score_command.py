@@ -312,7 +312,7 @@ def test_killed_after_the_first_part_was_seen(tmp_path: Path) -> None:
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     killed = 0
-    for number in range(8):
+    for number in range(5):
         before = parts(out)
         process = context.Process(target=score_in_child, args=(str(inbox), str(out)))
         process.start()
