@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_overwrite_option
+from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.train import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def add_commands(commands: "Commands") -> None:
         help="spatial and temporal weights learn in turns, for so many steps each (AltFreezing)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--device", default="auto", help=DEVICE_HELP)
     parser.add_argument("--workers", type=int, default=2, help="decode processes (default: 2)")
     parser.add_argument(
         "--memory", type=float, default=2.0, metavar="GIB",
@@ -71,7 +72,6 @@ def add_commands(commands: "Commands") -> None:
 
 def _finetune(arguments: argparse.Namespace) -> int:
     from features_store.outputs import Folder
-    from heads.commands.device import one_device
     from heads.data.sides import Data
     from heads.errors import BadSetting
     from heads.finetuning.loop import CHECKPOINT

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_overwrite_option
+from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.results import data_state
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def add_commands(commands: "Commands") -> None:
         "--calibrate-on", metavar="SPLIT|STORE",
         help="calibrate by these videos instead, which nothing was learnt from or decided by",
     )  # fmt: skip
-    train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    train.add_argument("--device", default="auto", help=DEVICE_HELP)
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
     add_overwrite_option(train)
     train.set_defaults(run=_train)
@@ -154,13 +155,12 @@ def _train(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from features_store.outputs import Folder, finished
     from heads.commands.detectors import fill_in
-    from heads.commands.device import one_device
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
     from heads.parts.model_card import calibration_line, warning
 
-    device = one_device(arguments.device)
+    device = arguments.device = one_device(arguments.device)
     if arguments.detector:
         fill_in(arguments)
     if arguments.seeds < 1:
