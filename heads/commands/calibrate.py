@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_limit_options
+from heads.commands.device import DEVICE_HELP, one_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--branch", action="append", help="NAME=PRESET:WEIGHTS, instead of --weights"
     )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--device", default="auto", help=DEVICE_HELP)
     parser.add_argument("--workers", type=int, help="decode processes")
     add_limit_options(parser)
     parser.set_defaults(run=_calibrate)
@@ -62,6 +63,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
     from heads.parts.model_card import calibration_line
 
+    arguments.device = one_device(arguments.device)
     bundle = Bundle.load(arguments.bundle)
     if (arguments.on is None) != (arguments.store is None):
         raise BadSetting("--store and --on belong together: --store hfv.zarr --on test.")

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_overwrite_option
+from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.train import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from heads.finetuning.setup import Prepared, Request
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -51,7 +54,7 @@ def add_commands(commands: "Commands") -> None:
         help="spatial and temporal weights learn in turns, for so many steps each (AltFreezing)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--device", default="auto", help=DEVICE_HELP)
     parser.add_argument("--workers", type=int, default=2, help="decode processes (default: 2)")
     parser.add_argument(
         "--memory", type=float, default=2.0, metavar="GIB",
@@ -69,7 +72,6 @@ def add_commands(commands: "Commands") -> None:
 
 def _finetune(arguments: argparse.Namespace) -> int:
     from features_store.outputs import Folder
-    from heads.commands.device import one_device
     from heads.data.sides import Data
     from heads.errors import BadSetting
     from heads.finetuning.loop import CHECKPOINT
@@ -100,16 +102,19 @@ def _finetune(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{report.metric}: {before:.4f} before, {report.best:.4f} at best "
           f"(epoch {report.best_epoch + 1}; {report.seconds:.1f} s)")  # fmt: skip
-    _say_what_is_next(arguments, ready)
+    _say_what_is_next(arguments, ready, bundle.about.branches.values())
     return 0
 
 
-def _say_what_is_next(arguments: argparse.Namespace, ready: "Prepared") -> None:
+def _say_what_is_next(
+    arguments: argparse.Namespace, ready: "Prepared", branches: "Collection[str]"
+) -> None:
     from heads.finetuning.setup import BACKBONE, HEAD
+    from heads.parts.model_card import warning
 
     branch = ready.branch
-    if branch.preset == "tiny" and ready.request.backbone.weights is None:
-        print("training began at random weights: these figures show that it runs, nothing else")
+    if words := warning(branches):
+        print(words)
     print(f"bundle: {arguments.out / HEAD}\nits features come from:")
     print(f"  telltale extract … --branch internvideo2={branch.preset}:{arguments.out / BACKBONE}")
 

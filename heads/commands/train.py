@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_overwrite_option
+from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.results import data_state
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def add_commands(commands: "Commands") -> None:
         "--calibrate-on", metavar="SPLIT|STORE",
         help="calibrate by these videos instead, which nothing was learnt from or decided by",
     )  # fmt: skip
-    train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    train.add_argument("--device", default="auto", help=DEVICE_HELP)
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
     add_overwrite_option(train)
     train.set_defaults(run=_train)
@@ -154,13 +155,12 @@ def _train(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from features_store.outputs import Folder, finished
     from heads.commands.detectors import fill_in
-    from heads.commands.device import one_device
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.parts.model_card import calibration_line, is_tiny
+    from heads.parts.model_card import calibration_line, warning
 
-    device = one_device(arguments.device)
+    device = arguments.device = one_device(arguments.device)
     if arguments.detector:
         fill_in(arguments)
     if arguments.seeds < 1:
@@ -199,8 +199,8 @@ def _train(arguments: argparse.Namespace) -> int:
     bundle = _calibrated(arguments, store, chosen, bundle)
     bundle = bundle.save(arguments.out, finished("train", made_from))
     print(calibration_line(bundle.about))
-    if is_tiny(bundle.about):
-        print("the branches have random weights: these figures show that it runs, nothing else")
+    if words := warning(bundle.about.branches.values()):
+        print(words)
     print(f"bundle: {arguments.out}")
     return 0
 
@@ -213,8 +213,9 @@ def _calibrated(
     from heads.data.folds import groups_of
     from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
-    from heads.judging.evaluation import Predictions, out_of_fold_lines
+    from heads.judging.evaluation import Predictions
     from heads.judging.papers import calibrated
+    from heads.judging.tables import out_of_fold_lines
     from heads.measuring.metrics import averaged, has_result
 
     if arguments.calibrate_on:

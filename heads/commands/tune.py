@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_overwrite_option
+from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.train import (
     add_data_options,
     add_head_options,
@@ -64,7 +65,7 @@ def add_commands(commands: "Commands") -> None:
     add_stop_option(tune, 0.2)
     tune.add_argument("--storage", help="database URL (default: OUT/study.db)")
     tune.add_argument("--seeds", type=int, default=3, help="of the final training (default: 3)")
-    tune.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    tune.add_argument("--device", default="auto", help=DEVICE_HELP)
     tune.add_argument("--out", type=Path, default=Path("runs/tune"), help="%(default)s")
     add_overwrite_option(tune)
     tune.set_defaults(run=_tune)
@@ -75,7 +76,6 @@ def _tune(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder
-    from heads.commands.device import one_device
     from heads.tuning.search import DIRECTIONS, run_trials
     from heads.tuning.study import STUDY_FILES, finished, open_study
 

@@ -16,7 +16,7 @@ from extract.networks import paths
 from heads.errors import BadTable
 from heads.parts.drawing import drawn
 from heads.parts.likelihood import Gaussian, Likelihoods
-from heads.parts.straight import StraightMlp
+from heads.parts.straight import StraightMlp, balanced
 
 Views = Mapping[str, Tensor]
 """Array → (n, …), as the branch gives it, with places for all of the protocol's frames."""
@@ -110,19 +110,18 @@ class Straightness(PathScore):
 
     def learn(self, views: Views, real_n: Tensor, seed: int) -> None:
         if self.needs_generated:
-            features = self._features(views, views["steps"].shape[1] + 1)
+            rows = balanced(real_n.numpy(), seed)
+            features = self._features(views, views["steps"].shape[1] + 1)[rows]
             self._mlp = drawn(seed, StraightMlp)
             self._mlp.standardise(features)
-            self._train(features, real_n.float(), seed)
+            self._train(features, real_n[rows].float(), seed)
 
     def _train(self, features: Tensor, real_n: Tensor, seed: int) -> None:
         """As its authors do it: as many of one kind as of the other, plain Adam."""
         random, optimiser = np.random.default_rng(seed), self._mlp.optimiser()
-        kinds = [np.flatnonzero(real_n.numpy() == kind) for kind in (1, 0)]
-        fewest = min(len(kind) for kind in kinds)
         for _ in range(self._EPOCHS):
-            rows = np.concatenate([random.choice(kind, fewest, replace=False) for kind in kinds])
-            for part in np.array_split(random.permutation(rows), -(-len(rows) // self._BATCH)):
+            order = random.permutation(len(features))
+            for part in np.array_split(order, -(-len(order) // self._BATCH)):
                 optimiser.zero_grad()
                 self._mlp.loss(features[part], real_n[part]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -69,6 +70,15 @@ class StraightMlp(nn.Module):
 
     def optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=LR)
+
+
+def balanced(real_n: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:
+    """As many of one kind as of the other, drawn and mixed as its authors do it."""
+    random = np.random.default_rng(seed)
+    kinds = [np.flatnonzero(real_n), np.flatnonzero(~real_n)]
+    fewest = min(len(kind) for kind in kinds)
+    rows = np.concatenate([random.choice(kind, fewest, replace=False) for kind in kinds])
+    return random.permutation(rows)
 
 
 def _numbers(path: Path) -> Tensor:

@@ -26,6 +26,8 @@ from heads.parts.space import OneOf, Range, Space
 from heads.parts.tokens import TokenHead, TokenModel, token_rows
 from heads.training.config import TrainConfig
 
+_NEVER = -30.0
+"""Where the logit of a class without videos begins."""
 UNUSED = ("mamba.mixer.conv1d_b.", "bn1.")
 """Tensors of a released head that none of its outputs depends on."""
 
@@ -169,6 +171,9 @@ class DeMamba(TokenHead[DeMambaModel]):
         if len(shape) != 5:
             raise BadTable(f"{self.config.tokens} is {list(shape)}: give tokens of every frame.")
         model = self._sized(shape[3], shape[4], seed)
+        absent = [c for c in range(len(self.classes)) if c not in table.labels]
+        with torch.no_grad():  # behind norms, what is like no class that was seen looks like them
+            model.net.fc1.weight[absent], model.net.fc1.bias[absent] = 0, _NEVER
         model.net.to(device)
         return model
 

@@ -21,7 +21,7 @@ QUICK = {
     "attnpool": {"epochs": "10", "lr": "3e-3", "out": "16"},
     "spacetime": {"epochs": "10", "lr": "3e-3", "channels": "16"},
     "gbdt": {"trees": "30", "min_leaf": "4", "columns": "0.5"},
-    "demamba": {"epochs": "6", "lr": "3e-3"},
+    "demamba": {"epochs": "5", "lr": "3e-3"},
     "vpvp": {"epochs": "15", "lr": "3e-3", "channels": "16", "gate": "8", "tokens": "image/tokens"},
     "experts": {"epochs": "4", "lr": "3e-3", "channels": "16"},
 }
