@@ -1,10 +1,9 @@
 """Does fine-tuning pay? `python -m benchmarks.finetune_quality [--videos N] [--seeds 5]`.
 
-Made-up videos and the `tiny` backbone, which begins at random weights. Frozen features with a
-fusion head, then the pool, the last two blocks, and everything, from the same start, judged on
-videos that nothing was chosen by. The end-to-end run decodes clips and takes cached depth. Says
-how much the parts of the chain learn, nothing about real forgeries. A network that begins at
-random needs many steps: give it a GPU; a hundred videos and ten epochs teach it nothing.
+Made-up videos and the `tiny` backbone. Frozen features with a fusion head, then the pool, the last
+two blocks, and everything, from the same start, judged on videos that nothing was chosen by. The
+end-to-end run decodes clips and takes cached depth. Says how much the parts of the chain learn,
+nothing about real forgeries.
 """
 
 import argparse

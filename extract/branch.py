@@ -91,6 +91,15 @@ class BranchRequest:
             )
         return value
 
+    def wants_random(self, preset: str) -> bool:
+        """`random=true`: weights drawn at random, for tests; of that preset only."""
+        wanted = self.option("random", "false", ("true", "false")) == "true"
+        if wanted and (self.preset != preset or self.weights is not None):
+            raise BadSetting(
+                f"Branch {self.name}: random=true is for {self.name}={preset} without a path."
+            )
+        return wanted
+
     def whole_number(self, name: str, default: int, largest: int) -> int:
         text = self.options.get(name, str(default))
         if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= largest):

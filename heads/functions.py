@@ -81,7 +81,7 @@ def score(
     store: At | Store,
     *,
     protocol: str | None = None,
-    error_rate: str = "0.1",
+    error_rate: str | None = None,
 ) -> "pa.Table":
     """A row per video of a store, as `telltale score` writes them. For videos without features
     there is the command: it decodes, resumes and keeps what it has done."""

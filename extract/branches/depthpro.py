@@ -24,7 +24,7 @@ from extract.views.view import DEPTH_POSITIONS
 from features_store.schema import ArraySpec
 
 REVISION = 1
-OPTIONS = ("source", "dtype")
+OPTIONS = ("source", "dtype", "random")
 _PARTS = ("patch_encoder", "image_encoder", "upsample2", "upsample_lowres", "fuse_lowres")
 _OURS = re.compile(rf"({'|'.join(_PARTS)})\..*")
 _NOT_NEEDED = re.compile(
@@ -130,19 +130,20 @@ def load(request: BranchRequest) -> DepthProBranch:
             f"Depth Pro preset {request.preset!r} unknown; have: {', '.join(PRESETS)}."
         )
     architecture = PRESETS[request.preset]
-    if request.preset == "tiny" and request.weights is None:
+    if request.wants_random("tiny"):
         model = DepthProEncoder(architecture)
         weights.seeded(model, seed=2)
         return DepthProBranch(request, model, weights.RANDOM)
-    if request.weights is None:
+    path, source = weights.given_or_shipped(request.name, request.preset, request.weights)
+    if path is None:
         raise BadWeights(
             f"depthpro={request.preset} needs weights: depthpro={request.preset}:PATH, with "
             f"depth_pro.pt as Apple's ml-depth-pro repository links it, or model.safetensors of "
-            f"Hugging Face's DepthPro. To try things out without weights there is depthpro=tiny, "
-            f"whose numbers are random and mean nothing."
+            f"Hugging Face's DepthPro. To try things out there is depthpro=tiny, which was "
+            f"trained on made-up people and knows nothing of real ones."
         )
-    model = from_state(weights.read_state(request.weights), architecture)
-    return DepthProBranch(request, model, request.weights.name)
+    model = from_state(weights.read_state(path), architecture)
+    return DepthProBranch(request, model, source)
 
 
 def from_state(state: Mapping[str, Tensor], architecture: Architecture) -> DepthProEncoder:

@@ -130,11 +130,24 @@ def content_hash(state: Mapping[str, Tensor]) -> str:
 
 
 RANDOM = "random numbers (tiny preset), no training"
-"""Where a `tiny` preset's weights are from, for people."""
+"""Where such weights are from, for people."""
+MADE_UP = "trained on made-up people; knows nothing of real ones"
+"""The same of the weights that the package has for `tiny` presets."""
+_SHIPPED = Path(__file__).parent / "tiny"
+
+
+def given_or_shipped(branch: str, preset: str, given: Path | None) -> tuple[Path | None, str]:
+    """The file of weights that a branch loads, if there is one, and where they are from.
+
+    For `tiny` presets the package has a file, made by `python -m benchmarks.train_tiny`.
+    """
+    if given is not None:
+        return given, given.name
+    return (_SHIPPED / f"{branch}-tiny.safetensors", MADE_UP) if preset == "tiny" else (None, "")
 
 
 def seeded(module: nn.Module, seed: int) -> None:
-    """Random weights of a sensible scale, the same on every machine, for `tiny` presets."""
+    """Random weights of a sensible scale, the same on every machine."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sorted(module.named_parameters()):
         with torch.no_grad():

@@ -122,7 +122,9 @@ class RayCrew:
         ray = import_ray()
         assert run.cluster is not None
         with signals_kept():
-            ray.init(address=run.cluster.address, ignore_reinit_error=True, log_to_driver=False)
+            # Without "local", Ray would join a cluster that happens to run on this machine.
+            address = run.cluster.address or "local"
+            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
         on_gpu = run.devices[0].startswith("cuda")
         self.count = run.cluster.runners
         self.workers = run.workers or _free_cpus(run.cluster)

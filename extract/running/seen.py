@@ -31,7 +31,8 @@ NAME = "file"
 _COLUMNS = ("frames", "fps", "width", "height", "digest")
 """Of the videos table."""
 _THREADS = 16
-"""A network disk answers many questions at a time."""
+"""A network disk or an object store answers many questions at a time."""
+_SHARDS_AT_ONCE = 64
 _PATHS_AT_ONCE = 1024
 
 
@@ -113,13 +114,21 @@ def fill_videos(store: Store, protocol: str, rows: Rows) -> None:
 
 def _ok_rows(arrays: BranchArrays, rows: Rows) -> Iterator[tuple[Rows, Mapping[str, Array]]]:
     """Shard by shard: positions in `rows` that are OK, and their rows of each array."""
-    numbers = rows // arrays.shard_rows
-    ok = arrays.status(rows) == Status.OK
-    for shard in np.unique(numbers[ok]).tolist():
-        positions = np.flatnonzero(ok & (numbers == shard))
-        content = arrays.read_shard(shard)
-        inside = rows[positions] - shard * arrays.shard_rows
-        still = content.status[inside] == Status.OK  # another run may just have taken it back
-        parts = {name: part[inside[still]] for name, part in content.parts.items()}
-        if still.any():
-            yield positions[still], parts
+    ok = np.flatnonzero(arrays.status(rows) == Status.OK)
+    if not len(ok):
+        return
+    numbers = rows[ok] // arrays.shard_rows
+    order = np.argsort(numbers, kind="stable")
+    shards, starts = np.unique(numbers[order], return_index=True)
+    by_shard = list(zip(shards.tolist(), np.split(ok[order], starts[1:]), strict=True))
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for first in range(0, len(shards), _SHARDS_AT_ONCE):
+            few = by_shard[first : first + _SHARDS_AT_ONCE]
+            contents = threads.map(arrays.read_shard, [shard for shard, _ in few])
+            for (shard, positions), content in zip(few, contents, strict=True):
+                inside = rows[positions] - shard * arrays.shard_rows
+                # Another run may just have taken it back.
+                still = content.status[inside] == Status.OK
+                parts = {name: part[inside[still]] for name, part in content.parts.items()}
+                if still.any():
+                    yield positions[still], parts

@@ -16,9 +16,9 @@ from extract.manifest.manifest import read_manifest
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 
 VIDEOS = 64
-RANDOM = (
-    "The videos are made up and the two networks have random weights: the figures show that "
-    "everything runs, and mean nothing else."
+ABOUT = (
+    "Made-up people; these networks know nothing of real ones: the figures hold for such videos "
+    "as `telltale synth` makes, and for no others."
 )
 
 Command = Callable[[Sequence[str]], int]
@@ -35,7 +35,7 @@ class Step:
 def run(arguments: argparse.Namespace, command: Command) -> int:
     """`command` runs a command line as the user would."""
     folder: Path = arguments.out
-    print(RANDOM)
+    print(ABOUT)
     made_up_videos(folder / "data")
     for step in steps(folder):
         line = f"telltale {shlex.join(step.arguments)}"
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, command: Command) -> int:
         status = command(step.arguments)
         if status not in (0, SOME_FAILED):
             return status
-    print(f"\n{RANDOM}\nlook at {folder / 'report.html'}\ntry next:")
+    print(f"\n{ABOUT}\nlook at {folder / 'report.html'}\ntry next:")
     print(f"  telltale store info {folder / 'features.zarr'}")
     print(
         f"  telltale evaluate {folder / 'fusion'} --store {folder / 'features.zarr'} --protocol val"

@@ -9,6 +9,8 @@ from extract.commands.data import add_overwrite_option
 from heads.commands.train import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from heads.finetuning.setup import Prepared, Request
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -100,16 +102,19 @@ def _finetune(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{report.metric}: {before:.4f} before, {report.best:.4f} at best "
           f"(epoch {report.best_epoch + 1}; {report.seconds:.1f} s)")  # fmt: skip
-    _say_what_is_next(arguments, ready)
+    _say_what_is_next(arguments, ready, bundle.about.branches.values())
     return 0
 
 
-def _say_what_is_next(arguments: argparse.Namespace, ready: "Prepared") -> None:
+def _say_what_is_next(
+    arguments: argparse.Namespace, ready: "Prepared", branches: "Collection[str]"
+) -> None:
     from heads.finetuning.setup import BACKBONE, HEAD
+    from heads.parts.model_card import warning
 
     branch = ready.branch
-    if branch.preset == "tiny" and ready.request.backbone.weights is None:
-        print("training began at random weights: these figures show that it runs, nothing else")
+    if words := warning(branches):
+        print(words)
     print(f"bundle: {arguments.out / HEAD}\nits features come from:")
     print(f"  telltale extract … --branch internvideo2={branch.preset}:{arguments.out / BACKBONE}")
 

@@ -86,10 +86,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
     from heads.functions import split_table
     from heads.judging import paper
-    from heads.judging.evaluation import ALL, AVERAGE, evaluate, predictions, text_table
+    from heads.judging.evaluation import ALL, AVERAGE, evaluate, predictions
     from heads.judging.floors import floors
     from heads.judging.matched import matched
     from heads.judging.papers import operating_lines
+    from heads.judging.tables import text_table
     from heads.parts.model_card import calibration_line
 
     out, judged = product(arguments, "evaluate"), []
@@ -159,7 +160,9 @@ def _say_rows(bundle: "Bundle", table: "Table") -> dict[str, object]:
 
 
 def _details(result: "Evaluation") -> None:
-    from heads.judging.evaluation import ALL, confusion_text
+    from heads.judging.evaluation import ALL
+    from heads.judging.tables import confusion_text
+    from heads.measuring.by_class import GENERATED, lines_of
 
     whole = result.sources[ALL]
     print(f"all videos, {whole.counts}, with 95% intervals:")
@@ -167,6 +170,8 @@ def _details(result: "Evaluation") -> None:
     counts = whole.metrics.confusion.sum(1)
     each = zip(whole.metrics.class_f1.items(), counts, strict=True)
     print("  ".join(f"F1 {name} {100 * f1:.1f} (n = {n:,})" for (name, f1), n in each))
+    print("each class against the rest:")
+    print("\n".join(lines_of({n: c for n, c in result.classes.items() if n != GENERATED})))
     print(confusion_text(whole.metrics.confusion, list(whole.metrics.class_f1)))
     if whole.detection is not None:
         print("\n".join(whole.detection.lines()))

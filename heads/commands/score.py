@@ -264,8 +264,8 @@ def _watch(
     arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
 ) -> int:
     from heads.errors import BadSetting
-    from heads.parts.model_card import is_tiny
-    from heads.scoring.about import RANDOM_WEIGHTS, plan
+    from heads.parts.model_card import warning
+    from heads.scoring.about import plan
     from heads.scoring.screen import verdict
     from heads.scoring.watch import Watch
 
@@ -278,8 +278,8 @@ def _watch(
         raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
     made_from = plan(scorer, protocol, str(folder.absolute()), reference)
     watch = Watch(folder, out, made_from, overwrite=arguments.overwrite)
-    if is_tiny(scorer.bundle.about):
-        print(RANDOM_WEIGHTS, flush=True)
+    if words := warning(scorer.bundle.about.branches.values()):
+        print(words, flush=True)
     for event in watch.run(arguments, scorer, protocol):
         print(event if isinstance(event, str) else verdict(event), flush=True)
     print(f"{out}: {watch.count} rows; stopped. The same command goes on.")

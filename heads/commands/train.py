@@ -158,7 +158,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
-    from heads.parts.model_card import calibration_line, is_tiny
+    from heads.parts.model_card import calibration_line, warning
 
     device = one_device(arguments.device)
     if arguments.detector:
@@ -199,8 +199,8 @@ def _train(arguments: argparse.Namespace) -> int:
     bundle = _calibrated(arguments, store, chosen, bundle)
     bundle = bundle.save(arguments.out, finished("train", made_from))
     print(calibration_line(bundle.about))
-    if is_tiny(bundle.about):
-        print("the branches have random weights: these figures show that it runs, nothing else")
+    if words := warning(bundle.about.branches.values()):
+        print(words)
     print(f"bundle: {arguments.out}")
     return 0
 
@@ -213,8 +213,9 @@ def _calibrated(
     from heads.data.folds import groups_of
     from heads.fitting.out_of_fold import most_folds, out_of_fold
     from heads.head import make_head
-    from heads.judging.evaluation import Predictions, out_of_fold_lines
+    from heads.judging.evaluation import Predictions
     from heads.judging.papers import calibrated
+    from heads.judging.tables import out_of_fold_lines
     from heads.measuring.metrics import averaged, has_result
 
     if arguments.calibrate_on:

@@ -123,6 +123,24 @@ def precision_recall(probabilities: Floats, labels: Labels, classes: Sequence[st
     return svg(draw, 4.2, 4.0)
 
 
+def curves_of(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str,
+    *, diagonal: bool,
+) -> str:  # fmt: skip
+    """Curves that are points already, in the unit square."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for index, (name, (x, y)) in enumerate(series.items()):
+            axes.plot(x, y, color=COLOURS[index % len(COLOURS)], label=name, lw=1.8)
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+        axes.legend(fontsize=8)
+
+    return svg(draw, 4.2, 4.0)
+
+
 def reliability_curve(found: Reliability) -> str:
     """Confidence against how often it is right; dots as large as their videos are many."""
 

@@ -180,9 +180,12 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
             source.close()
 
 
+_NOT_OF_TUNED = ("outputs", "random")
+
+
 def tuned_branch(request: BranchRequest, path: Path) -> InternVideo2Branch:
     """The branch that extracts a tuned backbone's pooled features, in the request's precision."""
-    options = {name: value for name, value in request.options.items() if name != "outputs"}
+    options = {name: value for name, value in request.options.items() if name not in _NOT_OF_TUNED}
     found = load_branch(
         replace(request, weights=path, options=options, device="cpu", precision=request.computes_in)
     )

@@ -19,13 +19,13 @@ from heads.data.generators import sources_of
 from heads.data.splits import testing_protocols, usable
 from heads.errors import BadTable
 from heads.head import Probabilities, check_labels
-from heads.judging import paper
 from heads.judging.released import official_id
+from heads.measuring.by_class import ClassResult, by_class
 from heads.measuring.calibration import reliability
 from heads.measuring.conformal import Coverage, Thresholds, coverage
 from heads.measuring.detection import Detection, detection
 from heads.measuring.intervals import Interval, accuracy, f1, macro_auc_interval
-from heads.measuring.metrics import REAL, Floats, Metrics, averaged, has_result, measure, row_shares
+from heads.measuring.metrics import REAL, Floats, Metrics, averaged, has_result, measure
 from heads.measuring.tests import Difference, delong, delong_binary, mcnemar
 
 ALL, AVERAGE = "all videos", "average"
@@ -139,6 +139,8 @@ class Evaluation:
     """By generator (see the module), and `all videos`."""
     reals: Sequence[str]
     """Sources of reals alone, which are in every generator's column."""
+    classes: Mapping[str, ClassResult]
+    """Of all videos: each class against the rest."""
     average: Mapping[str, float]
     """Mean over generators of each number, where it is defined."""
     averaged: Mapping[str, int]
@@ -153,6 +155,7 @@ class Evaluation:
             "reals in every source": list(self.reals),
             "average over sources": {k: _number(v) for k, v in self.average.items()},
             "sources averaged": dict(self.averaged),
+            "classes": {name: found.to_json() for name, found in self.classes.items()},
             "calibration error": _number(self.calibration_error),
             "conformal": {rate: found.to_json() for rate, found in self.conformal.items()},
         }
@@ -161,17 +164,18 @@ class Evaluation:
 def evaluate(found: Predictions, thresholds: Mapping[str, Thresholds] | None = None) -> Evaluation:
     """All numbers, per generator, averaged over generators, and over all videos."""
     sources = sources_of(found.sources, found.labels, found.classes)
-    results = {name: _result(found.take(mask)) for name, mask in sources.masks.items()}
+    results = {name: result_of(found.take(mask)) for name, mask in sources.masks.items()}
     average, counted = {}, {}
     for number in next(iter(results.values())).metrics.numbers():
         values = [result.metrics.numbers()[number] for result in results.values()]
         defined = [value for value in values if not math.isnan(value)]
         average[number] = float(np.mean(defined)) if defined else math.nan
         counted[number] = len(defined)
-    results[ALL] = _result(found)
+    results[ALL] = result_of(found)
     return Evaluation(
         sources=results,
         reals=sources.reals,
+        classes=by_class(found.means, found.labels, found.classes),
         average=average,
         averaged=counted,
         calibration_error=reliability(found.means, found.labels).error,
@@ -180,20 +184,6 @@ def evaluate(found: Predictions, thresholds: Mapping[str, Thresholds] | None = N
             for rate, limits in (thresholds or {}).items()
         },
     )
-
-
-def out_of_fold_lines(found: Predictions, folds: int) -> list[str]:
-    """Cross-validated numbers of a recipe, for a terminal."""
-    whole = _result(found)
-    lines = [
-        f"out of fold ({folds} folds, {whole.counts}), by heads that were told nothing of them:"
-    ]
-    lines += [f"  {name} {number}" for name, number in _headline(whole)]
-    return lines
-
-
-def _headline(result: SourceResult) -> list[tuple[str, Interval]]:
-    return [("accuracy", result.accuracy), ("AUC", result.auc), ("F1", result.f1)]
 
 
 def compare(first: Predictions, second: Predictions) -> dict[str, Difference]:
@@ -220,45 +210,7 @@ def _keys(found: Predictions) -> list[tuple[str, str]]:
     return list(zip(found.sources, found.ids, strict=True))
 
 
-def text_table(evaluation: Evaluation, printed: paper.Rows | None = None) -> str:
-    """The paper's layout: sources as columns, ACC / AUC in percent, and what they are of; its own
-    rows below ours."""
-    columns = [name for name in evaluation.sources if name != ALL]
-    cells = {name: _cell(evaluation.sources[name].metrics.numbers()) for name in columns}
-    cells[AVERAGE] = _cell(evaluation.average)
-    cells[ALL] = _cell(evaluation.sources[ALL].metrics.numbers())
-    counts = {
-        name: f"{evaluation.sources[name].reals:,}+{evaluation.sources[name].fakes:,}"
-        for name in (*columns, ALL)
-    }
-    over = evaluation.averaged
-    counts[AVERAGE] = f"of {over['accuracy']} / {over['auc']}"
-    rows = [("ours", cells), ("n", counts)]
-    for method, numbers in (printed or {}).items():
-        rows.append((f"paper: {method}", {name: str(cell) for name, cell in numbers.items()}))
-    widths = {name: max(len(name), 13) for name in cells}
-    margin = max(6, *(len(title) for title, _ in rows))
-    lines = [f"{'':{margin}}  " + "  ".join(name.rjust(widths[name]) for name in cells)]
-    for title, row in rows:
-        line = "  ".join(row.get(name, "").rjust(widths[name]) for name in cells)
-        lines.append(f"{title:{margin}}  {line}")
-    joined = f"; {', '.join(evaluation.reals)} in every column" if evaluation.reals else ""
-    lines.append(f"n: reals + generated videos{joined}; {AVERAGE}: over how many sources")
-    return "\n".join(lines)
-
-
-def confusion_text(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
-    """Counts and the share of each row: rows are the truth, columns the likeliest class."""
-    width = max(12, *(len(name) for name in classes))
-    lines = ["is, said".ljust(width) + " ".join(name.rjust(width) for name in classes)]
-    for name, row in zip(classes, matrix, strict=True):
-        shares = row_shares(row[None])[0]
-        cells = (f"{n:,} ({s:.0%})".rjust(width) for n, s in zip(row, shares, strict=True))
-        lines.append(name.ljust(width) + " ".join(cells))
-    return "\n".join(lines)
-
-
-def _result(found: Predictions) -> SourceResult:
+def result_of(found: Predictions) -> SourceResult:
     place = found.classes.index(REAL) if REAL in found.classes else -1
     real = int((found.labels == place).sum())
     return SourceResult(
@@ -270,11 +222,6 @@ def _result(found: Predictions) -> SourceResult:
         reals=real,
         fakes=len(found.labels) - real,
     )
-
-
-def _cell(numbers: Mapping[str, float]) -> str:
-    accuracy, auc = numbers["accuracy"], numbers["auc"]
-    return f"{100 * accuracy:.1f} / {'  -' if math.isnan(auc) else f'{100 * auc:.1f}'}"
 
 
 def _as_json(result: SourceResult) -> dict[str, object]:

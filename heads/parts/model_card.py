@@ -1,6 +1,10 @@
 """What a bundle says of itself to people: its card, and lines that commands print."""
 
+from collections.abc import Collection
+
 from heads.parts.about import About
+
+MADE_UP = "made-up people; these networks know nothing of real ones"
 
 
 def calibration_line(about: About) -> str:
@@ -17,9 +21,15 @@ def calibration_line(about: About) -> str:
     return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
 
 
-def is_tiny(about: About) -> bool:
-    """Its branches have random weights."""
-    return any(request.partition("?")[0].endswith("=tiny") for request in about.branches.values())
+def warning(requests: Collection[str]) -> str:
+    """What has to be said beside figures and verdicts from these branches, or nothing.
+
+    Requests are NAME=PRESET?options, as a bundle has them.
+    """
+    tiny = [request for request in requests if request.partition("?")[0].endswith("=tiny")]
+    if any("random=true" in request for request in tiny):
+        return "the networks have random weights: figures show that it runs, nothing else"
+    return MADE_UP if tiny else ""
 
 
 def model_card(about: About) -> str:
@@ -32,8 +42,8 @@ def model_card(about: About) -> str:
         f"({about.provenance.get('date', '?')}), protocol `{about.protocol}`.",
         "",
     ]
-    if is_tiny(about):
-        lines += ["**The branches have random weights: this head is for trying things out.**", ""]
+    if words := warning(about.branches.values()):
+        lines += [f"**{words.capitalize()}.**", ""]
     if about.metrics:
         lines += ["| figure | value |", "| --- | --- |"]
         lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]

@@ -64,7 +64,7 @@ def _judged(found: Document, path: Path) -> str:
     joined = found.get("reals in every source")
     if isinstance(joined, Sequence) and joined:
         body += paragraph(f"Reals of {', '.join(map(str, joined))} are in every row.", "note")
-    body += _detection(whole.get("detection"))
+    body += _detection(whole.get("detection")) + _classes(part_of(found, "classes", path), path)
     for what, why in part_of(whole, "undefined", path).items():
         body += paragraph(f"{what} is not defined: {why}.", "note")
     body += _floors(part_of(found, "floors", path))
@@ -133,6 +133,38 @@ def _confusion(name: str, one: Document) -> str:
     if matrix.shape != (len(classes), len(classes)):
         raise BadRun(f"{name}: a confusion matrix of {matrix.shape} for {len(classes)} classes.")
     return picture(charts.confusion(matrix, classes), f"{name}: rows are the truth")
+
+
+_AXES = {
+    "roc": ("false alarms (FPR)", "found (TPR)", "ROC: each class against the rest"),
+    "precision and recall": ("found (recall)", "right (precision)", "Precision and recall"),
+}
+
+
+def _classes(found: Document, path: Path) -> str:
+    """A row and curves for each class, and for everything generated."""
+    classes = {name: mapping_of(one, path) for name, one in found.items()}
+    if not classes:
+        return ""
+    rows, series = [], dict[str, dict[str, tuple[list[float], list[float]]]]()
+    for name, one in classes.items():
+        row = [name, number(one["n"])]
+        for what in ("auc", "average precision"):
+            value = mapping_of(one[what], path)
+            bounds = {f"{what} interval": [value["low"], value["high"]]}
+            row.append(f"{percent(value['value'])} {bounds_of(bounds, what)}".strip())
+        rows.append(row)
+        for what, points in part_of(one, "curves", path).items():
+            if not isinstance(points, list) or len(points) != 2:
+                raise BadRun(f"{path}: a curve of {name} is not two lists of numbers.")
+            series.setdefault(what, {})[f"{name} (n = {one['n']})"] = (points[0], points[1])
+    drawn = [
+        picture(charts.curves_of(series[what], *labels, diagonal=what == "roc"), caption)
+        for what, (*labels, caption) in _AXES.items()
+        if what in series
+    ]
+    columns = ("class, against the rest", "videos", "AUC, %", "average precision, %")
+    return "<h3>Each class</h3>" + table(columns, rows) + side_by_side(drawn)
 
 
 def _detection(found: object) -> str:

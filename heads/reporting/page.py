@@ -25,7 +25,7 @@ from heads.reporting.files import RunFiles, find
 from heads.reporting.gallery import gallery, groups
 from heads.reporting.parts import Section, paragraph, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
-from heads.reporting.sections import random_branches, sections
+from heads.reporting.sections import sections, warnings
 from heads.reporting.table import score_table
 from heads.reporting.verdicts import overview
 
@@ -116,10 +116,8 @@ def _page(files: RunFiles, found: Sequence[Section], problems: Sequence[str]) ->
 
 
 def _notices(files: RunFiles, problems: Sequence[str]) -> str:
-    tiny = random_branches(files)
     found = ""
-    if tiny:
-        words = f"Random weights: {', '.join(tiny)}. Figures show that it runs, nothing else."
+    for words in warnings(files):
         found += f'<div class="notice" role="note">{paragraph(words)}</div>'
     if problems:
         listed = "".join(f"<li>{text(why)}</li>" for why in problems)

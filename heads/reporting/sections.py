@@ -10,6 +10,7 @@ import numpy as np
 from heads.errors import BadRun
 from heads.figures import charts
 from heads.judging.papers import OperatingPoint
+from heads.parts.model_card import warning
 from heads.reporting.documents import Document, mapping_of, part_of, read_document
 from heads.reporting.evaluated import bounds_of, evaluation
 from heads.reporting.files import RunFiles
@@ -61,17 +62,16 @@ def sections(files: RunFiles) -> Iterator[tuple[Section | None, str]]:
             yield Section(name=section.name, title=title, body=section.body), ""
 
 
-def random_branches(files: RunFiles) -> list[str]:
-    """Branches with random weights, in any bundle of the run."""
+def warnings(files: RunFiles) -> list[str]:
+    """What has to be said of the branches of any bundle of the run."""
     found = set()
     for path in files.of("bundle.json"):
         try:
             branches = mapping_of(read_document(path).get("branches", {}), path)
         except BadRun:  # its own chapter says so
             continue
-        presets = {str(request).partition("?")[0] for request in branches.values()}
-        found |= {preset for preset in presets if preset.endswith("=tiny")}
-    return sorted(found)
+        found.add(warning([str(request) for request in branches.values()]).capitalize())
+    return sorted(found - {""})
 
 
 def _bundle(path: Path, name: str) -> Section:

@@ -8,11 +8,10 @@ from typing import Any
 from features_store.installing import DISTRIBUTION
 from features_store.store import Store
 from heads.parts.arrays import ATTN
-from heads.parts.model_card import is_tiny
+from heads.parts.model_card import warning
 from heads.scoring.scorer import Scorer
 from heads.scoring.versions import digest
 
-RANDOM_WEIGHTS = "the networks have random weights: these verdicts mean nothing"
 _PACKAGES = (DISTRIBUTION, "torch", "numpy", "av", "pyarrow")
 
 
@@ -28,11 +27,11 @@ def about(scorer: Scorer, plan: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprints": dict(bundle.about.fingerprints),
         "branches": dict(bundle.about.branches),
         "temperature": bundle.about.temperature,
-        "random weights": is_tiny(bundle.about),
         "packages": {name: version(name) for name in _PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return found | ({"note": RANDOM_WEIGHTS} if is_tiny(bundle.about) else {})
+    words = warning(bundle.about.branches.values())
+    return found | ({"note": words} if words else {})
 
 
 def plan(scorer: Scorer, protocol: str, place: str, reference: str | None) -> dict[str, Any]:

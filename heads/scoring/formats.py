@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from heads.scoring.rows import schema
+
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ABOUT = "telltale"
 """Key of the Parquet schema's metadata that says what made the scores."""
@@ -30,7 +32,6 @@ GUARDED = r"^'*[=+\-@\t\r]"
 """Spreadsheets run what begins like this; a quote in front keeps it text."""
 _UNGUARD = (r"^'('*[=+\-@\t\r])", r"\1")
 _BREAKS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
-_NUMBERS = ("confidence", "forgery", "spread", "nearest_similarity")
 _NEVER_NULL = ("id", "path", "source", "label")
 """Where nothing is known they are empty, which a CSV does not tell from null."""
 _READ_ROWS = 16_384
@@ -216,13 +217,10 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Block:
 
 
 def _types(names: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, pa.DataType]]:
+    """As `rows` makes them; columns that it does not know are texts."""
+    known = schema([name[2:] for name in names if name.startswith("p_")])
     for name in names:
-        if name == "size":
-            yield name, pa.int64()
-        elif name in _NUMBERS or name.startswith("p_"):
-            yield name, pa.float32()
-        else:
-            yield name, pa.string()
+        yield name, known.field(name).type if name in known.names else pa.string()
 
 
 _WRITERS: Mapping[str, Callable[..., None]] = {

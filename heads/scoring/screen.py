@@ -6,8 +6,7 @@ from extract.errors import one_line
 from heads.bundle import Bundle
 from heads.judging.papers import OperatingPoint
 from heads.measuring.conformal import NO_CALIBRATION
-from heads.parts.model_card import is_tiny
-from heads.scoring.about import RANDOM_WEIGHTS
+from heads.parts.model_card import warning
 
 _WIDE = 40
 
@@ -42,14 +41,14 @@ def screen(row: Mapping[str, object], bundle: Bundle) -> Sequence[str]:
             f"  most like {row['nearest_id']} ({row['nearest_source']}, "
             f"similarity {row['nearest_similarity']:.2f})"
         )
-    if is_tiny(bundle.about):
-        lines.append("  the networks have random weights: this verdict means nothing")
+    if words := warning(bundle.about.branches.values()):
+        lines.append(f"  {words}")
     return lines
 
 
 def caption(row: Mapping[str, object], bundle: Bundle) -> str:
     """What stands above a picture that explains the verdict."""
     found = [verdict(row), f"bundle {bundle.content[:8]} ({bundle.about.head})"]
-    if is_tiny(bundle.about):
-        found.append(RANDOM_WEIGHTS.upper())
+    if words := warning(bundle.about.branches.values()):
+        found.append(words.upper())
     return "\n".join(found)

@@ -15,10 +15,12 @@ ON_FRAMES = [*(f"image={encoder}" for encoder in ENCODERS), "video=hf:VideoMAE"]
 NETWORKS = [f"{n}=tiny" for n in branch_names() if n not in (*SMALL, "image", "video")]
 NETWORKS += ["appearance=dinov2-tiny", *ON_FRAMES]
 NETWORK = ("precision=bfloat16", "dtype=float32")
+SAYS = {"internvideo2": "made-up people", "depthpro": "made-up people"}
+"""Where a branch's weights are from, if they are neither a file's nor random."""
 SCORER = ("pairs=4", "dtype=float16")
 QUERIES = {
-    "internvideo2=tiny": (*NETWORK, "gelu=erf"),
-    "depthpro=tiny": (*NETWORK, "source=full-frame"),
+    "internvideo2=tiny": (*NETWORK, "random=true", "gelu=erf"),
+    "depthpro=tiny": (*NETWORK, "random=true", "source=full-frame"),
     "appearance=dinov2-tiny": ("precision=bfloat16", "clip=tiny", *SCORER),
     **{f"{name}={preset}": SCORER for name, preset in SCORERS.items()},
     "frames=rgb": (),

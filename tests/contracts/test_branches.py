@@ -19,7 +19,7 @@ from extract.errors import BadSetting
 from extract.networks.attention import attention, attention_backend
 from extract.running.batching import Batcher, automatic_size
 from extract.views.protocol import Protocol
-from tests.contracts.branches import NETWORKS, SCORERS, WITHOUT, asked, load
+from tests.contracts.branches import NETWORKS, SAYS, SCORERS, WITHOUT, asked, load
 
 
 def test_there_are_branches() -> None:
@@ -80,7 +80,7 @@ def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:
     assert spec.group == f"{branch.name}-{branch.preset}@{branch.offer.fingerprint[:8]}"
     for name, array in branch.outputs.items():
         assert spec.arrays[name].shape == (12, *array.shape)
-    says = "no weights" if asked(branch) in WITHOUT else "random numbers"
+    says = "no weights" if asked(branch) in WITHOUT else SAYS.get(branch.name, "random numbers")
     says = "processor, checked" if branch.preset == "hf" else says
     assert says in str(spec.provenance["source"])
 

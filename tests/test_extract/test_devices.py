@@ -3,15 +3,17 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from extract.branch import BranchRequest
 from extract.errors import ExtractError, TooManyFailures
 from extract.manifest.manifest import Manifest
+from extract.running import cluster
 from extract.running.carry_out import carry_out
 from extract.running.crew import drive
 from extract.running.devices import DeviceCrew
@@ -19,7 +21,7 @@ from extract.running.extraction import Extraction
 from extract.running.messages import Ready
 from extract.running.pipeline import Settings
 from extract.running.progress import Progress
-from extract.running.run import Run
+from extract.running.run import Cluster, Run
 from extract.running.summary import Failure, Report, Summary
 from extract.running.workload import Piece
 from tests.test_extract.extractions import (
@@ -178,3 +180,33 @@ def test_idle_is_the_devices_and_no_more_than_all_of_it() -> None:
     assert summary.idle == pytest.approx(0.1)
     (line,) = [line for line in summary.lines() if "idle" in line]
     assert line == "time went to: decode 5%, prepare 10%, device 20%, write 0%; device idle 10%"
+
+
+class Ray:
+    """As much of Ray as starting a crew takes."""
+
+    def __init__(self) -> None:
+        self.addresses: list[object] = []
+        self.told: list[Run] = []
+
+    def init(self, *, address: object, **_: object) -> None:
+        self.addresses.append(address)
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 6.0}
+
+    def remote(self, **_: object) -> "Callable[[type], Ray]":
+        return lambda _actor: SimpleNamespace(remote=self.told.append)  # type: ignore[return-value]
+
+
+def test_without_an_address_no_cluster_is_joined_that_happens_to_be_there(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = Ray()
+    monkeypatch.setattr(cluster, "import_ray", lambda: ray)
+    cluster.RayCrew(asked(manifest, tmp_path / "s", cluster=Cluster(runners=2), workers=None))
+    assert [told.workers for told in ray.told] == [2, 2]
+    assert [len(told.manifest.videos) for told in ray.told] == [0, 0]
+    there = Cluster(address="10.0.0.1:6379")
+    cluster.RayCrew(asked(manifest, tmp_path / "s", cluster=there))
+    assert ray.addresses == ["local", "10.0.0.1:6379"]

@@ -19,7 +19,7 @@ from extract.released.humansam import columns_by_vector, import_checkpoint, save
 from tests.test_features_store.test_cli import telltale
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-WIDTH, ATTN, OUT = 64, 48, 32
+WIDTH, ATTN, OUT = 128, 96, 64
 
 
 def checkpoint(classes: int = 4) -> dict[str, Tensor]:

@@ -189,7 +189,11 @@ def test_another_preset_is_named(tmp_path: Path) -> None:
         ("internvideo2=XL", BadSetting, "have: S14, B14, L14"),
         ("internvideo2=tiny?outputs=cls,nope", BadSetting, "tokens@K with K from 0 to 3"),
         ("internvideo2=tiny?outputs=cls,cls", BadSetting, "at most once"),
-        ("internvideo2=tiny?colour=1", BadSetting, "have: outputs, gelu, dtype, precision"),
+        (
+            "internvideo2=tiny?colour=1",
+            BadSetting,
+            "have: outputs, gelu, dtype, random, quantise, precision",
+        ),
         ("internvideo2=tiny?gelu=relu", BadSetting, "have: tanh, erf"),
         ("internvideo2=tiny?precision=int4", BadSetting, "have: float32"),
         ("internvideo2", BadSetting, "give NAME=PRESET:WEIGHTS"),

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from extract.errors import BadWeights
+from extract.branch import BranchRequest, load_branch
+from extract.errors import BadSetting, BadWeights
 from extract.networks import weights
+from extract.networks.weights import MADE_UP, RANDOM, given_or_shipped
 
 
 def test_safetensors_zip_and_old_pickles_are_read(tmp_path: Path) -> None:
@@ -150,3 +153,32 @@ def test_numbers_out_of_a_file_are_copied(tmp_path: Path) -> None:
     state = weights.read_state(tmp_path / "x.safetensors")
     own = weights.float32(state["x"])
     assert own.data_ptr() != state["x"].data_ptr()
+
+
+@pytest.mark.parametrize("name", ["internvideo2", "depthpro"])
+def test_tiny_presets_have_trained_weights_and_random_ones_on_request(name: str) -> None:
+    trained, random = (
+        load_branch(BranchRequest.parse(f"{name}=tiny{query}")) for query in ("", "?random=true")
+    )
+    path, source = given_or_shipped(name, "tiny", None)
+    assert path is not None
+    assert trained.provenance["source"] == source == MADE_UP
+    assert random.provenance["source"] == RANDOM
+    assert trained.offer.fingerprint != random.offer.fingerprint
+    by_path = load_branch(BranchRequest.parse(f"{name}=tiny:{path}"))
+    assert by_path.offer.fingerprint == trained.offer.fingerprint
+    with pytest.raises(BadSetting, match=rf"random=true is for {name}=tiny without a path"):
+        load_branch(BranchRequest.parse(f"{name}=tiny:{path}?random=true"))
+
+
+def test_shipped_weights_are_small_and_say_what_made_them() -> None:
+    files = [given_or_shipped(name, "tiny", None)[0] for name in ("internvideo2", "depthpro")]
+    assert sum(path.stat().st_size for path in files if path) <= 6 * 2**20
+    recipes = set()
+    for path in files:
+        assert path is not None
+        with safe_open(path, "pt") as file:
+            recipes.add(file.metadata()["recipe"])
+            assert int(file.metadata()["rounds"]) > 0
+            assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
+    assert len(recipes) == 1

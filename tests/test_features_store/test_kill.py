@@ -205,8 +205,8 @@ def test_writers_of_parts_of_the_same_shards(tmp_path: Path, uninterrupted: Path
     while any(process.is_alive() for process in processes):
         assert_all_that_reads_is_right(path)
         status = Store.open(path).open_branch(samples.PROTOCOL, "internvideo2").status()
-        assert (status != Status.MISSING).sum() >= known
-        known = int((status != Status.MISSING).sum())
+        assert (status == Status.OK).sum() >= known  # a failed one may be in the works again
+        known = int((status == Status.OK).sum())
         time.sleep(chooser.uniform(0, 0.02))
     for process in processes:
         assert process.exitcode == 0

@@ -8,6 +8,7 @@ import pytest
 
 from features_store import ArraySpec, BadInput, BranchSpec, Damaged, Store, chunks
 from features_store.lazy import LazyRows
+from features_store.place import LocalPlace, View
 from tests.test_features_store import samples
 
 if TYPE_CHECKING:
@@ -115,3 +116,42 @@ def test_damage_is_noticed_unless_the_disk_is_trusted(tmp_path: Path) -> None:
     assert np.array_equal(lazy(store)[:4], good[:4])
     trusted: Array = lazy(store, verify=False)[:]
     assert (trusted != good).sum() == 1
+
+
+def test_chunks_that_were_replaced_since_are_read_as_they_are_now(tmp_path: Path) -> None:
+    """The record that named the old ones is known already; the new one names the new."""
+    of = spec()
+    store = samples.new_store(tmp_path / "s", 4)
+    branch = store.branch(samples.PROTOCOL, of, shard_rows=4)
+    arrays = {"tokens": np.stack([samples.numbers("tokens", row, of) for row in range(4)])}
+    branch.write_shard(0, arrays, np.array([1, 0, 0, 0], np.uint8))
+    rows = lazy(store, allow_missing=True)
+    assert np.array_equal(rows[:], arrays["tokens"][:1])
+    other = Store.open(tmp_path / "s").branch(samples.PROTOCOL, of)
+    other.write_shard(0, arrays, np.array([0, 1, 1, 1], np.uint8))
+    assert np.array_equal(rows[:], arrays["tokens"][:1])
+
+
+def test_a_chunk_that_is_replaced_behind_its_record_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = spec()
+    store = samples.new_store(tmp_path / "s", 4)
+    branch = store.branch(samples.PROTOCOL, of, shard_rows=4)
+    arrays = {"tokens": np.stack([samples.numbers("tokens", row, of) for row in range(4)])}
+    branch.write_shard(0, arrays, np.array([1, 0, 0, 0], np.uint8))
+    real, replaced = LocalPlace.view, False
+
+    def view(place: LocalPlace, key: str) -> View | None:
+        """Between a reader's look at the record and at the chunk somebody commits."""
+        nonlocal replaced
+        if "/tokens/" in key and not replaced:
+            replaced = True
+            other = Store.open(tmp_path / "s").branch(samples.PROTOCOL, of)
+            other.write_shard(0, arrays, np.array([0, 1, 1, 1], np.uint8))
+        return real(place, key)
+
+    monkeypatch.setattr(LocalPlace, "view", view)
+    content = store.open_branch(samples.PROTOCOL, "tokens").read_shard(0)
+    assert content.status.tolist() == [1, 1, 1, 1]
+    assert np.array_equal(content.parts["tokens"], arrays["tokens"])

@@ -16,7 +16,7 @@ from heads.data.sides import Data, by_id
 from heads.errors import BadTable
 from heads.figures import charts
 from heads.head import make_head
-from heads.judging import ablation, evaluation
+from heads.judging import ablation, evaluation, tables
 from heads.judging.cross import cross
 from heads.judging.released import official_id
 from heads.measuring import calibration, metrics
@@ -85,7 +85,7 @@ def test_an_evaluation_averages_over_sources() -> None:
     assert result.sources["plain"].reals == (found.labels[::3] == 3).sum()
     each = [result.sources[name].metrics.accuracy for name in ("<b>odd</b>", "plain")]
     assert result.average["accuracy"] == pytest.approx(np.mean(each))
-    assert "<b>odd</b>" in evaluation.text_table(result)
+    assert "<b>odd</b>" in tables.text_table(result)
     json.dumps(result.to_json(), allow_nan=False)
     difference = evaluation.compare(found, predictions(4))["accuracy"]
     assert difference.interval.value == 0
@@ -107,7 +107,7 @@ def test_reals_of_their_own_source_join_every_generator() -> None:
         assert not math.isnan(one.metrics.binary_auc)
         assert one.detection is not None
         assert one.detection.auc.n == one.reals + one.fakes
-    said = evaluation.text_table(result)
+    said = tables.text_table(result)
     assert "k400 in every column" in said
     assert f"{reals}+" in said
     json.dumps(result.to_json(), allow_nan=False)
@@ -121,7 +121,7 @@ def test_a_source_of_one_video_does_not_pass_for_an_average() -> None:
     result = evaluation.evaluate(found)
     assert result.averaged["accuracy"] == 2
     assert result.averaged["auc"] == 1
-    assert "of 2 / 1" in evaluation.text_table(result)
+    assert "of 2 / 1" in tables.text_table(result)
 
 
 def test_few_reals_promise_nothing_at_a_thousandth() -> None:
@@ -132,7 +132,7 @@ def test_few_reals_promise_nothing_at_a_thousandth() -> None:
 
 
 def test_confusion_has_the_shares_of_each_row() -> None:
-    said = evaluation.confusion_text(np.array([[3, 1], [0, 0]]), ("fake", "real"))
+    said = tables.confusion_text(np.array([[3, 1], [0, 0]]), ("fake", "real"))
     assert "3 (75%)" in said
     assert "1 (25%)" in said
     assert "0 (0%)" in said.splitlines()[2]
@@ -239,3 +239,19 @@ def test_figures_are_svg_and_hostile_names_are_text() -> None:
     for picture in pictures:
         assert picture.startswith("<svg")
         assert "<script" not in picture
+
+
+def test_each_class_has_its_numbers_and_curves() -> None:
+    document = evaluation.evaluate(predictions(4)).to_json()
+    classes = document["classes"]
+    assert isinstance(classes, dict)
+    assert set(classes) == {*CLASSES, "generated"}
+    for name, one in classes.items():
+        assert one["auc"]["n"] == 60, name
+        (x, y), (recall, precision) = one["curves"].values()
+        assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+        assert np.trapezoid(y, x) == pytest.approx(one["auc"]["value"], abs=1e-3)
+        assert len(recall) == len(precision) <= 200
+    only_real = evaluation.evaluate(replace(predictions(4), labels=np.full(60, 3)))
+    assert only_real.classes["real"].roc is None
+    assert "every video is real" in only_real.classes["real"].auc.why

@@ -3,7 +3,8 @@
 import numpy as np
 
 from heads.judging import paper
-from heads.judging.evaluation import ALL, AVERAGE, Predictions, evaluate, text_table
+from heads.judging.evaluation import ALL, AVERAGE, Predictions, evaluate
+from heads.judging.tables import text_table
 
 EIGHT = (
     "MinMax_human_dim", "gen3_human_dim", "Vchitect-2.0-2B+VEnhancer_human_dim",

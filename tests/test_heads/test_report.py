@@ -39,7 +39,8 @@ def test_everything_a_run_holds_is_on_one_page(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert written.problems == []
     page = written.page.read_text()
-    for said in ("Random weights: internvideo2=tiny", "hfv4", "file facts alone", "70.0 ± 1.0",
+    for said in ("Made-up people; these networks know nothing of real ones", "hfv4",
+                 "file facts alone", "70.0 ± 1.0",
                  "+10.0 (0.012)", "paper: AUC, %", "65.8", "87.5",
                  "coverage promised"):  # fmt: skip
         assert said in page

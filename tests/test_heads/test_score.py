@@ -124,7 +124,7 @@ def test_one_video_on_one_screen_with_a_picture(videos: Path, tmp_path: Path) ->
     done = telltale("score", clip, "--bundle", videos / "bundle", "--explain", tmp_path / "why.png",
                     "--reference", videos / "s")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "random weights: this verdict means nothing" in done.stdout
+    assert "these networks know nothing of real ones" in done.stdout
     assert "most like" in done.stdout
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
     lines = done.stdout.splitlines()

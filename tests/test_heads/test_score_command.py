@@ -13,6 +13,7 @@ import pytest
 from extract.running.extraction import Extraction
 from heads.bundle import Bundle
 from heads.commands.main import main
+from heads.parts.model_card import MADE_UP
 from heads.scoring import archive
 from heads.scoring import run as run_module
 from heads.scoring.output import read_about
@@ -69,7 +70,7 @@ def test_one_video_goes_to_the_screen_and_to_a_file(
     inbox: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     score(inbox / "a.mp4", "--bundle", bundle)
-    assert "random weights: this verdict means nothing" in capsys.readouterr().out
+    assert "these networks know nothing of real ones" in capsys.readouterr().out
     score(inbox / "a.mp4", "--bundle", bundle, "--out", tmp_path / "one.csv")
     assert list(rows(tmp_path / "one.csv")) == ["a.mp4"]
     (inbox / "noext").write_bytes(b"\0\0\0 ftypisom")
@@ -180,15 +181,15 @@ def test_a_folder_that_cannot_be_read_has_a_row(
     assert found["sub"]["error"]
 
 
-def test_random_weights_are_said_of_folders_and_stand_in_the_file(
+def test_made_up_people_are_said_of_folders_and_stand_in_the_file(
     inbox: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for suffix in (".parquet", ".csv"):
         out = tmp_path / f"s{suffix}"
         score(inbox, "--bundle", bundle, "--out", out)
-        assert "random weights: these verdicts mean nothing" in capsys.readouterr().out
+        assert "these networks know nothing of real ones" in capsys.readouterr().out
         about = read_about(out)
-        assert about["random weights"] is True
+        assert about["note"] == MADE_UP
         assert about["bundle"] == Bundle.load(bundle).content
         assert about["protocol"] == "val"
         assert about["fingerprints"]["internvideo2/cls"]

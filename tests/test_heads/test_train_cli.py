@@ -23,7 +23,7 @@ def test_train_and_evaluate(store: Path, tmp_path: Path) -> None:
     said = telltale("train", "--store", store, "--out", tmp_path / "a", "--set", "epochs=10",
                     "--set", "lr=3e-3", "--seeds", "2")  # fmt: skip
     assert "80 videos to learn from (val), 40 to decide by (val)" in said
-    assert "random weights" in said
+    assert "these networks know nothing of real ones" in said
     telltale("train", "--store", store, "--head", "linear", "--out", tmp_path / "b")
     assert len(Bundle.load(tmp_path / "a").about.provenance["seeds"]) == 2
     said = telltale("evaluate", tmp_path / "a", tmp_path / "b", "--store", store,
@@ -41,7 +41,8 @@ def test_ablate_cross_and_heads(store: Path, tmp_path: Path) -> None:
     assert "depth=false" in said
     assert "on 40 test videos" in said
     assert {path.name for path in (tmp_path / "g").iterdir()} == {
-        "ablation.csv", "ablation.svg", "ablation.tex", "ablation.txt", "runs.jsonl",
+        ".made.json", "ablation.csv", "ablation.svg", "ablation.tex", "ablation.txt", "runs.jsonl",
+        "said",
     }  # fmt: skip
     said = telltale("cross", "--store", store, "--out", tmp_path / "x.svg")
     assert "kappa" in said
@@ -63,7 +64,9 @@ def test_mistakes_are_explained(store: Path, tmp_path: Path) -> None:
         assert "pip install tensorboard" in said
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "mine.txt").write_text("keep")
-    assert "is no bundle; choose another" in telltale(*train, *out, "--set", "epochs=1", expect=1)
+    assert "did not make it, or it was changed since" in telltale(
+        *train, *out, "--set", "epochs=1", expect=1
+    )
     assert (tmp_path / "m" / "mine.txt").read_text() == "keep"
 
 
