@@ -88,7 +88,7 @@ class Output:
 
     def counts(self) -> Counts:
         """What the file that is there holds. Parts that a kill at the end left go."""
-        if self.folder.is_dir():
+        if self.folder.parent.is_dir():
             self._remove()
         return Counts.from_json(read_about(self.out))
 
@@ -174,7 +174,8 @@ class Output:
 
     def _remove(self) -> None:
         """Renamed first: what is half removed is never gone on with."""
-        self.folder.rename(self.folder.parent / f"{_GONE}{self._run}-{secrets.token_hex(4)}")
+        if self.folder.is_dir():
+            self.folder.rename(self.folder.parent / f"{_GONE}{self._run}-{secrets.token_hex(4)}")
         self._sweep()
         with contextlib.suppress(OSError):  # parts of other runs are theirs
             self.folder.parent.rmdir()

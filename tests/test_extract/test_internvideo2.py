@@ -112,7 +112,7 @@ def test_pooled_fields_are_means_of_tokens() -> None:
     branch = load_branch(BranchRequest.parse("internvideo2=tiny?outputs=tokens,tokens:4x4"))
     results = branch.forward(branch.example(1))
     frame = results["tokens"][0, 1 : 1 + 64].reshape(4, 2, 4, 2, -1).mean((1, 3)).reshape(16, -1)
-    close(results["tokens:4x4"][0, 1:17], frame, 1e-6)
+    torch.testing.assert_close(results["tokens:4x4"][0, 1:17], frame, rtol=1e-6, atol=1e-5)
 
 
 def test_position_embeddings_are_resized_as_released() -> None:

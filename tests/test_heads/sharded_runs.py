@@ -13,7 +13,7 @@ from heads.finetuning.setup import Prepared
 from tests.test_heads.finetunes import config, finetuning
 
 VIDEOS = 22
-"""Twelve to learn from, four to decide by."""
+"""Eight to learn from."""
 STOP, SAVED = 5, 4
 """The step where runs are stopped, and the one of the last checkpoint, in the second epoch."""
 INTERRUPTED = {"epochs": 4, "save_every": 2, "drop_path": 0.2, "ema": 0.5, "lr": 3e-3}
@@ -34,7 +34,7 @@ CASES = {
     "blocks": Case(reach="blocks=2", settings={"drop_path": 0.2, "clip": 0.05}),
     "parts": Case(
         reach="blocks=2",
-        settings={"batch": 6, "accumulate": 2, "ema": 0.9, "drop_path": 0.2, "checkpointing": True},
+        settings={"batch": 4, "accumulate": 2, "ema": 0.9, "drop_path": 0.2, "checkpointing": True},
     ),
     "end-to-end": Case(reach="end-to-end", settings={"epochs": 1}, raw=True),
     # Shares of three and two videos, whose frozen blocks are computed each time.

@@ -324,3 +324,15 @@ def test_what_made_the_scores_stands_in_the_file(inbox: Path, out: Path) -> None
     assert (about["rows"], about["failed"]) == (7, 1)
     assert about["error rate"] == pytest.approx(1 / 7)
     assert len(about["inputs"]) == 64
+
+
+def test_what_a_kill_left_of_renamed_parts_goes_with_the_same_command(
+    inbox: Path, out: Path
+) -> None:
+    """Killed between renaming the parts and removing them: the file is whole, the rest goes."""
+    score(inbox, out, FakeRun())
+    left = out.with_name(f"{out.name}.parts") / ".gone-0123-abcd"
+    left.mkdir(parents=True)
+    (left / "part.parquet").write_bytes(b"x")
+    score(inbox, out, FakeRun())
+    assert not left.parent.exists()

@@ -41,7 +41,7 @@ def as_released(state: dict[str, torch.Tensor], arrays: Mapping[str, NDArray[Any
     mean, variance = w["model1.down_norm.running_mean"], w["model1.down_norm.running_var"]
     pair = (pair - mean[:, None]) / (variance[:, None] + 1e-6).sqrt()
     attn = torch.nn.functional.layer_norm(
-        f["internvideo2/attn"], (48,), w["model1.fc_norm.weight"], w["model1.fc_norm.bias"]
+        f["internvideo2/attn"], (96,), w["model1.fc_norm.weight"], w["model1.fc_norm.bias"]
     )
     video = torch.cat([pair.flatten(1), attn], 1) @ w["fc1.weight"].T + w["fc1.bias"]
     depth = f["depthpro/depth"].mean(1)

@@ -128,7 +128,7 @@ def test_one_process_goes_on_with_what_two_began(folder: Path) -> None:
     for name, tensor in ready.finetuner.net.learnt().items():
         if not name.endswith(UNMOVED):
             expected = whole.finetuner.net.learnt()[name]
-            torch.testing.assert_close(tensor, expected, rtol=0, atol=1e-5)
+            same(tensor, expected)
 
 
 def test_one_process_has_nobody_to_share_with(folder: Path) -> None:
