@@ -54,7 +54,7 @@ def told(folder: Path) -> Told:
 def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     """Within 1e-5, but for the few weights whose gradient is next to nothing: Adam divides such by
     themselves, rounding and all."""
-    apart = (ours - theirs).abs()
+    apart = (ours - theirs).detach().abs()
     assert float((apart > 1e-5).double().mean()) <= 5e-4
     assert float(apart.max()) < 1e-4
 
