@@ -10,7 +10,6 @@ then goes on is not kept out.
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -23,6 +22,7 @@ from typing import Any
 
 from features_store.commit import make_directory
 from features_store.errors import InUse, WriteFailed
+from features_store.lock import NO_FLOCK
 
 GRACE = 30.0
 """Seconds without a sign of life after which a holder on another machine counts as dead."""
@@ -30,7 +30,6 @@ _RENEWALS = 6
 """Signs of life within GRACE."""
 _SETTLES = 0.2
 """Seconds after which, without `flock`, the last of several that wrote their names has won."""
-_NO_FLOCK = {errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 @contextlib.contextmanager
@@ -89,7 +88,7 @@ def _flock(descriptor: int) -> bool | None:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _NO_FLOCK:
+        if error.errno not in NO_FLOCK:
             raise
         return None
     return True

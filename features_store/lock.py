@@ -27,7 +27,8 @@ GRACE = 30.0
 _RENEWALS = 5
 """Signs of life within GRACE."""
 _POLL = 0.05
-_NO_FLOCK = {errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+NO_FLOCK = {errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+"""What a file system says of `flock` where it does not know it."""
 
 
 @contextlib.contextmanager
@@ -54,7 +55,7 @@ def _flocked(path: Path, descriptor: int) -> Iterator[bool]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in _NO_FLOCK:
+        if error.errno not in NO_FLOCK:
             raise _refused(path, error) from error
         yield False
         return
