@@ -91,6 +91,8 @@ class Head(ABC):
 
 ENTRY_POINTS = "telltale.heads"
 """Where another distribution offers heads: name → its `Head` class."""
+_UNTRAINED = {"ensemble": "parts"}
+"""Made of trained heads, so not among those that can be trained → where it is."""
 _named_by_user: dict[str, type[Head]] = {}
 
 
@@ -101,13 +103,10 @@ def head_names() -> list[str]:
 
 def head_class(name: str) -> type[Head]:
     """A head by its name: ours, one that `use_head` has loaded, or of an entry point."""
-    if name in head_names():
-        found: type[Head] = importlib.import_module(f"heads.zoo.{name}").HEAD
+    if name in head_names() or name in _UNTRAINED:
+        folder = _UNTRAINED.get(name, "zoo")
+        found: type[Head] = importlib.import_module(f"heads.{folder}.{name}").HEAD
         return found
-    if name == "ensemble":  # made of trained ones, so not among those that can be trained
-        from heads.parts.ensemble import Ensemble
-
-        return Ensemble
     if name in _named_by_user:
         return _named_by_user[name]
     others = plugins.offered_names(ENTRY_POINTS)

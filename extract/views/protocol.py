@@ -13,7 +13,7 @@ from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
 from extract.views.damage import CANONICAL, RECIPE, Perturbation, after_the_plus
 from extract.views.rates import RULES, Pace
-from extract.views.revisions import revisions
+from extract.views.revisions import REVISIONS
 from extract.views.sampling import (
     CLIP_FRAMES,
     adjacent_frames,
@@ -140,6 +140,20 @@ class Protocol:
             **{key: int(text) for key, text in said.items()},
         )
 
+    @property
+    def revisions(self) -> dict[str, int]:
+        """Of the parts that make its pixels."""
+        parts = ["views", *(change.kind for change in self.changes)]
+        if self.kind in ("frames", "windows"):
+            parts.append(self.kind)
+        if self.kind == "train":
+            parts.append("augmentation")
+        if self.canonical:
+            parts.append("canonical")
+        if self.perturbation is not None:
+            parts.append(self.perturbation.kind)
+        return {part: REVISIONS[part] for part in parts}
+
     def describe(self) -> dict[str, Any]:
         """In full, for a store's attributes: two protocols' pixels are the same if this is."""
         plain = asdict(self)
@@ -150,7 +164,7 @@ class Protocol:
             plain["canonical"] = RECIPE
         else:
             del plain["canonical"]  # nor of this
-        plain["revisions"] = revisions(self)
+        plain["revisions"] = self.revisions
         if self.kind == "pairs":
             return {**plain, "pairs": self.pairs, "frames": self.view_frames}
         if self.kind == "frames":

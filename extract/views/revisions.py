@@ -7,10 +7,7 @@ says nothing of a part was made by its first revision.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from extract.views.protocol import Protocol
+from typing import Any
 
 FIRST = 1
 REVISIONS = {
@@ -36,20 +33,6 @@ REVISIONS = {
     "repeat": 1,
     "blend": 1,
 }
-
-
-def revisions(protocol: "Protocol") -> dict[str, int]:
-    """Of the parts that make a protocol's pixels."""
-    parts = ["views", *(change.kind for change in protocol.changes)]
-    if protocol.kind in ("frames", "windows"):
-        parts.append(protocol.kind)
-    if protocol.kind == "train":
-        parts.append("augmentation")
-    if protocol.canonical:
-        parts.append("canonical")
-    if protocol.perturbation is not None:
-        parts.append(protocol.perturbation.kind)
-    return {part: REVISIONS[part] for part in parts}
 
 
 def with_revisions(details: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

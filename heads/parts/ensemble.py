@@ -92,3 +92,6 @@ def together(members: Sequence[tuple[Head, float]]) -> Ensemble:
     made = Ensemble(config, members[0][0].classes)
     made.heads = [head for head, _ in members]
     return made
+
+
+HEAD = Ensemble

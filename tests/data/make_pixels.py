@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from extract.decoding.frames import read_frames
 from extract.views.protocol import Protocol
-from extract.views.revisions import revisions
 from extract.views.transforms import view_clips
 from tests.test_extract.clips import picture
 
@@ -67,7 +66,7 @@ def described(name: str) -> dict[str, Any]:
             found.update(frames[number].tobytes())
     else:
         found.update(view_clips(frames, views).tobytes())
-    return {"revisions": revisions(protocol), "sha256": found.hexdigest()}
+    return {"revisions": protocol.revisions, "sha256": found.hexdigest()}
 
 
 def changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
