@@ -12,8 +12,8 @@ import numpy as np
 
 from features_store.store import Store
 from heads.bundle import Bundle
-from heads.data.splits import Choice, in_split, testing_protocols, usable
-from heads.errors import BadSetting, BadTable
+from heads.data.splits import Choice, labelled, testing_protocols, usable
+from heads.errors import BadSetting
 from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.judging.evaluation import Evaluation, Predictions, predictions
@@ -107,11 +107,7 @@ def open_bundle(bundle: At | Bundle) -> Bundle:
 
 def split_table(bundle: Bundle, store: Store, protocol: str | None, split: str) -> "Table":
     """The labelled videos of a split (or `all`), with what the bundle needs."""
-    mask = store.videos.column("label") >= 0
-    if split != "all":
-        mask &= in_split(store, split)
-    if not mask.any():
-        raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
+    mask = labelled(store, split)
     names, own = store.protocols(), bundle.about
     chosen = protocol or (names[0] if len(names) == 1 else None)
     chosen = chosen or usable(store, testing_protocols(store, own.protocol), own.fingerprints, mask)

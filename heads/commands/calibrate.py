@@ -42,6 +42,8 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--branch", action="append", help="NAME=PRESET:WEIGHTS, instead of --weights"
     )
+    parser.add_argument("--scheme", help="of labels in the folder or manifest of reals: hfv4, …")
+    parser.add_argument("--root", type=Path, help="where the paths in a manifest start")
     parser.add_argument("--device", default="auto", help=DEVICE_HELP)
     parser.add_argument("--workers", type=int, help="decode processes")
     add_limit_options(parser)
@@ -85,27 +87,26 @@ def calibrated_on(
 ) -> "Bundle":
     """By the labelled videos of a split, or of another store; those that the bundle learnt from or
     was decided by are left out, and it says so."""
-    from features_store import Store
-    from heads.errors import BadTable
+    from heads.data.splits import split_or_store
     from heads.functions import split_table
-    from heads.judging.papers import calibrated
-    from heads.measuring.intervals import MINIMUM
+    from heads.judging.papers import calibrated, check_calibrating
 
-    if "://" in where or (Path(where) / "zarr.json").exists():
-        store, where = Store.open(where), "all"
+    store, where = split_or_store(store, where)
     table = split_table(bundle, store, protocol, where)
-    new = ~bundle.rows.knows(table.ids.tolist())
-    if not new.all():
-        print(f"left out: {int((~new).sum())} videos that the bundle learnt from or was decided by")
+    ids = table.ids.tolist()
+    new = check_calibrating(bundle.rows, bundle.classes, ids, table.classes, where)
+    say_left_out(int((~new).sum()))
     table = table.take(new)
-    if len(table) < MINIMUM:
-        raise BadTable(
-            f"{len(table)} videos of {where!r} are left to calibrate by; give {MINIMUM} or more."
-        )
     probabilities = bundle.head.predict(table)
     what = f"split {where} of {store.place.name}"
     labels = table.labels.astype("int64")
     return calibrated(bundle, probabilities, labels, table.ids.tolist(), what)
+
+
+def say_left_out(count: int) -> None:
+    """Of videos that were to calibrate."""
+    if count:
+        print(f"left out: {count} videos that the bundle learnt from or was decided by")
 
 
 def _with_point(arguments: argparse.Namespace, bundle: "Bundle") -> "Bundle":
@@ -116,8 +117,7 @@ def _with_point(arguments: argparse.Namespace, bundle: "Bundle") -> "Bundle":
 
     forgeries, ids = _reals(arguments, bundle)
     new = ~bundle.rows.knows(ids)
-    if not new.all():
-        print(f"left out: {int((~new).sum())} videos that the bundle learnt from or was decided by")
+    say_left_out(int((~new).sum()))
     point = operating_point(forgeries[new], arguments.fpr, str(arguments.reals))
     print(point)
     about = replace(bundle.about, operating=[*bundle.about.operating, point.to_json()])
@@ -154,8 +154,13 @@ def _of_rows(found: "object") -> "tuple[NDArray[np.floating], list[str]]":
     import numpy as np
     import pyarrow as pa
 
+    from heads.measuring.metrics import REAL
+
     assert isinstance(found, pa.Table)
-    rows = [row for row in found.to_pylist() if row["forgery"] is not None]
+    scored = [row for row in found.to_pylist() if row["forgery"] is not None]
+    rows = [row for row in scored if not row["label"] or row["label"] == REAL]
+    if len(rows) < len(scored):
+        print(f"left out: {len(scored) - len(rows)} videos whose label is not {REAL}")
     return np.array([row["forgery"] for row in rows], np.float64), [row["id"] for row in rows]
 
 

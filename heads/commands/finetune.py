@@ -10,8 +10,7 @@ from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.train import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
+    from heads.bundle import Bundle
     from heads.finetuning.setup import Prepared, Request
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -53,6 +52,11 @@ def add_commands(commands: "Commands") -> None:
         "--alternate", metavar="spatial:temporal=1:20",
         help="spatial and temporal weights learn in turns, for so many steps each (AltFreezing)",
     )  # fmt: skip
+    parser.add_argument(
+        "--calibrate-on", metavar="SPLIT|STORE",
+        help="temperature and sets from these videos, which nothing was learnt from or decided by; "
+        "out of fold is for `telltale train`: each fold would be a fine-tuning of its own",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help=DEVICE_HELP)
     parser.add_argument("--workers", type=int, default=2, help="decode processes (default: 2)")
@@ -72,11 +76,13 @@ def add_commands(commands: "Commands") -> None:
 
 def _finetune(arguments: argparse.Namespace) -> int:
     from features_store.outputs import Folder
+    from heads.commands.calibrate import say_left_out
     from heads.data.sides import Data
     from heads.errors import BadSetting
+    from heads.finetuning.calibration import calibrating
     from heads.finetuning.loop import CHECKPOINT
     from heads.finetuning.processes import processes
-    from heads.finetuning.setup import prepared
+    from heads.finetuning.setup import HEAD, prepared
 
     if arguments.start is not None and arguments.head_set:
         raise BadSetting("--start brings the head's settings along; leave --head-set out.")
@@ -94,29 +100,39 @@ def _finetune(arguments: argparse.Namespace) -> int:
         if found.first:
             data = Data(train=run.train.table, validation=run.validation.table)
             print(f"{data}; from step {finetuner.step}")
+        promises = None
+        if arguments.calibrate_on is not None:
+            promises = stack.enter_context(calibrating(ready, arguments.calibrate_on))
         report = finetuner.fit()
         before = report.history[finetuner.metric][0]
         bundle = ready.save(arguments.out)
+        if promises is not None:
+            bundle = promises.give(ready, bundle)
+            if bundle is not None:
+                say_left_out(promises.left_out)
+                bundle = bundle.save(arguments.out / HEAD)
         found.wait()
     if bundle is None:
         return 0
     print(f"{report.metric}: {before:.4f} before, {report.best:.4f} at best "
           f"(epoch {report.best_epoch + 1}; {report.seconds:.1f} s)")  # fmt: skip
-    _say_what_is_next(arguments, ready, bundle.about.branches.values())
+    _say_what_is_next(arguments, ready, bundle)
     return 0
 
 
-def _say_what_is_next(
-    arguments: argparse.Namespace, ready: "Prepared", branches: "Collection[str]"
-) -> None:
+def _say_what_is_next(arguments: argparse.Namespace, ready: "Prepared", bundle: "Bundle") -> None:
     from heads.finetuning.setup import BACKBONE, HEAD
-    from heads.parts.model_card import warning
+    from heads.parts.model_card import calibration_line, warning
 
     branch = ready.branch
-    if words := warning(branches):
+    if words := warning(bundle.about.branches.values()):
         print(words)
-    print(f"bundle: {arguments.out / HEAD}\nits features come from:")
-    print(f"  telltale extract … --branch internvideo2={branch.preset}:{arguments.out / BACKBONE}")
+    print(calibration_line(bundle.about))
+    folder, backbone = arguments.out / HEAD, arguments.out / BACKBONE
+    if not bundle.about.conformal:
+        print(f"  telltale calibrate {folder} --reals …, or this command with --calibrate-on SPLIT")
+    print(f"bundle: {folder}\nits features come from:")
+    print(f"  telltale extract … --branch internvideo2={branch.preset}:{backbone}")
 
 
 def _request(arguments: argparse.Namespace) -> "Request":

@@ -6,6 +6,7 @@ A made split depends on the videos' ids alone, so it is the same tomorrow and in
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,23 @@ def in_split(store: Store, split: str) -> Mask:
     found = store.videos.column("split")
     both = {str(name) for name in np.unique(found) if split in str(name).split("+")}
     return np.isin(found, np.array(sorted(both) or [split], np.dtypes.StringDType()))
+
+
+def labelled(store: Store, split: str) -> Mask:
+    """Its labelled videos of a split, or `all`."""
+    mask: Mask = store.videos.column("label") >= 0
+    if split != "all":
+        mask &= in_split(store, split)
+    if not mask.any():
+        raise BadTable(f"{store.place.name} has no labelled video of split {split!r}; --split all?")
+    return mask
+
+
+def split_or_store(store: Store, where: str) -> tuple[Store, str]:
+    """What SPLIT|STORE means: a split of this store, or all of another one."""
+    if "://" in where or (Path(where) / "zarr.json").exists():
+        return Store.open(where), "all"
+    return store, where
 
 
 def _share_of_each_class(store: Store, videos: Mask, share: float) -> Mask:

@@ -163,10 +163,9 @@ def ablation(result: Ablation, metric: str = "auc") -> str:
         axes = figure.subplots()
         for place, (_, cells) in enumerate(result.rows.items()):
             cell = cells[metric]
-            width = 0.0 if math.isnan(cell.half_width) else cell.half_width
-            axes.errorbar(
-                100 * cell.mean, place, xerr=100 * width, fmt="o", color=COLOURS[0], capsize=4
-            )
+            ends = [cell.mean - cell.spread.low, cell.spread.high - cell.mean]
+            room = 100 * np.nan_to_num(np.array([ends]).T)
+            axes.errorbar(100 * cell.mean, place, xerr=room, fmt="o", color=COLOURS[0], capsize=4)
             values = 100 * np.array(cell.values)
             axes.scatter(values, np.full(len(values), place + 0.2), s=10, color=COLOURS[1])
         axes.set_yticks(range(len(result.rows)), list(result.rows))

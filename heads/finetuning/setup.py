@@ -83,9 +83,10 @@ class Prepared:
     branch: InternVideo2Branch
     head: FusionConfig
 
-    def source(self, mask: Mask) -> Source:
-        """Other videos of the store, by a mask over all, to be judged; close it after use."""
-        return _source(self.request, self.branch, self.finetuner.net.reach, self.head, mask)
+    def source(self, mask: Mask, store: Store | None = None) -> Source:
+        """Other videos, by a mask over all of a store, to be judged; close it after use."""
+        request = replace(self.request, store=store or self.request.store)
+        return _source(request, self.branch, self.finetuner.net.reach, self.head, mask)
 
     def save(self, folder: Path) -> Bundle | None:
         """The network as it is now: a backbone and a bundle. All processes judge, one writes."""

@@ -22,7 +22,7 @@ from features_store.table import Table
 from heads.config import Settings
 from heads.data.sides import Data
 from heads.head import make_head
-from heads.judging.two_way import Spread, difference, spread
+from heads.judging.two_way import METRICS, MOST_SEEDS, Spread, difference, spread
 from heads.measuring.metrics import Floats, averaged, measure
 
 Rows = Mapping[str, Settings]
@@ -32,7 +32,6 @@ TABLE_3: Rows = {
     "+ depth": {"vector": "cat", "depth": "true", "rank_loss": "false"},
     "+ rank loss": {"vector": "cat", "depth": "true", "rank_loss": "true"},
 }
-METRICS = ("accuracy", "auc", "f1")
 SHOWN_GAIN = 0.05
 """The gain of which a table says what it takes to see it."""
 
@@ -49,14 +48,12 @@ class Cell:
         return float(np.mean(self.values))
 
     @property
-    def half_width(self) -> float:
-        """Of the 95% interval, over videos and seeds; NaN where there is none."""
-        return self.spread.half_width
+    def random(self) -> bool:
+        """Do seeds change anything?"""
+        return max(self.values) > min(self.values)
 
     def __str__(self) -> str:
-        if math.isnan(self.half_width):
-            return f"{100 * self.mean:.1f}"
-        return f"{100 * self.mean:.1f} ± {100 * self.half_width:.1f}"
+        return self.spread.text()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +68,16 @@ class Ablation:
 
     def text(self) -> str:
         width = max(len(name) for name in self.rows)
-        lines = [" " * width + "  " + "  ".join(f"{m:>14}" for m in METRICS) + "  gain in auc"]
+        lines = [" " * width + "  " + "  ".join(f"{m:>18}" for m in METRICS) + "  gain in auc"]
         for name, cells in self.rows.items():
-            numbers = "  ".join(f"{cells[m]!s:>14}" for m in METRICS)
+            numbers = "  ".join(f"{cells[m]!s:>18}" for m in METRICS)
             lines.append(f"{name:{width}}  {numbers}  {self._gain(name)}".rstrip())
         first = next(iter(self.rows.values()))["auc"].spread
         lines.append(
-            f"n = {first.videos:,} videos x {first.seeds} seeds; ± and p are over videos and seeds"
+            f"n = {first.videos:,} videos x {first.seeds} seeds; 95% intervals and p are over both"
         )
         lines += [f"no interval: {why}" for why in sorted(self._whys())]
-        still = [name for name, cells in self.rows.items() if not cells["auc"].spread.random]
+        still = [name for name, cells in self.rows.items() if not cells["auc"].random]
         if still and first.seeds > 1:
             lines.append(f"no randomness, every seed gives the same: {', '.join(still)}")
         lines += self._needed()
@@ -94,9 +91,7 @@ class Ablation:
         if name not in self.gains:
             return ""
         found, other = self.gains[name]["auc"], self.against[name]
-        half, p = found.half_width, found.p
-        said = f"{100 * found.value:+.1f}" + ("" if math.isnan(half) else f" ± {100 * half:.1f}")
-        said += "" if math.isnan(p) else f" (p = {p:.3f})"
+        said = found.text("+") + ("" if math.isnan(found.p) else f" (p = {found.p:.3f})")
         before = list(self.rows)[list(self.rows).index(name) - 1]
         return said if other == before else f"{said} against {other}"
 
@@ -110,21 +105,24 @@ class Ablation:
             f"a gain of {100 * SHOWN_GAIN:.0f} points of AUC is found in 80 of 100 such ablations"
         )
         if None in needed:
-            return [f"{what} with more than {spreads[0].seeds} seeds"]
-        most = max(n for n in needed if n is not None)
-        return [f"{what} with {most:,} videos and {spreads[0].seeds} seeds"]
+            return [f"{what} with more than {MOST_SEEDS} seeds"]
+        most = max(one for one in needed if one is not None)
+        return [f"{what} with {most.videos:,} videos and {most.seeds} seeds"]
 
     def csv(self) -> str:
-        lines = ["row,metric,mean,half_width,gain,p,values,gain_half_width,against,videos,seeds"]
+        lines = ["row,metric,mean,low,high,gain,p,values,gain_low,gain_high,against,videos,seeds"]
         for name, cells in self.rows.items():
             for metric in METRICS:
                 cell, gain = cells[metric], self.gains.get(name, {}).get(metric)
                 values = " ".join(f"{value:.6f}" for value in cell.values)
-                three = (math.nan,) * 3 if gain is None else (gain.value, gain.p, gain.half_width)
-                numbers = f"{cell.mean:.6f},{cell.half_width:.6f},{three[0]:.6f},{three[1]:.6f}"
-                rest = f'{three[2]:.6f},"{self.against.get(name) or ""}"'
+                four = (math.nan,) * 4
+                if gain is not None:
+                    four = (gain.value, gain.p, gain.low, gain.high)
+                numbers = (cell.mean, cell.spread.low, cell.spread.high, *four[:2])
+                first, last = (",".join(f"{n:.6f}" for n in each) for each in (numbers, four[2:]))
                 size = f"{cell.spread.videos},{cell.spread.seeds}"
-                lines.append(f'"{name}",{metric},{numbers},{values},{rest},{size}')
+                against = self.against.get(name) or ""
+                lines.append(f'"{name}",{metric},{first},{values},{last},"{against}",{size}')
         return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
@@ -135,7 +133,7 @@ class Ablation:
         for name, cells in self.rows.items():
             numbers = " & ".join(_tex(cells[m], bold=cells[m].mean == best[m]) for m in METRICS)
             escaped = name.replace("_", r"\_").replace("&", r"\&").replace("%", r"\%")
-            gain = self._gain(name).replace("±", r"$\pm$").replace("_", r"\_")
+            gain = self._gain(name).replace("_", r"\_")
             lines.append(rf"{escaped} & {numbers} & {gain} \\")
         first = next(iter(self.rows.values()))["auc"].spread
         note = f"% {first.videos} videos, {first.seeds} seeds; intervals of 95% over both"
@@ -143,8 +141,9 @@ class Ablation:
 
 
 def _tex(cell: Cell, *, bold: bool) -> str:
-    number = f"{cell!s}".replace("±", r"\pm")
-    return rf"$\mathbf{{{number}}}$" if bold else f"${number}$"
+    value, _, interval = str(cell).partition(" ")
+    number = rf"\mathbf{{{value}}}" if bold else value
+    return rf"${number}\ {interval}$" if interval else f"${number}$"
 
 
 def grid(switches: Mapping[str, Sequence[str]]) -> Rows:

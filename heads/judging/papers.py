@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from heads.errors import BadSetting
+from heads.data.rows import Rows
+from heads.errors import BadSetting, BadTable
 from heads.head import Probabilities
 from heads.measuring.calibration import fit_temperature, tempered
 from heads.measuring.conformal import all_thresholds
 from heads.measuring.detection import forgery
-from heads.measuring.intervals import wilson
+from heads.measuring.intervals import MINIMUM, wilson
 from heads.measuring.metrics import REAL, Floats, Labels, averaged, has_result
 
 if TYPE_CHECKING:
@@ -45,6 +47,25 @@ def calibrated(
         operating=(),
     )  # fmt: skip
     return replace(bundle, about=about, rows=bundle.rows.joined(calibrated=ids))
+
+
+def check_calibrating(
+    known: Rows, classes: Sequence[str], ids: Sequence[object], theirs: Sequence[str], where: str
+) -> NDArray[np.bool_]:
+    """Which of these videos, of these classes, may calibrate: those that taught and decided
+    nothing."""
+    if tuple(classes) != tuple(theirs):
+        raise BadTable(
+            f"The videos' classes are {', '.join(theirs)}, the bundle's {', '.join(classes)}. "
+            f"Labels would be misread; use a store of that scheme."
+        )
+    new = ~known.knows(ids)
+    if new.sum() < MINIMUM:
+        raise BadTable(
+            f"{int(new.sum())} videos of {where!r} are left to calibrate by, "
+            f"{int((~new).sum())} were learnt from or decided by; give {MINIMUM} or more."
+        )
+    return new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

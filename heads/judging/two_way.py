@@ -1,24 +1,44 @@
 """What a mean over seeds is sure of: other videos would have given another number, and so would
-other seeds. Both are in the interval; the videos' part by each video's influence on the number
-(for the AUC these are DeLong's placements), the seeds' part by their spread.
+other seeds. Both are in the interval.
+
+The videos' part is a score interval (see `measuring.intervals`), so that a perfect number is not
+certain; its variance comes from each video's influence on the number (for the AUC these are
+DeLong's placements). The seeds' part is their spread, less what videos and seeds do together, which
+the videos' part has already; few seeds weigh by Student's t. A difference has what is each row's
+own, and not what the rows share.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
 
-from heads.measuring.intervals import class_variance, influence, too_few
+from heads.measuring.intervals import (
+    Z,
+    auc_bounds,
+    class_influence,
+    class_variance,
+    influence,
+    mean_count,
+    share_bounds,
+    too_few,
+)
 from heads.measuring.metrics import Floats, Labels, confusion_matrix, macro_auc
+from heads.measuring.tests import Room, apart, correlation
 
 MINIMUM_SEEDS = 3
 """Fewer say nothing of how much seeds differ: no p, no interval."""
-_NOTHING = 1e-12
-_STEP = 1e-4
+MOST_SEEDS = 30
 POWER = 0.8
+_NOTHING = 1e-12
+_MANY = 1e6
+"""Degrees of freedom: Student's t is a normal one."""
+_STEP = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,49 +52,96 @@ class Spread:
     """Variance that other videos would make."""
     by_seeds: float
     """Variance that other seeds would make."""
-    freedom: float
+    room: Room
+    """One standard error that other videos would make, downwards and upwards."""
+    least: float
+    """What the number cannot be below: 0, or -1 of a difference."""
     why: str = ""
     """Why there is no interval."""
 
-    @property
-    def random(self) -> bool:
-        """Do seeds change anything?"""
-        return self.by_seeds > _NOTHING
+    def text(self, sign: str = "") -> str:
+        """In percent, with its interval where there is one; `sign` as in a format."""
+        said = f"{100 * self.value:{sign}.1f}"
+        return (
+            said
+            if self.why
+            else f"{said} [{100 * self.low:{sign}.1f}, {100 * self.high:{sign}.1f}]"
+        )
 
     @property
-    def error(self) -> float:
-        return math.sqrt(self.by_videos + self.by_seeds)
-
-    @property
-    def half_width(self) -> float:
+    def low(self) -> float:
         """Of the 95% interval; NaN where there is none."""
-        if self.why:
-            return math.nan
-        return float(stats.t.ppf(0.975, self.freedom)) * self.error
+        return self._end(-self.room.below)
+
+    @property
+    def high(self) -> float:
+        return self._end(self.room.above)
 
     @property
     def p(self) -> float:
-        """That the truth is 0, two-sided; NaN where nothing can be said."""
+        """That the truth is 0, two-sided: the level at which the interval ends there. NaN where
+        nothing can be said."""
         if self.why:
             return math.nan
-        if self.error < _NOTHING:
+        error = math.hypot(self.room.below if self.value > 0 else self.room.above, self._seeds)
+        if error < _NOTHING:
             return 1.0 if abs(self.value) < _NOTHING else math.nan
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
+        return float(2 * stats.t.sf(abs(self.value) / error, self._freedom))
 
-    def needed(self, gain: float) -> int | None:
-        """Judged videos with which such a gain is found in 80 of 100 ablations; None: with these
-        seeds never, give more of them."""
-        quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(POWER)
-        room = (gain / float(quantiles)) ** 2 - self.by_seeds
-        return None if room <= 0 else math.ceil(self.videos * self.by_videos / room)
+    @property
+    def _seeds(self) -> float:
+        return math.sqrt(self.by_seeds)
+
+    @property
+    def _freedom(self) -> float:
+        return freedom(sum(self.room) ** 2 / 4, self.by_seeds, self.seeds)
+
+    def _end(self, room: float) -> float:
+        if self.why:
+            return math.nan
+        half = float(stats.t.ppf(0.975, self._freedom)) * math.hypot(room, self._seeds)
+        return min(1.0, max(self.least, self.value + math.copysign(half, room)))
+
+    def needed(self, gain: float) -> "Need | None":
+        """With what such a gain is found in 80 of 100 ablations; None: with no number of seeds that
+        is reasonable."""
+        for seeds in range(max(self.seeds, MINIMUM_SEEDS), MOST_SEEDS + 1):
+            by_seeds = self.by_seeds * self.seeds / seeds
+            by_videos = _affordable(gain, by_seeds, seeds)
+            if by_videos is not None:
+                return Need(seeds=seeds, videos=math.ceil(self.videos * self.by_videos / by_videos))
+        return None
+
+
+class Need(NamedTuple):
+    """What an ablation takes."""
+
+    seeds: int
+    videos: int
+
+
+def freedom(by_videos: float, by_seeds: float, seeds: int) -> float:
+    """Satterthwaite's: few seeds weigh as heavily as their share of the variance."""
+    if not by_seeds:
+        return _MANY
+    return min(_MANY, (by_videos + by_seeds) ** 2 / by_seeds**2 * (seeds - 1))
+
+
+def _affordable(gain: float, by_seeds: float, seeds: int) -> float | None:
+    """The variance over videos at which a gain is found so often; None: not even with none."""
+
+    def lacking(by_videos: float) -> float:
+        found = stats.t.isf(0.025, freedom(by_videos, by_seeds, seeds)) + stats.norm.ppf(POWER)
+        return float(found) * math.sqrt(by_videos + by_seeds) - gain
+
+    return None if lacking(0.0) >= 0 else float(brentq(lacking, 0.0, gain**2))
 
 
 def spread(metric: str, runs: Sequence[Floats], labels: Labels, classes: Sequence[str]) -> Spread:
     """`runs` are one seed's probabilities each, about the same videos."""
-    value, part = _NUMBERS[metric]
-    return _spread(
-        [value(p, labels) for p in runs], [part(p, labels) for p in runs], labels, classes
-    )
+    values, parts = _told(metric, runs, labels)
+    room = _room(metric, values, runs, parts, labels)
+    return _spread(values, parts, room, labels, classes, least=0.0)
 
 
 def difference(
@@ -82,30 +149,66 @@ def difference(
     classes: Sequence[str],
 ) -> Spread:  # fmt: skip
     """`runs` minus `others`, seed by seed."""
+    (values, parts), (before, were) = (_told(metric, each, labels) for each in (runs, others))
+    own, other = np.mean(parts, 0), np.mean(were, 0)
+    room = apart(
+        _room(metric, values, runs, parts, labels), _room(metric, before, others, were, labels),
+        correlation(own, other, labels),
+    )  # fmt: skip
+    gains = [a - b for a, b in zip(values, before, strict=True)]
+    changes = [a - b for a, b in zip(parts, were, strict=True)]
+    return _spread(gains, changes, room, labels, classes, least=-1.0)
+
+
+def _told(metric: str, runs: Sequence[Floats], labels: Labels) -> tuple[list[float], list[Floats]]:
+    """Each seed's number, and the influence of each video on it."""
     value, part = _NUMBERS[metric]
-    pairs = list(zip(runs, others, strict=True))
-    values = [value(a, labels) - value(b, labels) for a, b in pairs]
-    parts = [part(a, labels) - part(b, labels) for a, b in pairs]
-    return _spread(values, parts, labels, classes)
+    return [value(p, labels) for p in runs], [part(p, labels) for p in runs]
+
+
+def _room(
+    metric: str, values: Sequence[float], runs: Sequence[Floats], parts: Sequence[Floats],
+    labels: Labels,
+) -> Room:  # fmt: skip
+    value, counts = float(np.mean(values)), np.unique(labels, return_counts=True)[1]
+    if math.isnan(value) or counts.min() < 2:
+        return Room(math.nan, math.nan)
+    if metric == "auc":
+        by_class = np.mean([class_influence(run, labels) for run in runs], 0)
+        low, high = auc_bounds(value, by_class, labels)
+    else:
+        assumed = len(labels) if metric == "accuracy" else mean_count(counts)
+        low, high = share_bounds(value, _variance(np.mean(parts, 0), labels), assumed, counts)
+    return Room((value - low) / Z, (high - value) / Z)
 
 
 def _spread(
-    values: Sequence[float], parts: Sequence[Floats], labels: Labels, classes: Sequence[str]
+    values: Sequence[float],
+    parts: Sequence[Floats],
+    room: Room,
+    labels: Labels,
+    classes: Sequence[str],
+    *,
+    least: float,
 ) -> Spread:
     seeds, videos = len(values), len(labels)
-    by_seeds = float(np.var(values, ddof=1)) / seeds if seeds > 1 else 0.0
     present = np.unique(labels)
     why = too_few(np.searchsorted(present, labels), [classes[c] for c in present])
     if not why and seeds < MINIMUM_SEEDS:
         why = f"{seeds} seeds; {MINIMUM_SEEDS} or more are needed"
-    by_videos = float(class_variance(np.mean(parts, 0), labels).sum()) if videos else 0.0
-    # Satterthwaite: few seeds weigh as heavily as their share of the variance.
-    total, few = by_videos + by_seeds, by_seeds**2 / max(seeds - 1, 1)
-    freedom = total**2 / max(few + by_videos**2 / max(videos - len(present), 1), _NOTHING**2)
+    mean = np.mean(parts, 0)
+    by_videos, by_seeds = _variance(mean, labels), 0.0
+    if seeds > 1:
+        both = sum(_variance(part - mean, labels) for part in parts) / (seeds - 1)
+        by_seeds = max(float(np.var(values, ddof=1)) - both, 0.0) / seeds
     return Spread(
         value=float(np.mean(values)), videos=videos, seeds=seeds, by_videos=by_videos,
-        by_seeds=by_seeds, freedom=max(freedom, 1.0), why=why,
+        by_seeds=by_seeds, room=room, least=least, why=why,
     )  # fmt: skip
+
+
+def _variance(parts: Floats, labels: Labels) -> float:
+    return float(class_variance(parts, labels).sum()) if len(labels) else 0.0
 
 
 def _accuracy(probabilities: Floats, labels: Labels) -> float:
@@ -145,3 +248,9 @@ _NUMBERS: dict[str, tuple[_Value, _Parts]] = {
     "auc": (macro_auc, influence),
     "f1": (_f1, _f1_parts),
 }
+METRICS = tuple(_NUMBERS)
+
+
+def value_of(metric: str, probabilities: Floats, labels: Labels) -> float:
+    """One seed's number."""
+    return _NUMBERS[metric][0](probabilities, labels)

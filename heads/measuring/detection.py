@@ -65,10 +65,10 @@ def detection(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> 
     groups = [scores[real], scores[~real]]
     missing = next((name for name, group in zip(NAMES, groups, strict=True) if not len(group)), "")
 
-    def number(statistic: intervals.Statistic) -> Interval:
+    def number(statistic: intervals.Statistic, *, alike: bool = False) -> Interval:
         if missing:
             return absent(math.nan, len(labels), f"no {missing} video")
-        return intervals.bootstrap(statistic, groups, NAMES)
+        return intervals.bootstrap(statistic, groups, NAMES, alike=alike)
 
     auc = intervals.auc(scores, ~real, NAMES)
     if missing:
@@ -76,7 +76,7 @@ def detection(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> 
     return Detection(
         reals=int(real.sum()), generated=int((~real).sum()), auc=auc,
         average_precision=number(curves.average_precision),
-        equal_error_rate=number(curves.equal_error_rate),
+        equal_error_rate=number(curves.equal_error_rate, alike=True),
         found_at={
             f"{share:g}": curves.found_at(*groups, share=share) for share in curves.FALSE_ALARMS
         },

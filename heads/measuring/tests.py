@@ -8,23 +8,28 @@ draws is never 0: of k draws in B it is (k + 1) / (B + 1).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
 
 from heads.measuring.intervals import (
     DRAWS,
     Interval,
     Z,
     absent,
+    auc_bounds,
+    class_influence,
     class_variance,
-    influence,
     too_few,
 )
 from heads.measuring.metrics import Floats, Labels, macro_auc
 
 _NOTHING = 1e-12
+_FAR = 8.0
+"""Standard errors; p is 1e-15 there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +92,69 @@ def mid_p(gained: int, lost: int) -> float:
 
 def delong(first: Floats, second: Floats, labels: Labels, names: tuple[str, ...]) -> Difference:
     """Macro AUCs of two sets of probabilities (n, C) about the same videos."""
-    test = "DeLong"
+    test, classes = "DeLong, score", range(first.shape[1])
     value = macro_auc(second, labels) - macro_auc(first, labels)
     why = too_few(labels, names)
     if why or math.isnan(value):
         return Difference(interval=absent(value, len(labels), why), p=math.nan, test=test)
-    parts = influence(second, labels) - influence(first, labels)
-    spread = math.sqrt(float(class_variance(parts, labels).sum()))
-    found = Interval(
-        value=value, low=value - Z * spread, high=value + Z * spread, n=len(labels), method=test
+    if all(np.array_equal(*(stats.rankdata(p[:, c]) for p in (first, second))) for c in classes):
+        found = Interval(value=0.0, low=0.0, high=0.0, n=len(labels), method=test)
+        return Difference(interval=found, p=1.0, test=test)
+    areas = macro_auc(first, labels), macro_auc(second, labels)
+    parts = class_influence(first, labels), class_influence(second, labels)
+    shared = correlation(parts[0].sum(1), parts[1].sum(1), labels)
+
+    def bounds(z: float) -> tuple[float, float]:
+        (low, high), (bottom, top) = (
+            auc_bounds(area, part, labels, z) for area, part in zip(areas, parts, strict=True)
+        )
+        own, others = Room(areas[1] - bottom, top - areas[1]), Room(areas[0] - low, high - areas[0])
+        room = apart(own, others, shared)
+        return value - room.below, value + room.above
+
+    low, high = bounds(Z)
+    found = Interval(value=value, low=low, high=high, n=len(labels), method=test)
+    return Difference(interval=found, p=_p_of(bounds, value), test=test)
+
+
+def correlation(first: Floats, second: Floats, labels: Labels) -> float:
+    """Of two AUCs, by their influences; 0 where one of them does not vary."""
+    both, one, other = (
+        float(class_variance(parts, labels).sum()) for parts in (first + second, first, second)
     )
-    if spread < _NOTHING:
-        p = 1.0 if abs(value) < _NOTHING else math.nan
-        return Difference(interval=found, p=p, test=test)
-    return Difference(interval=found, p=float(2 * stats.norm.sf(abs(value) / spread)), test=test)
+    product = math.sqrt(one * other)
+    if product < _NOTHING:
+        return 0.0
+    return min(1.0, max(-1.0, (both - one - other) / (2 * product)))
+
+
+class Room(NamedTuple):
+    """How far a number may be off."""
+
+    below: float
+    above: float
+
+
+def apart(own: Room, others: Room, shared: float) -> Room:
+    """How far a difference may be off, when its numbers may be and have this correlation.
+
+    Newcombe's way for what is each one's own; what they share moves both to the same side.
+    """
+    together = shared * ((sum(own) - sum(others)) / 2) ** 2
+    below = (1 - shared) * (own.below**2 + others.above**2) + together
+    above = (1 - shared) * (own.above**2 + others.below**2) + together
+    return Room(math.sqrt(max(below, 0.0)), math.sqrt(max(above, 0.0)))
+
+
+def _p_of(bounds: Callable[[float], tuple[float, float]], value: float) -> float:
+    """The p at which the interval ends at 0, so that the two never disagree."""
+    if abs(value) < _NOTHING:
+        return 1.0
+    end = 0 if value > 0 else 1
+    if bounds(_FAR)[end] * value > 0:
+        return float(2 * stats.norm.sf(_FAR))
+    z = brentq(lambda z: bounds(z)[end], 0, _FAR, xtol=1e-4)
+    return float(2 * stats.norm.sf(z))
 
 
 def delong_binary(

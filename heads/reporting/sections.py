@@ -139,19 +139,25 @@ def _ablation(path: Path, name: str) -> Section:
     cells: dict[str, dict[str, str]] = {}
     for run in runs:
         row = cells.setdefault(run["row"], {})
-        half = float(run["half_width"])
-        row[run["metric"]] = percent(float(run["mean"])) + (
-            "" if np.isnan(half) else f" ± {percent(half)}"
-        )
+        row[run["metric"]] = percent(float(run["mean"])) + _ends(run, "low", "high")
         if run["metric"] == "auc" and not np.isnan(float(run["gain"])):
             p = float(run["p"])
-            gain = f"{100 * float(run['gain']):+.1f}"
+            gain = f"{100 * float(run['gain']):+.1f}" + _ends(run, "gain_low", "gain_high")
             row["gain in AUC (p)"] = gain if np.isnan(p) else f"{gain} ({p:.3f})"
     columns = list(dict.fromkeys(metric for row in cells.values() for metric in row))
     rows = [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
     titles = [c if "(" in c else f"{_SAID.get(c, c)}, %" for c in columns]
     body += table(["switches", *titles], rows)
+    sizes = {(run["videos"], run["seeds"]) for run in runs if run.get("videos")}
+    for videos, seeds in sorted(sizes):
+        body += paragraph(f"{videos} videos, {seeds} seeds; intervals of 95% over both")
     return Section(name=name, title="Ablation", body=body)
+
+
+def _ends(run: Mapping[str, str], low: str, high: str) -> str:
+    """An interval's, in percent; nothing where there is none, or in a file of an early version."""
+    ends = [float(run.get(name) or "nan") for name in (low, high)]
+    return "" if np.isnan(ends).any() else f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
 
 
 def _tuning(path: Path, name: str) -> Section:

@@ -112,11 +112,11 @@ ABOUT = {
     "temperature": 1.25, "metrics": {"validation auc": 0.875}, "files": {},
     "provenance": {"date": "2026-11-21", "packages": {"torch": "2.13.0"}},
 }  # fmt: skip
-ABLATION = """row,metric,mean,half_width,gain,p,values
-"<b>backbone",accuracy,0.500000,0.010000,nan,nan,0.5 0.5
-"<b>backbone",auc,0.600000,nan,nan,nan,0.6 0.6
-"+ cat",accuracy,0.550000,0.010000,0.050000,0.010000,0.5 0.6
-"+ cat",auc,0.700000,0.010000,0.100000,0.012000,0.7 0.7
+ABLATION = """row,metric,mean,low,high,gain,p,values,gain_low,gain_high,against,videos,seeds
+"<b>backbone",accuracy,0.500000,0.490000,0.510000,nan,nan,0.5 0.5,nan,nan,"",80,2
+"<b>backbone",auc,0.600000,nan,nan,nan,nan,0.6 0.6,nan,nan,"",80,2
+"+ cat",accuracy,0.550000,0.540000,0.560000,0.050000,0.010000,0.5 0.6,0.01,0.09,"<b>backbone",80,2
+"+ cat",auc,0.700000,0.690000,0.715000,0.100000,0.012000,0.7 0.7,0.04,0.15,"<b>backbone",80,2
 """
 PICTURE = """<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="90" height="50"
  viewBox="0 0 90 50"><script>window.broken = 1</script><image href="http://example.invalid/x.png"

@@ -196,6 +196,41 @@ def test_the_command_does_it_and_goes_on(
         assert says in capsys.readouterr().err
 
 
+def test_a_tuned_bundle_promises_by_videos_that_are_named_for_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Out of fold is not to be had; without other videos it says that it promises nothing."""
+    out = tmp_path / "out"
+    command = [
+        "finetune", "--store", str(folder / "store.zarr"), "--protocol", finetunes.PROTOCOL,
+        "--source", "aurora", "--branch", "internvideo2=tiny", "--out", str(out),
+        "--set", "epochs=1", "--set", "batch=4", "--calibrate-on",
+    ]  # fmt: skip
+    assert main([*command, "test"]) == 1  # before anything is trained
+    assert "4 videos of 'test' are left to calibrate by, 0 were" in capsys.readouterr().err
+    assert not (out / BACKBONE).exists()
+    assert main(command[:-1]) == 0
+    said = capsys.readouterr().out
+    assert "No calibration" in said
+    assert f"telltale calibrate {out / HEAD} --reals" in said
+    assert main([*command, "all"]) == 0
+    said = capsys.readouterr().out
+    assert "left out: 8 videos" in said
+    assert "Calibrated by 12 videos (split all of " in said
+    assert "; 3 appearance, 3 spatial, 3 motion, 3 real)" in said
+    bundle = Bundle.load(out / HEAD)
+    assert set(bundle.about.conformal["0.2"]) == set(bundle.classes)
+    assert bundle.rows.counts() == {"learnt": 4, "decided": 4, "calibrated": 12}
+    data = str(folder / "data")  # its own videos again, looked at by its own networks
+    calibrate = ["calibrate", str(out / HEAD), "--reals", data, "--scheme", "hfv4", "--fpr", "0.5"]
+    assert main([*calibrate, "--out", str(tmp_path / "c"), "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "left out: 15 videos whose label is not real" in said
+    assert "left out: 2 videos that the bundle learnt from or was decided by" in said
+    assert "from 3 reals)" in said
+    assert Bundle.load(tmp_path / "c").about.operating[0]["reals"] == 3
+
+
 def test_a_start_of_other_features_is_refused(folder: Path, tmp_path: Path) -> None:
     bundle = finetunes.train_head(folder, Store.open(folder / "store.zarr"))
     for key in ("internvideo2/attn", "depthpro/depth"):

@@ -40,8 +40,9 @@ def test_everything_a_run_holds_is_on_one_page(tmp_path: Path) -> None:
     assert written.problems == []
     page = written.page.read_text()
     for said in ("Made-up people; these networks know nothing of real ones", "hfv4",
-                 "file facts alone", "70.0 ± 1.0",
-                 "+10.0 (0.012)", "paper: AUC, %", "65.8", "87.5",
+                 "file facts alone", "70.0 [69.0, 71.5]",
+                 "+10.0 [4.0, 15.0] (0.012)", "80 videos, 2 seeds; intervals of 95% over both",
+                 "paper: AUC, %", "65.8", "87.5",
                  "coverage promised"):  # fmt: skip
         assert said in page
     assert page.count("data:image/svg+xml") == 3 + 3 + 3 + 2  # confusions, curves, files, learning

@@ -1,6 +1,7 @@
 """An ablation's numbers are as unsure as other videos and other seeds would make them."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,14 +25,38 @@ def runs(
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_intervals_hold_the_number_that_many_videos_and_seeds_would_give(metric: str) -> None:
-    value = two_way._NUMBERS[metric][0]
+    value = partial(two_way.value_of, metric)
     many, labels = runs(10_000, 20_000, 4)
     true = float(np.mean([value(each, labels) for each in many]))
     inside = 0
     for seed in range(120):
         found = two_way.spread(metric, *runs(seed, 80), CLASSES)
-        inside += abs(found.value - true) <= found.half_width
+        inside += found.low <= true <= found.high
     assert inside / 120 > 0.9
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_heads_that_are_always_right_are_not_certain(metric: str) -> None:
+    """100.0 ± 0.0 held the truth in a third of such ablations."""
+    inside, apart = 0, 0
+    value = partial(two_way.value_of, metric)
+    many, labels = runs(10_000, 20_000, 4, gain=3.0)
+    true = float(np.mean([value(each, labels) for each in many]))
+    assert 0.97 < true < 1
+    for seed in range(60):
+        made, labels = runs(seed, 40, gain=3.0)
+        found = two_way.spread(metric, made, labels, CLASSES)
+        inside += found.low <= true <= found.high
+        other = two_way.difference(metric, made, made[::-1], labels, CLASSES)
+        apart += other.low <= 0 <= other.high
+    assert min(inside, apart) >= 55
+    perfect = [np.eye(4)[labels] + 0.0] * 3
+    sure = two_way.spread(metric, perfect, labels, CLASSES)
+    assert (sure.value, sure.high) == (1, 1)
+    assert sure.low < 0.97
+    same = two_way.difference(metric, perfect, perfect, labels, CLASSES)
+    assert same.low < 0 < same.high
+    assert same.p == 1
 
 
 def pair(
@@ -73,11 +98,12 @@ def test_a_gain_is_found_with_the_videos_that_it_says_it_needs() -> None:
         two_way.difference("auc", *_swapped(pair(seed, 100, gain)), CLASSES).needed(true)
         for seed in range(10)
     ]
-    assert None not in needed
-    videos = int(np.median([n for n in needed if n is not None]))
+    found_needs = sorted(one for one in needed if one is not None)
+    assert len(found_needs) == len(needed)
+    seeds, videos = found_needs[len(needed) // 2]
     found = 0
     for seed in range(100):
-        before, after, labels = pair(1000 + seed, videos, gain)
+        before, after, labels = pair(1000 + seed, videos, gain, seeds)
         found += two_way.difference("auc", after, before, labels, CLASSES).p < 0.05
     assert found >= 68  # 80 are promised; a share of 100 is uncertain by 8
 
@@ -93,7 +119,7 @@ def test_fewer_than_three_seeds_have_no_p() -> None:
         before, after, labels = pair(0, 100, 1.0, seeds)
         found = two_way.difference("auc", after, before, labels, CLASSES)
         assert math.isnan(found.p)
-        assert math.isnan(found.half_width)
+        assert math.isnan(found.low)
         assert f"{seeds} seeds; 3 or more are needed" in found.why
 
 
@@ -101,7 +127,7 @@ def made(first: list[Floats], second: list[Floats], labels: Labels) -> ablation.
     rows = {
         name: {
             m: ablation.Cell(
-                values=tuple(two_way._NUMBERS[m][0](run, labels) for run in each),
+                values=tuple(two_way.value_of(m, run, labels) for run in each),
                 spread=two_way.spread(m, each, labels, CLASSES),
             )
             for m in METRICS
@@ -117,9 +143,10 @@ def test_heads_without_randomness_are_said_to_be_so_and_still_unsure_of_videos()
     found = made([before] * 3, [after] * 3, labels)
     said = found.text()
     assert "no randomness, every seed gives the same: before, after" in said
-    assert "± 0.0" not in said
-    assert found.rows["after"]["auc"].half_width > 0.01
-    assert "n = 100 videos x 3 seeds; ± and p are over videos and seeds" in said
+    sure = found.rows["after"]["auc"].spread
+    assert sure.high - sure.low > 0.02
+    assert f"{100 * sure.value:.1f} [{100 * sure.low:.1f}, {100 * sure.high:.1f}]" in said
+    assert "n = 100 videos x 3 seeds; 95% intervals and p are over both" in said
     assert "nan" not in said
     two = made([before] * 2, [after] * 2, labels)
     assert "no interval: 2 seeds; 3 or more are needed" in two.text()
