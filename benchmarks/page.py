@@ -22,13 +22,16 @@ FEWEST_SEEDS = 3
 """Below it a difference says nothing about the way, see `heads.judging`."""
 
 
+OTHERS = ("ablations", "coverage", "gpu")
+"""Themes that `make bench` does not measure: two say whether numbers hold what they promise, which
+no machine changes, and one needs a GPU."""
 ON_A_GPU = ("finetune", "gpu", "heads", "population", "shard")
 """Themes that a GPU has something to say about; `gpu` only a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """A benchmark that there is: `bench_THEME.py`, or `gpu.py`."""
+    """A benchmark that there is: `bench_THEME.py`, or one of `OTHERS`."""
 
     theme: str
     module: str
@@ -38,7 +41,7 @@ class Benchmark:
 
 def benchmarks(folder: Path = PAGE.parent) -> list[Benchmark]:
     found = []
-    for path in [*sorted(folder.glob("bench_*.py")), folder / "gpu.py"]:
+    for path in [*sorted(folder.glob("bench_*.py")), *(folder / f"{name}.py" for name in OTHERS)]:
         said = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
         about = said.partition(": `python")[0].partition(". ")[0].rstrip(".")
         theme = path.stem.removeprefix("bench_")
@@ -80,7 +83,7 @@ def _head(results: Sequence[Result]) -> Iterator[str]:
     yield ""
     yield (
         "Written by `python -m benchmarks.page` from `benchmarks/results/`; `make bench` measures "
-        "all that needs no GPU and writes it anew. The machines are shared and noisy: trust the "
+        "speed, all that needs no GPU, and writes it anew. The machines are shared and noisy: trust the "
         "ratios, which were taken in the same run as their baseline, and not the absolute "
         "figures. `cpu2` is two CPU cores."
     )

@@ -24,6 +24,7 @@ from heads.data.sides import Data
 from heads.head import make_head
 from heads.judging.two_way import METRICS, MOST_SEEDS, Spread, difference, spread
 from heads.measuring.metrics import Floats, averaged, measure
+from heads.measuring.tests import p_text
 
 Rows = Mapping[str, Settings]
 TABLE_3: Rows = {
@@ -91,7 +92,7 @@ class Ablation:
         if name not in self.gains:
             return ""
         found, other = self.gains[name]["auc"], self.against[name]
-        said = found.text("+") + ("" if math.isnan(found.p) else f" (p = {found.p:.3f})")
+        said = found.text("+") + ("" if math.isnan(found.p) else f" ({p_text(found.p)})")
         before = list(self.rows)[list(self.rows).index(name) - 1]
         return said if other == before else f"{said} against {other}"
 

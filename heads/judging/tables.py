@@ -46,7 +46,13 @@ def text_table(evaluation: Evaluation, printed: paper.Rows | None = None) -> str
     }
     over = evaluation.averaged
     counts[AVERAGE] = f"of {over['accuracy']} / {over['auc']}"
-    rows = [("ours", cells), ("n", counts)]
+    ends: dict[str, Mapping[str, str]] = {
+        f"{what} 95%": {
+            name: _brackets(getattr(evaluation.sources[name], field)) for name in (*columns, ALL)
+        }
+        for what, field in (("ACC", "accuracy"), ("AUC", "auc"))
+    }
+    rows: list[tuple[str, Mapping[str, str]]] = [("ours", cells), *ends.items(), ("n", counts)]
     for method, numbers in (printed or {}).items():
         rows.append((f"paper: {method}", {name: str(cell) for name, cell in numbers.items()}))
     widths = {name: max(len(name), 13) for name in cells}
@@ -58,6 +64,10 @@ def text_table(evaluation: Evaluation, printed: paper.Rows | None = None) -> str
     joined = f"; {', '.join(evaluation.reals)} in every column" if evaluation.reals else ""
     lines.append(f"n: reals + generated videos{joined}; {AVERAGE}: over how many sources")
     return "\n".join(lines)
+
+
+def _brackets(found: Interval) -> str:
+    return "-" if math.isnan(found.value) else found.brackets or "too few"
 
 
 def confusion_text(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:

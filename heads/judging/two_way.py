@@ -61,7 +61,7 @@ class Spread:
 
     def text(self, sign: str = "") -> str:
         """In percent, with its interval where there is one; `sign` as in a format."""
-        said = f"{100 * self.value:{sign}.1f}"
+        said = "-" if math.isnan(self.value) else f"{100 * self.value:{sign}.1f}"
         return (
             said
             if self.why
@@ -104,7 +104,9 @@ class Spread:
 
     def needed(self, gain: float) -> "Need | None":
         """With what such a gain is found in 80 of 100 ablations; None: with no number of seeds that
-        is reasonable."""
+        is reasonable, or where nothing can be said."""
+        if math.isnan(self.by_videos) or math.isnan(self.by_seeds):
+            return None
         for seeds in range(max(self.seeds, MINIMUM_SEEDS), MOST_SEEDS + 1):
             by_seeds = self.by_seeds * self.seeds / seeds
             by_videos = _affordable(gain, by_seeds, seeds)
@@ -196,6 +198,9 @@ def _spread(
     why = too_few(np.searchsorted(present, labels), [classes[c] for c in present])
     if not why and seeds < MINIMUM_SEEDS:
         why = f"{seeds} seeds; {MINIMUM_SEEDS} or more are needed"
+    if math.isnan(values[0]):
+        absent = [name for c, name in enumerate(classes) if c not in present]
+        why = f"not defined, no video is {', '.join(absent)}"
     mean = np.mean(parts, 0)
     by_videos, by_seeds = _variance(mean, labels), 0.0
     if seeds > 1:

@@ -152,11 +152,14 @@ def influence(probabilities: Floats, labels: Labels) -> Floats:
 
 
 def class_influence(probabilities: Floats, labels: Labels) -> Floats:
-    """The same by way of each class's area, (n, C)."""
+    """The same by way of each class's area, (n, C); NaN by way of a class that has no video."""
     found = np.zeros(probabilities.shape)
     for c in range(probabilities.shape[1]):
         positive, scores = labels == c, probabilities[:, c]
         hits, rest = int(positive.sum()), int((~positive).sum())
+        if not hits or not rest:
+            found[:, c] = math.nan
+            continue
         ranks = stats.rankdata(scores)
         above = (ranks[positive] - stats.rankdata(scores[positive])) / rest
         below = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / hits
@@ -166,10 +169,9 @@ def class_influence(probabilities: Floats, labels: Labels) -> Floats:
 
 
 def class_variance(parts: Floats, labels: Labels) -> Floats:
-    """Each class's share of the variance of a sum of such parts."""
-    return np.array(
-        [(labels == c).sum() * parts[labels == c].var(ddof=1) for c in np.unique(labels)]
-    )
+    """Each class's share of the variance of a sum of such parts; NaN of a single video's."""
+    groups = [parts[labels == c] for c in np.unique(labels)]
+    return np.array([len(own) * own.var(ddof=1) if len(own) > 1 else math.nan for own in groups])
 
 
 def _shared(parts: Floats, measured: float, labels: Labels) -> float:

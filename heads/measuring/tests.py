@@ -42,9 +42,11 @@ class Difference:
     test: str
 
     def __str__(self) -> str:
-        sign = f"{100 * self.interval.value:+.1f} {self.interval.brackets}".strip()
+        value = self.interval.value
+        number = "-" if math.isnan(value) else f"{100 * value:+.1f}"
+        sign = f"{number} {self.interval.brackets}".strip()
         why = f", no test: {self.interval.why}" if self.interval.why else ""
-        said = why if math.isnan(self.p) else f", p = {self.p:.3f} ({self.test})"
+        said = why if math.isnan(self.p) else f", {p_text(self.p)} ({self.test})"
         return f"{sign}{said}, n = {self.interval.n:,}"
 
     def to_json(self) -> dict[str, object]:
@@ -54,6 +56,11 @@ class Difference:
             "p": None if math.isnan(self.p) else self.p, "test": self.test,
             "n": self.interval.n, "why": self.interval.why,
         }  # fmt: skip
+
+
+def p_text(p: float) -> str:
+    """Never 0: what is smaller than three digits say is said to be."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def permutation_p(extreme: int, draws: int) -> float:

@@ -114,6 +114,22 @@ def _swapped(
     return made[1], made[0], made[2]
 
 
+def test_without_a_class_there_is_no_auc_and_it_is_said() -> None:
+    made, labels = runs(0, 60)
+    labels = np.where(labels == 1, 0, labels)
+    found = two_way.difference("auc", made, made[::-1], labels, CLASSES)
+    assert (found.text(), found.why) == ("-", "not defined, no video is spatial")
+    assert math.isnan(found.p)
+    assert found.needed(0.05) is None
+    said = ablation_of(made, made[::-1], labels).text()
+    assert "no interval: not defined, no video is spatial" in said
+    assert "nan" not in said
+    one = np.r_[labels[labels != 3], 3]  # a single real video
+    kept = np.r_[np.flatnonzero(labels != 3), np.flatnonzero(labels == 3)[:1]]
+    alone = two_way.spread("accuracy", [run[kept] for run in made], one, CLASSES)
+    assert "1 of real" in alone.why
+
+
 def test_fewer_than_three_seeds_have_no_p() -> None:
     for seeds in (1, 2):
         before, after, labels = pair(0, 100, 1.0, seeds)
@@ -123,7 +139,7 @@ def test_fewer_than_three_seeds_have_no_p() -> None:
         assert f"{seeds} seeds; 3 or more are needed" in found.why
 
 
-def made(first: list[Floats], second: list[Floats], labels: Labels) -> ablation.Ablation:
+def ablation_of(first: list[Floats], second: list[Floats], labels: Labels) -> ablation.Ablation:
     rows = {
         name: {
             m: ablation.Cell(
@@ -140,7 +156,7 @@ def made(first: list[Floats], second: list[Floats], labels: Labels) -> ablation.
 
 def test_heads_without_randomness_are_said_to_be_so_and_still_unsure_of_videos() -> None:
     (before, *_), (after, *_), labels = pair(0, 100, 0.4)
-    found = made([before] * 3, [after] * 3, labels)
+    found = ablation_of([before] * 3, [after] * 3, labels)
     said = found.text()
     assert "no randomness, every seed gives the same: before, after" in said
     sure = found.rows["after"]["auc"].spread
@@ -148,7 +164,7 @@ def test_heads_without_randomness_are_said_to_be_so_and_still_unsure_of_videos()
     assert f"{100 * sure.value:.1f} [{100 * sure.low:.1f}, {100 * sure.high:.1f}]" in said
     assert "n = 100 videos x 3 seeds; 95% intervals and p are over both" in said
     assert "nan" not in said
-    two = made([before] * 2, [after] * 2, labels)
+    two = ablation_of([before] * 2, [after] * 2, labels)
     assert "no interval: 2 seeds; 3 or more are needed" in two.text()
     assert "(p" not in two.text()
 
