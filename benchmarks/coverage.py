@@ -1,9 +1,9 @@
 """How often 95% intervals and sets of classes hold the truth, on made-up videos where it is known:
 `python -m benchmarks.coverage [--repeats 150] [--splits 40]`.
 
-20 to 3,300 videos, rare classes among them. A line is one number of one kind of set, over several
-strengths of the signal; shares of so many draws are themselves uncertain by the error that stands
-beside them. Sets that cost seconds are drawn less often. What is true follows from the scores'
+20 to 3,300 videos, rare classes among them. A line is one number of one kind of set, over three
+strengths of the signal, which share their draws; the standard error beside it is of the draws of
+one. Sets that cost seconds are drawn less often. What is true follows from the scores'
 distribution, or from a very large set.
 """
 
@@ -75,7 +75,7 @@ def _row(what: str, videos: str, each: Sequence[tuple[int, int]]) -> measure.Row
     covered = hits / draws
     return {
         "what": what, "of": f"{videos} videos", "draws": int(draws), "covered": float(covered),
-        "error": math.sqrt(covered * (1 - covered) / draws),
+        "error": math.sqrt(covered * (1 - covered) / max(d for _, d in each)),
         "with the worst signal": min(h / d for h, d in each),
     }  # fmt: skip
 

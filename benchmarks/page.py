@@ -22,9 +22,9 @@ FEWEST_SEEDS = 3
 """Below it a difference says nothing about the way, see `heads.judging`."""
 
 
-OTHERS = ("ablations", "coverage", "gpu")
-"""Themes that `make bench` does not measure: two say whether numbers hold what they promise, which
-no machine changes, and one needs a GPU."""
+OTHERS = ("ablations", "class_sets", "coverage", "gpu")
+"""Themes that `make bench` does not measure: three say whether numbers hold what they promise,
+which no machine changes, and one needs a GPU."""
 ON_A_GPU = ("finetune", "gpu", "heads", "population", "shard")
 """Themes that a GPU has something to say about; `gpu` only a GPU."""
 
@@ -83,9 +83,9 @@ def _head(results: Sequence[Result]) -> Iterator[str]:
     yield ""
     yield (
         "Written by `python -m benchmarks.page` from `benchmarks/results/`; `make bench` measures "
-        "speed, all that needs no GPU, and writes it anew. The machines are shared and noisy: trust the "
-        "ratios, which were taken in the same run as their baseline, and not the absolute "
-        "figures. `cpu2` is two CPU cores."
+        "speed, all that needs no GPU, and writes it anew. The machines are shared and noisy: "
+        "trust the ratios, which were taken in the same run as their baseline, and not the "
+        "absolute figures. `cpu2` is two CPU cores."
     )
     yield ""
     yield from _table(

@@ -2,10 +2,10 @@
 
 A class is in the set where its probability is at least the class's threshold: the quantile of that
 probability over calibration videos of the class, so the promise holds for rare classes too, and is
-kept to the point where probabilities are continuous. (Adaptive sets were tried: to cover no more
-than promised they must leave the likeliest class out of some sets of the surest videos, which reads
-as "unsure" at 99%; with it kept in, 80% promised became 87%.) An empty set says that no class is
-likely enough, a full one that each may be.
+kept to the point where probabilities are continuous. Adaptive sets (APS, RAPS) cover as much of
+each class with more classes in a set, and to cover no more than promised they must be empty for
+some of the surest videos, which reads as "unsure" at 97% (`python -m benchmarks.class_sets`). An
+empty set says that no class is likely enough, a full one that each may be.
 
 The promise holds for videos like the calibration ones, and only if those decided nothing about the
 head: they are predictions out of fold, or videos that the user names. Bundles of the first version

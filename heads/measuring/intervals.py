@@ -165,7 +165,7 @@ def class_influence(probabilities: Floats, labels: Labels) -> Floats:
         below = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / hits
         found[positive, c] = (above - above.mean()) / hits
         found[~positive, c] = (below - below.mean()) / rest
-    return found / probabilities.shape[1]
+    return np.asarray(found / probabilities.shape[1])
 
 
 def class_variance(parts: Floats, labels: Labels) -> Floats:
