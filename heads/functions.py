@@ -39,7 +39,8 @@ def train(
     choice: Choice | None = None,
     device: str = "cpu",
 ) -> Bundle:
-    """Train a head with several seeds; the best on the deciding videos comes back, calibrated.
+    """Train a head with several seeds; the best on the deciding videos comes back, without
+    calibration: what chose the epoch promises nothing. `telltale train` calibrates out of fold.
 
     `settings` are the head's own (`telltale heads NAME` lists them), `choice` says which views and
     videos teach and decide. `Bundle.save(folder)` keeps it.

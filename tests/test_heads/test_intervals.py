@@ -89,17 +89,17 @@ def test_what_is_found_at_one_percent_of_false_alarms() -> None:
 
 
 def test_average_precision_of_ten_videos_among_many_is_not_too_sure_of_itself() -> None:
-    """It comes out too high for a few: 88 of 100 intervals held the truth before that was seen."""
+    """It comes out too high for a few, and the interval lies so much lower."""
     random, inside = np.random.default_rng(0), 0
-    rest, hits = _apart(random, 49_000, 1000)
+    rest, hits = _apart(random, 19_000, 1000)
     true = float(curves.average_precision(rest, hits))
-    for _ in range(60):
+    for _ in range(100):
         found = intervals.bootstrap(
-            curves.average_precision, _apart(random, 490, 10), ("real", "generated")
+            curves.average_precision, _apart(random, 190, 10), ("real", "generated")
         )
         inside += found.low <= true <= found.high
         assert found.low <= found.value <= found.high
-    assert inside >= 54
+    assert inside >= 91, inside
 
 
 def _apart(random: np.random.Generator, rest: int, hits: int) -> list[Floats]:
