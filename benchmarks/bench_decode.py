@@ -26,7 +26,7 @@ import av
 import cv2
 import numpy as np
 
-from extract.decoding.job import CLIPS, DEPTH, Job, Output, Plan
+from extract.decoding.job import CLIPS, DEPTH, Job, Look, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.synthesis.clip import ClipPlan, render
 from extract.synthesis.data_set import Generator, encode
@@ -99,7 +99,7 @@ def measure(paths: Sequence[Path], name: str, cores: int, repeat: int) -> dict[s
         "clips+depth": (CLIPS, DEPTH),
     }
     pools = {
-        way: DecodePool(Plan(protocol=name, outputs=made), workers=cores)
+        way: DecodePool(Plan(looks=(Look(protocol=name, outputs=made),)), workers=cores)
         for way, made in outputs.items()
     }
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as processes:

@@ -28,7 +28,7 @@ from benchmarks.bench_decode import make_clips
 from benchmarks.bench_decode import released as decode_each_view
 from benchmarks.gpu import depth_branch, video_branch
 from extract.branch import Branch, BranchRequest, load_branch
-from extract.decoding.job import Job, Plan
+from extract.decoding.job import Job, Look, Plan
 from extract.decoding.pool import DecodePool
 from extract.manifest.manifest import Manifest, read_manifest
 from extract.running.batching import Batcher
@@ -104,7 +104,7 @@ def decode_bound(folder: Path, clips: int, runs: int) -> list[measure.Row]:
 def decode(manifest: Manifest, branches: Sequence[Branch]) -> None:
     """`DecodePool` alone: bare frames, or with what the branches need."""
     outputs = tuple({branch.prepare.name: branch.prepare for branch in branches}.values())
-    plan = Plan(protocol="val", root=str(manifest.root), outputs=outputs)
+    plan = Plan(looks=(Look(protocol="val", outputs=outputs),), root=str(manifest.root))
     jobs = [Job(index=i, id=video.id, path=video.path) for i, video in enumerate(manifest.videos)]
     with DecodePool(plan, workers=WORKERS) as pool:
         for _ in pool.run(jobs):

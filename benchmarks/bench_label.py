@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import measure
 from extract.branch import BranchRequest, load_branch
 from extract.branches.motion import WarpingScorer
-from extract.decoding.job import Job, Plan
+from extract.decoding.job import Job, Look, Plan
 from extract.decoding.pool import DecodePool
 from extract.labelling.label import Labelling, LabelOptions, label, scorers
 from extract.labelling.prior_labels import PRIORS, REAL
@@ -138,7 +138,7 @@ def throughput(manifest: Manifest, runs: int) -> list[measure.Row]:
         outputs = tuple(
             {branches[name].prepare.name: branches[name].prepare for name in names}.values()
         )
-        plan = Plan(protocol=PROTOCOL, outputs=outputs, root=str(manifest.root))
+        plan = Plan(looks=(Look(protocol=PROTOCOL, outputs=outputs),), root=str(manifest.root))
         with DecodePool(plan, workers=WORKERS) as pool:
             for _ in pool.run(jobs):
                 pass

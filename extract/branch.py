@@ -2,7 +2,8 @@
 
 A branch is one file in `extract/branches/`; the file's name is its name, and it has a function
 `load(request) -> Branch`. Asking is `NAME=PRESET[:WEIGHTS][?option=value&…]`, for example
-`internvideo2=L14:/weights/internvideo2-L14-k400.bin?outputs=cls,avg,attn,tokens`.
+`internvideo2=L14:/weights/internvideo2-L14-k400.bin?outputs=cls,avg,attn,tokens`. Where a run has
+several protocols, a branch says which is its own: `image=efficientnet-lite0?protocol=frames-16@8`.
 
 What a branch writes into a store, by families of outputs with a fingerprint each, is said in
 `extract.offer`.
@@ -49,6 +50,8 @@ class BranchRequest:
     device: str = "cpu"
     precision: Precision | None = None
     """None: float32 on a CPU, bfloat16 on CUDA. Part of the fingerprint."""
+    protocol: str = ""
+    """Whose views it looks at; empty: those of the run. No part of the fingerprint."""
 
     def __post_init__(self) -> None:
         if self.precision is not None and self.precision not in get_args(Precision):
@@ -76,6 +79,11 @@ class BranchRequest:
         return BranchRequest(
             name=name, preset=preset, weights=path, options=options, precision=precision,  # type: ignore[arg-type]
         )  # fmt: skip
+
+    def under(self, protocol: str) -> "BranchRequest":
+        """With a protocol: what `?protocol=` says, else this one."""
+        options = dict(self.options)
+        return replace(self, protocol=options.pop("protocol", protocol), options=options)
 
     @property
     def computes_in(self) -> Precision:
@@ -168,7 +176,14 @@ class Branch(ABC):
             types_decide=self.types_decide,
             provenance={**self.provenance, "libraries": library_versions()},
             options={**self.request.options, "precision": self.precision},
+            protocol=self.request.protocol,
         )
+
+    def under(self, request: BranchRequest) -> "Branch":
+        """The same network for another protocol's views."""
+        other = copy.copy(self)
+        other.request = replace(self.request, protocol=request.protocol)
+        return other
 
     def filling(self, groups: Sequence[BranchSpec]) -> "Branch":
         """The same network, which computes what these groups hold and no more."""

@@ -36,6 +36,8 @@ class Offer:
     """Whether names and types of the outputs are hashed too."""
     provenance: Mapping[str, Any]
     options: Mapping[str, str]
+    protocol: str = ""
+    """Whose views it looks at; empty: those of the run."""
 
     def fingerprint_of(self, arrays: Mapping[str, ArraySpec]) -> str:
         """Of these arrays, made by this network and kept together."""

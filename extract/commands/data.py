@@ -191,12 +191,12 @@ def _probe(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from extract.decoding.job import Job, Plan
+    from extract.decoding.job import Job, Look, Plan
     from extract.decoding.pool import DecodePool
 
     manifest = read(arguments)
     plan = Plan(
-        protocol=arguments.protocol,
+        looks=(Look(protocol=arguments.protocol),),
         root=str(manifest.root),
         decoder=arguments.decoder,
         limits=limits(arguments),

@@ -28,7 +28,7 @@ def add_commands(commands: "Commands") -> None:
     parser = commands.add_parser(
         "extract",
         help="run the networks over every video once, and keep what they say",
-        description="Decodes each video once, for all its views and all branches, and writes "
+        description="Decodes each video once, for all protocols, views and branches, and writes "
         "shards to a feature store. What is there already is skipped, so the same command "
         "resumes. Exit status: 0 all ok, 3 some videos failed, 1 nothing could be done, 130 "
         "interrupted.",
@@ -38,7 +38,8 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--protocol",
         default="val",
-        help="val, test-4x3, train-8, pairs-32, frames-16@8, windows-4x32, … with +blur3 …",
+        help="val, test-4x3, train-8, pairs-32, frames-16@8, windows-4x32, … with +blur3 …; of "
+        "all branches that name none of their own (default: %(default)s)",
     )
     parser.add_argument(
         "--branch",
@@ -46,7 +47,8 @@ def add_commands(commands: "Commands") -> None:
         required=True,
         metavar="NAME=PRESET[:WEIGHTS]",
         help="internvideo2=L14:weights.bin, depthpro=L16:depth_pro.pt, or =tiny; give it once for "
-        "each branch; ?outputs=cls,avg,attn,tokens and other options may follow",
+        "each branch; ?outputs=cls,avg,attn,tokens and other options may follow, "
+        "?protocol=frames-16@8 for a protocol of its own: still one decode a video",
     )
     parser.add_argument("--split", help="only the videos of this split")
     parser.add_argument(
@@ -116,6 +118,8 @@ def _extract(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> "Run":
     """What was asked for, checked as far as it can be without loading anything."""
+    from dataclasses import replace
+
     from extract.branch import BranchRequest
     from extract.running.run import Cluster, Run
     from extract.running.workload import Part
@@ -123,7 +127,11 @@ def _run(arguments: argparse.Namespace) -> "Run":
     on_ray = arguments.engine == "ray"
     devices = ray_device(arguments.device) if on_ray else device_names(arguments.device)
     settings, part = _settings(arguments), Part.parse(arguments.part)
-    requests = tuple(BranchRequest.parse(text) for text in arguments.branch)
+    asked = (BranchRequest.parse(text).under("") for text in arguments.branch)
+    requests = tuple(
+        replace(one, protocol=protocol_name(arguments, one.protocol)) if one.protocol else one
+        for one in asked
+    )
     manifest = read(arguments)
     return Run(
         manifest=manifest.only_split(arguments.split) if arguments.split else manifest,
@@ -212,17 +220,20 @@ def device_names(text: str) -> list[str]:
     return text.split(",")
 
 
-def _settings(arguments: argparse.Namespace) -> "Settings":
+def protocol_name(arguments: argparse.Namespace, name: str) -> str:
+    """A protocol, with `--canonical` where it is asked for."""
     from dataclasses import replace
 
-    from extract.running.pipeline import Settings
     from extract.views.protocol import Protocol
 
-    protocol = arguments.protocol
-    if arguments.canonical:
-        protocol = replace(Protocol.parse(protocol), canonical=True).name
+    return replace(Protocol.parse(name), canonical=True).name if arguments.canonical else name
+
+
+def _settings(arguments: argparse.Namespace) -> "Settings":
+    from extract.running.pipeline import Settings
+
     return Settings(
-        protocol=protocol,
+        protocol=protocol_name(arguments, arguments.protocol),
         seed=arguments.seed,
         decoder=arguments.decoder,
         limits=limits(arguments),

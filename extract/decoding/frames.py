@@ -1,41 +1,82 @@
-"""The frames that views need, decoded in one pass, damaged where a protocol says so."""
+"""The frames that views need, decoded in one pass, damaged where a protocol says so.
+
+Several protocols share the pass. One that encodes the video anew (`+h264crf`, `+canonical`) looks
+at another video, which takes a pass of its own over the open file.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from extract.decoding.video import OpenVideo
 from extract.errors import DamagedVideo
-from extract.views.damage import RECIPE
+from extract.views.damage import RECIPE, Perturbation
 from extract.views.perturb import X264, Image, held_frame, perturb_frame, reencode
 from extract.views.view import View, needed_frames
 
+Frames = dict[int, Image]
 
-def read_frames(video: OpenVideo, views: Sequence[View]) -> dict[int, Image]:
-    """The frames that views of one protocol need, decoded in one pass, perturbed if they say so."""
-    numbers = needed_frames(views)
-    canonical, perturbation = views[0].canonical, views[0].perturbation
-    if perturbation is not None and perturbation.kind == "rate":
-        held = {number: held_frame(number, video.rate, perturbation.amount) for number in numbers}
-        read = _undamaged(video, sorted(set(held.values())), canonical=canonical)
-        return {number: read[source] for number, source in held.items()}
-    if perturbation is not None and perturbation.needs_every_frame:
-        frames = _canonical(video) if canonical else video.every_frame()
-        options = {**X264, "crf": f"{perturbation.amount:g}"}
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """The video that a protocol looks at: the file, or what encoding it anew makes of it."""
+
+    canonical: bool
+    coded: Perturbation | None
+
+    @staticmethod
+    def of(views: Sequence[View]) -> "_Encoding":
+        damage = views[0].perturbation
+        coded = damage if damage is not None and damage.needs_every_frame else None
+        return _Encoding(views[0].canonical, coded)
+
+    def read(self, video: OpenVideo, numbers: Sequence[int]) -> Frames:
+        if self.coded is None:
+            return _picked(_canonical(video), numbers) if self.canonical else video.read(numbers)
+        frames = _canonical(video) if self.canonical else video.every_frame()
+        options = {**X264, "crf": f"{self.coded.amount:g}"}
         return _picked(reencode(frames, options, video.rate), numbers)
-    read = _undamaged(video, numbers, canonical=canonical)
-    if perturbation is None:
-        return read
-    return {number: perturb_frame(image, perturbation) for number, image in read.items()}
 
 
-def _undamaged(video: OpenVideo, numbers: Sequence[int], *, canonical: bool) -> dict[int, Image]:
-    return _picked(_canonical(video), numbers) if canonical else video.read(numbers)
+def read_frames(video: OpenVideo, views: Sequence[View]) -> Frames:
+    """The frames that views of one protocol need, perturbed if they say so."""
+    return read_looks(video, [views])[0]
+
+
+def read_looks(video: OpenVideo, looks: Sequence[Sequence[View]]) -> list[Frames]:
+    """The same for the views of several protocols."""
+    sources = [_sources(video, views) for views in looks]
+    wanted: dict[_Encoding, set[int]] = {}
+    for views, frames in zip(looks, sources, strict=True):
+        wanted.setdefault(_Encoding.of(views), set()).update(frames.values())
+    read = {encoding: encoding.read(video, sorted(all_)) for encoding, all_ in wanted.items()}
+    return [
+        _damaged(
+            views, {number: read[_Encoding.of(views)][source] for number, source in its.items()}
+        )
+        for views, its in zip(looks, sources, strict=True)
+    ]
+
+
+def _sources(video: OpenVideo, views: Sequence[View]) -> dict[int, int]:
+    """Frame number → the frame that is there in its place."""
+    numbers, damage = needed_frames(views), views[0].perturbation
+    if damage is not None and damage.kind == "rate":
+        return {number: held_frame(number, video.rate, damage.amount) for number in numbers}
+    return {number: number for number in numbers}
+
+
+def _damaged(views: Sequence[View], frames: Frames) -> Frames:
+    damage = views[0].perturbation
+    if damage is None or damage.kind == "rate" or damage.needs_every_frame:
+        return frames
+    return {number: perturb_frame(image, damage) for number, image in frames.items()}
 
 
 def _canonical(video: OpenVideo) -> Iterator[Image]:
     return reencode(video.every_frame(), RECIPE, video.rate)
 
 
-def _picked(frames: Iterable[Image], numbers: Sequence[int]) -> dict[int, Image]:
+def _picked(frames: Iterable[Image], numbers: Sequence[int]) -> Frames:
     wanted = set(numbers)
     found = {number: image for number, image in enumerate(frames) if number in wanted}
     if len(found) < len(wanted):

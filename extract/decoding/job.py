@@ -1,13 +1,12 @@
 """What goes to a decode worker and what comes back: small records; pixels go by shared memory.
 
-Jobs are pickles, since a worker believes its parent. Replies are not: see `Reply.decode`.
+Jobs are pickles, since a worker believes its parent. Replies are not: see `reply.Reply.decode`.
 """
 
 import importlib
-import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from extract import plugins
 from extract.decoding.containers import Limits
 from extract.decoding.video import VideoInfo
-from extract.errors import VIDEO_ERRORS, VideoError
+from extract.errors import VideoError
 from extract.views.protocol import Protocol
 from extract.views.sampling import CLIP_FRAMES
 from extract.views.view import CLIP_SIZE, DEPTH_POSITIONS
@@ -62,8 +61,15 @@ class Output:
     def wants(self) -> str:
         """The protocols that suit it, for people."""
         if self.frames:
-            return f"a protocol with {self.frames} frames a view, such as frames-{self.frames}@8"
-        return f"protocol pairs-{self.pairs}" if self.pairs else "protocol val, test-SxC or train-V"
+            return f"a protocol with {self.frames} frames a view, such as {self.fitting}"
+        return f"protocol {self.fitting}" if self.pairs else "protocol val, test-SxC or train-V"
+
+    @property
+    def fitting(self) -> str:
+        """One of them."""
+        if self.frames:
+            return f"frames-{self.frames}@8"
+        return f"pairs-{self.pairs}" if self.pairs else "val"
 
     def nbytes(self, views: int) -> int:
         return views * math.prod(self.shape) * np.dtype(self.dtype).itemsize
@@ -90,11 +96,28 @@ FULL_FRAME_DEPTH = Output(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a pool's workers do with every video of a run."""
+class Look:
+    """What is made of every video under one protocol."""
 
     protocol: str
     outputs: tuple[Output, ...] = (CLIPS,)
+
+    @property
+    def views(self) -> int:
+        return Protocol.parse(self.protocol).view_count
+
+    @property
+    def nbytes(self) -> int:
+        """Of a video's arrays in a slot."""
+        return sum(_aligned(output.nbytes(self.views)) for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a pool's workers do with every video of a run."""
+
+    looks: tuple[Look, ...]
+    """All that is made of one decode."""
     root: str | None = None
     """Videos outside it, links followed, are refused."""
     seed: int = 0
@@ -102,6 +125,18 @@ class Plan:
     hashed: bool = False
     """Whether the info of every video has its file's digest."""
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def slot_bytes(self) -> int:
+        return sum(look.nbytes for look in self.looks)
+
+    def wanted(self, job: "Job") -> tuple[Look, ...]:
+        """Those of the looks that a job asks for."""
+        return tuple(look for look in self.looks if job.asks_for(look.protocol))
+
+    def seconds(self, job: "Job") -> float:
+        """That a worker may take: one look may take as long as if it were the only one."""
+        return self.limits.time_limit * max(1, len(self.wanted(job)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,90 +147,74 @@ class Job:
     """The caller's number; comes back with the outcome."""
     id: str
     path: str
+    protocols: tuple[str, ...] = ()
+    """That are wanted of it; empty: all of the plan's."""
+
+    def asks_for(self, protocol: str) -> bool:
+        return not self.protocols or protocol in self.protocols
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What a worker says of a job; the arrays lie in the job's slot."""
+Arrays = dict[str, NDArray[np.generic]]
+"""Name → (views, …)."""
 
-    info: VideoInfo | None = None
-    error: str = ""
-    """Name of the VideoError's class, empty when all is well."""
-    reason: str = ""
-    resident: int = 0
-    """Bytes of memory the worker held at the end."""
 
-    def encode(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """What a video came to under one protocol: arrays, or a failure."""
 
-    @staticmethod
-    def decode(data: bytes) -> "Reply":
-        """ValueError where it is no reply.
-
-        Plain JSON and not a pickle: whoever gets hold of a decoder in its worker must not get to
-        say what the pool's process runs.
-        """
-        try:
-            said = json.loads(data)
-            info = said.pop("info")
-            reply = Reply(
-                **_checked(Reply, said),
-                info=None if info is None else VideoInfo(**_checked(VideoInfo, info)),
-            )
-            reply.failure()  # of a kind that there is
-        except (AttributeError, KeyError, RecursionError, TypeError) as error:
-            raise ValueError(f"no reply ({error})") from error
-        if reply.info is None and not reply.error:
-            raise ValueError("no reply (neither a video nor a failure)")
-        return reply
-
-    def failure(self) -> VideoError | None:
-        return VIDEO_ERRORS[self.error](self.reason) if self.error else None
+    arrays: Arrays = field(default_factory=dict)
+    """Memory that is used again: copy what is kept past the next outcome."""
+    hashes: tuple[int, ...] = ()
+    failure: VideoError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """What became of a job: an info and arrays, or a failure."""
+    """What became of a job: an info and what was seen, or a failure."""
 
     job: Job
-    info: VideoInfo | None
-    arrays: dict[str, NDArray[np.generic]]
-    """Name → (views, …). Memory that is used again: copy what is kept past the next outcome."""
-    failure: VideoError | None
+    info: VideoInfo | None = None
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    """By protocol; empty where nothing could be had of the video."""
+    failure: VideoError | None = None
+    """Of the video as a whole."""
 
     @property
     def ok(self) -> bool:
         return self.failure is None
 
+    @property
+    def arrays(self) -> Arrays:
+        """Of a plan with one look; none where it failed."""
+        return next((seen.arrays for seen in self.seen.values()), {})
 
-def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Values of the very types that a record's fields have."""
-    types = {field.name: field.type for field in fields(kind)}
-    for name, value in values.items():
-        whole = type(value) is list and all(type(each) is int for each in value)
-        if whole and types[name] == tuple[int, ...]:
-            values[name] = tuple(value)
-        elif type(value) is not types[name]:
-            raise ValueError(f"no reply ({name} is {value!r})")
-    return values
+    @property
+    def copied(self) -> "Outcome":
+        """The same in memory of its own."""
+        seen = {
+            protocol: replace(
+                one, arrays={name: views.copy() for name, views in one.arrays.items()}
+            )
+            for protocol, one in self.seen.items()
+        }
+        return replace(self, seen=seen)
 
 
-def slot_bytes(outputs: Sequence[Output], views: int) -> int:
-    return sum(_aligned(output.nbytes(views)) for output in outputs)
+def slot_arrays(buffer: memoryview, looks: Sequence[Look]) -> dict[str, Arrays]:
+    """Protocol → the arrays that lie in a slot, one after the other."""
+    return dict(_slot_parts(buffer, looks))
 
 
-def slot_arrays(
-    buffer: memoryview, outputs: Sequence[Output], views: int
-) -> dict[str, NDArray[np.generic]]:
-    """The arrays that lie in a slot, one after the other."""
-    arrays: dict[str, NDArray[np.generic]] = {}
+def _slot_parts(buffer: memoryview, looks: Sequence[Look]) -> Iterator[tuple[str, Arrays]]:
     offset = 0
-    for output in outputs:
-        size = output.nbytes(views)
-        flat = np.frombuffer(buffer[offset : offset + size], output.dtype)
-        arrays[output.name] = flat.reshape(views, *output.shape)
-        offset += _aligned(size)
-    return arrays
+    for look in looks:
+        arrays: Arrays = {}
+        for output in look.outputs:
+            size = output.nbytes(look.views)
+            flat = np.frombuffer(buffer[offset : offset + size], output.dtype)
+            arrays[output.name] = flat.reshape(look.views, *output.shape)
+            offset += _aligned(size)
+        yield look.protocol, arrays
 
 
 def _aligned(size: int) -> int:

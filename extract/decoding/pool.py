@@ -24,11 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from extract.decoding.job import Job, Outcome, Plan, Reply, slot_arrays, slot_bytes
+from extract.decoding.job import Job, Outcome, Plan
+from extract.decoding.reply import Reply, outcome_of
 from extract.decoding.video import DECODERS
 from extract.decoding.worker import READY
-from extract.errors import BadSetting, ExtractError, WorkerLost
-from extract.views.protocol import Protocol
+from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
 
 START_LIMIT = 120.0
 RECYCLE_AFTER = 500
@@ -50,7 +50,6 @@ class DecodePool:
             raise BadSetting(f"Decoder {plan.decoder!r} unknown; have: {', '.join(DECODERS)}.")
         self.plan = plan
         self.recycle_after = recycle_after
-        self.views = Protocol.parse(plan.protocol).view_count
         self._count = workers
         self._workers: list[_Worker] = []
         self.started = 0
@@ -104,7 +103,7 @@ class DecodePool:
         return idle[0] if idle else self._new()
 
     def _new(self) -> "_Worker":
-        worker = _Worker(self.plan, self.views)
+        worker = _Worker(self.plan)
         self._workers.append(worker)
         self.started += 1
         return worker
@@ -136,9 +135,8 @@ class DecodePool:
 class _Worker:
     """One process, its socket and its shared memory."""
 
-    def __init__(self, plan: Plan, views: int) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.views = views
         self.job: Job | None = None
         self.done = 0
         self.healthy = True
@@ -147,7 +145,7 @@ class _Worker:
         self.ready = False
         self.deadline = time.monotonic() + START_LIMIT
         self._slot = 0
-        self._slot_bytes = max(slot_bytes(plan.outputs, views), mmap.PAGESIZE)
+        self._slot_bytes = max(plan.slot_bytes, mmap.PAGESIZE)
         size = 2 * self._slot_bytes
         memory = _anonymous_file(size)
         self._buffer = memoryview(mmap.mmap(memory, size))
@@ -174,7 +172,7 @@ class _Worker:
         self.job = job
         self._slot = self._slot_bytes - self._slot
         if self.ready:
-            self.deadline = time.monotonic() + self.plan.limits.time_limit
+            self.deadline = time.monotonic() + self.plan.seconds(job)
         self._send((job, self._slot))
 
     def receive(self) -> Outcome | None:
@@ -184,22 +182,21 @@ class _Worker:
         except (EOFError, OSError):
             return self._died()
         if data == READY and not self.ready:
+            assert self.job is not None
             self.ready = True
-            self.deadline = time.monotonic() + self.plan.limits.time_limit
+            self.deadline = time.monotonic() + self.plan.seconds(self.job)
             return None
+        assert self.job is not None
+        slot = self._buffer[self._slot : self._slot + self._slot_bytes]
         try:
             said = Reply.decode(data)
+            outcome = outcome_of(self.job, said, slot, self.plan)
         except ValueError as error:
             return self._lost(f"its worker does not answer as workers do: {error}")
-        assert self.job is not None
         self.done += 1
-        failure = said.failure()
-        self.healthy = said.error != "OverLimit" and (
-            said.resident < self.plan.limits.memory_limit // 2
-        )
-        slot = self._buffer[self._slot : self._slot + self._slot_bytes]
-        arrays = {} if failure else slot_arrays(slot, self.plan.outputs, self.views)
-        outcome = Outcome(job=self.job, info=said.info, arrays=arrays, failure=failure)
+        errors = [said.error, *(one.error for one in said.said)]
+        small = said.resident < self.plan.limits.memory_limit // 2
+        self.healthy = OverLimit.__name__ not in errors and small
         self.job, self.second_try = None, False
         return outcome
 
@@ -211,7 +208,8 @@ class _Worker:
     def overdue(self) -> Outcome:
         if not self.ready:
             self._cannot_start(f"not ready after {START_LIMIT:g} s")
-        limit = self.plan.limits.time_limit
+        assert self.job is not None
+        limit = self.plan.seconds(self.job)
         return self._lost(f"no result after {limit:g} s (--time-limit); its worker was killed")
 
     def stop(self) -> None:
@@ -250,7 +248,7 @@ class _Worker:
         self.process.kill()
         again = "; it has cost two workers" if self.second_try else ""
         lost = WorkerLost(reason + again)
-        outcome = Outcome(job=self.job, info=None, arrays={}, failure=lost)
+        outcome = Outcome(job=self.job, failure=lost)
         self.job = None
         return outcome
 

@@ -66,8 +66,6 @@ class VideoInfo:
     open_gop: bool = False
     decoder: str = "pyav"
     """Which one decodes: PyAV takes over what decord may get wrong."""
-    hashes: tuple[int, ...] = ()
-    """Of a few frames, where a worker decoded any; see `extract.views.frame_hash`."""
 
     def facts(self) -> dict[str, float | str]:
         """What gives a file away without a look at its pictures; see `features_store.facts`."""

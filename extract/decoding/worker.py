@@ -13,8 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,20 @@ import av
 import cv2
 import numpy as np
 
-from extract.decoding.frames import read_frames
-from extract.decoding.job import Job, Plan, Reply, slot_arrays, slot_bytes
-from extract.decoding.video import open_video
+from extract.decoding.frames import read_looks
+from extract.decoding.job import Arrays, Job, Look, Plan, slot_arrays
+from extract.decoding.reply import Reply, Said
+from extract.decoding.video import Image, VideoInfo, open_video
 from extract.errors import OverLimit, VideoError
 from extract.views.frame_hash import video_hashes
 from extract.views.protocol import Protocol
+from extract.views.view import View
 
 READY = b"ready"
 GRACE = 10.0
 LONGEST_REASON = 2000
-MAKERS = dict[str, Callable[..., Any]]
+Makers = Mapping[str, Mapping[str, Callable[..., Any]]]
+"""By protocol and output."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     av.logging.set_level(av.logging.PANIC)
     cv2.setNumThreads(1)
     plan: Plan = connection.recv()
-    makers = {output.name: output.load() for output in plan.outputs}
+    makers = load_makers(plan)
     _limit_memory(plan.limits.memory_limit)
     connection.send_bytes(READY)
     while True:
@@ -51,44 +53,76 @@ def main(arguments: Sequence[str]) -> None:
             job, slot = connection.recv()
         except (EOFError, ConnectionResetError):
             return
-        signal.setitimer(signal.ITIMER_REAL, plan.limits.time_limit + GRACE)
+        signal.setitimer(signal.ITIMER_REAL, plan.seconds(job) + GRACE)
         reply = work(plan, makers, job, memoryview(buffer)[slot:])
         signal.setitimer(signal.ITIMER_REAL, 0)
         with contextlib.suppress(BrokenPipeError):
             connection.send_bytes(reply.encode())
 
 
-def work(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
-    """Decode one video into its slot. Whatever goes wrong becomes a reason."""
+def load_makers(plan: Plan) -> Makers:
+    """The functions that make a plan's outputs."""
+    return {
+        look.protocol: {output.name: output.load() for output in look.outputs}
+        for look in plan.looks
+    }
+
+
+def work(plan: Plan, makers: Makers, job: Job, slot: memoryview) -> Reply:
+    """Decode one video into its slot. Whatever goes wrong becomes a reason.
+
+    What cannot be decoded for all looks together is decoded for each by itself: a frame that is
+    broken, or memory that is short, fails the looks that need it and no others.
+    """
+    looks = plan.wanted(job)
+    arrays = slot_arrays(slot[: plan.slot_bytes], plan.looks)
+    info, said = _looked(plan, looks, makers, arrays, job)
+    if info is None and len(looks) > 1:
+        apart = [_looked(plan, [look], makers, arrays, job) for look in looks]
+        info = next((found for found, _ in apart if found is not None), None)
+        said = [one for _, found in apart for one in found]
+    resident = resident_bytes()
+    if all(one.error for one in said):
+        return Reply(error=said[0].error, reason=said[0].reason, resident=resident)
+    return Reply(info=info, said=tuple(said), resident=resident)
+
+
+def _looked(
+    plan: Plan, looks: Sequence[Look], makers: Makers, arrays: Mapping[str, Arrays], job: Job
+) -> tuple[VideoInfo | None, list[Said]]:
+    """What the file is and a word on each look; no file where it could not be decoded for them."""
     try:
-        return _decode(plan, makers, job, slot)
-    except VideoError as error:
-        failure = error
-    except MemoryError:
-        failure = OverLimit(f"it needs more memory than {plan.limits.memory_limit:,} bytes")
-    except cv2.error as error:
-        lacking = error.code == cv2.Error.STS_NO_MEM
-        failure = OverLimit("it needs too much memory") if lacking else VideoError(str(error))
-    except Exception as error:  # a bug is one video's failure, and is named as what it is
-        failure = VideoError(f"unexpected {type(error).__name__}: {error}")
-    return Reply(
-        error=type(failure).__name__,
-        reason=str(failure)[:LONGEST_REASON],
-        resident=resident_bytes(),
-    )
+        with open_video(
+            job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
+        ) as video:
+            info = video.info
+            views = [
+                Protocol.parse(look.protocol).views(
+                    job.id, info.frames, fps=info.fps, seed=plan.seed
+                )
+                for look in looks
+            ]
+            frames = read_looks(video, views)
+    except Exception as error:
+        return None, [_failed(look, error, plan) for look in looks]
+    said = []
+    for look, its_views in zip(looks, views, strict=True):
+        its_frames = frames.pop(0)  # not kept for longer than they are looked at
+        try:
+            _make(makers[look.protocol], arrays[look.protocol], its_frames, its_views)
+            hashes = video_hashes(its_frames, its_views)
+            said.append(Said(protocol=look.protocol, hashes=hashes))
+        except Exception as error:
+            said.append(_failed(look, error, plan))
+    return info, said
 
 
-def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
-    protocol = Protocol.parse(plan.protocol)
-    size = slot_bytes(plan.outputs, protocol.view_count)
-    arrays = slot_arrays(slot[:size], plan.outputs, protocol.view_count)
-    with open_video(
-        job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
-    ) as video:
-        info = video.info
-        views = protocol.views(job.id, info.frames, fps=info.fps, seed=plan.seed)
-        frames = read_frames(video, views)
-        info = replace(info, hashes=video_hashes(frames, views))
+def _make(
+    makers: Mapping[str, Callable[..., Any]],
+    arrays: Arrays,
+    frames: Mapping[int, Image],
+    views: Sequence[View],
+) -> None:
     for name, make in makers.items():
         made = make(frames, views)
         if made.shape != arrays[name].shape or made.dtype != arrays[name].dtype:
@@ -97,7 +131,20 @@ def _decode(plan: Plan, makers: MAKERS, job: Job, slot: memoryview) -> Reply:
                 f"{arrays[name].dtype} {arrays[name].shape} was announced"
             )
         np.copyto(arrays[name], made)
-    return Reply(info=info, resident=resident_bytes())
+
+
+def _failed(look: Look, error: Exception, plan: Plan) -> Said:
+    """An error as a reason; a bug is one video's failure, and is named as what it is."""
+    if isinstance(error, MemoryError):
+        error = OverLimit(f"it needs more memory than {plan.limits.memory_limit:,} bytes")
+    elif isinstance(error, cv2.error):
+        lacking = error.code == cv2.Error.STS_NO_MEM
+        error = OverLimit("it needs too much memory") if lacking else VideoError(str(error))
+    elif not isinstance(error, VideoError):
+        error = VideoError(f"unexpected {type(error).__name__}: {error}")
+    return Said(
+        protocol=look.protocol, error=type(error).__name__, reason=str(error)[:LONGEST_REASON]
+    )
 
 
 def _limit_memory(extra: int) -> None:

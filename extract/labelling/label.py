@@ -25,8 +25,9 @@ from extract.priors.pair_scorer import PAIRS
 from extract.running.extraction import Extraction
 from extract.running.failures import failure_reasons, write_failures
 from extract.running.flow import Stop
-from extract.running.pipeline import Settings, own_targets
+from extract.running.pipeline import Settings
 from extract.running.summary import Summary
+from extract.running.targets import own_targets
 from features_store.schema import BranchSpec
 
 STORE = "priors.zarr"

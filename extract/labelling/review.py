@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.decoding.job import Job, Plan
+from extract.decoding.job import Job, Look, Plan
 from extract.decoding.pool import DecodePool
 from extract.labelling.label import Labelling
 from extract.labelling.labelled_set import Entry
@@ -49,7 +49,7 @@ def _doubt(entry: Entry) -> float:
 
 
 def _clips(found: Labelling, entries: Sequence[Entry], workers: int | None) -> Iterator[Clip]:
-    plan = Plan(protocol=f"pairs-{PAIRS}", outputs=(FILM,), root=str(found.root))
+    plan = Plan(looks=(Look(protocol=f"pairs-{PAIRS}", outputs=(FILM,)),), root=str(found.root))
     jobs = [
         Job(index=index, id=entry.id, path=str(found.root / entry.id))
         for index, entry in enumerate(entries)

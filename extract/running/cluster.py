@@ -12,7 +12,6 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,10 +44,7 @@ class Decoder:
         self._pool = DecodePool(plan, workers=1)
 
     def decode(self, jobs: Sequence[Job]) -> list[Outcome]:
-        return [
-            replace(outcome, arrays={name: views.copy() for name, views in outcome.arrays.items()})
-            for outcome in self._pool.run(jobs)
-        ]
+        return [outcome.copied for outcome in self._pool.run(jobs)]
 
 
 class Runner:
@@ -110,7 +106,7 @@ class Runner:
                 outcomes = ray.get(ready)
             except ray.exceptions.RayActorError as error:
                 reason = WorkerLost(f"its decode actor was lost ({type(error).__name__})")
-                outcomes = [Outcome(job=j, info=None, arrays={}, failure=reason) for j in batch]
+                outcomes = [Outcome(job=job, failure=reason) for job in batch]
             yield from outcomes
 
 

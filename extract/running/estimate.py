@@ -7,7 +7,7 @@ average and other work on the machine counts; the rest is arithmetic over what t
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,13 +25,24 @@ from extract.running.pipeline import (
     Settings,
     branch_specs,
     buffer_bytes,
+    by_protocol,
     decode_plan,
+    offer_of,
     offers_of,
     open_shard_bytes,
 )
 from extract.running.run import Run
-from extract.running.targets import all_specs, check_details, existing, follows, open_status
+from extract.running.targets import (
+    ChangedFiles,
+    all_specs,
+    check_details,
+    existing,
+    follows,
+    open_status,
+    target_name,
+)
 from extract.running.workload import Rows, Target, Workload, workload
+from extract.views.protocol import Protocol
 from features_store.place import LocalPlace, Location, open_place
 from features_store.schema import BranchSpec
 from features_store.store import Store
@@ -40,6 +51,8 @@ SAMPLE = 8
 _ROUNDS = 3
 """How often a network is timed."""
 _GIB = 2**30
+Specs = Mapping[str, Sequence[BranchSpec]]
+"""Groups by protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,19 +127,24 @@ class Estimate:
 def estimate(run: Run) -> Estimate:
     """Look, measure, and write nothing."""
     settings, manifest = run.settings, run.manifest
-    check_details(run.store, settings.protocol, settings.protocol_details())
     branches, measured = _branches(run)
+    offers = offers_of(branches, settings)
+    protocols = by_protocol(offers, settings)
+    for protocol in protocols:
+        check_details(run.store, protocol, settings.protocol_details(protocol))
     store = existing(run.store)
     rows, count = _rows(store, manifest)
-    changed = _changed(store, manifest, settings, rows)
-    anew = changed if settings.changed == "recompute" else changed[:0]
-    offers = offers_of(branches, settings)
+    changed = ChangedFiles(
+        rows={name: _changed(store, manifest, settings, rows, name) for name in protocols},
+        anew=settings.changed == "recompute",
+    )
     own = branch_specs(store, offers, settings)
-    specs = all_specs(own)
-    targets = [_target(store, spec, settings, count, anew) for spec in specs]
+    targets = [
+        _target(store, protocol, spec, settings, (count, changed))
+        for protocol, specs in own.items()
+        for spec in all_specs(specs)
+    ]
     work = workload(rows, targets, retry_failed=settings.retry_failed).part(run.part)
-    if settings.changed == "say":
-        work = work.without(changed)
     devices = len(run.devices) if run.cluster is None else run.cluster.runners
     workers = run.workers or default_workers(devices)
     decode, compute = Seconds(), Seconds() if measured else None
@@ -170,30 +188,37 @@ def _rows(store: Store | None, manifest: Manifest) -> tuple[Rows, int]:
     return rows, count
 
 
-def _changed(store: Store | None, manifest: Manifest, settings: Settings, rows: Rows) -> Rows:
+def _changed(
+    store: Store | None, manifest: Manifest, settings: Settings, rows: Rows, protocol: str
+) -> Rows:
     """Rows whose files are not what they were when they were extracted."""
     group = seen.spec().group
     if settings.changed == "ignore" or store is None:
         return rows[:0]
-    if group not in _groups(store, settings.protocol):
+    if group not in _groups(store, protocol):
         return rows[:0]
     there = rows < store.videos.count
     paths = [v.path for v, known in zip(manifest.videos, there.tolist(), strict=True) if known]
-    return seen.changed(store.open_branch(settings.protocol, group), rows[there], paths)
+    return seen.changed(store.open_branch(protocol, group), rows[there], paths)
 
 
 def _target(
-    store: Store | None, spec: BranchSpec, settings: Settings, count: int, anew: Rows
+    store: Store | None,
+    protocol: str,
+    spec: BranchSpec,
+    settings: Settings,
+    known: tuple[int, ChangedFiles],
 ) -> Target:
+    count, changed = known
     status = np.zeros(count, np.uint8)
     shard_rows = settings.shard_rows or spec.default_shard_rows()
-    if store is not None and spec.group in _groups(store, settings.protocol):
-        branch = store.open_branch(settings.protocol, spec.group)
-        found = open_status(branch, anew)
+    if store is not None and spec.group in _groups(store, protocol):
+        branch = store.open_branch(protocol, spec.group)
+        found = open_status(branch, changed)
         status[: len(found)] = found
         shard_rows = branch.shard_rows
     return Target(
-        name=spec.group,
+        name=target_name(protocol, spec.group),
         status=status,
         shard_rows=shard_rows,
         row_bytes=sum(array.row_bytes for array in spec.arrays.values()),
@@ -226,11 +251,11 @@ def _measure_decoding(
 
 
 def _measure_computing(
-    branches: Sequence[Branch], specs: Sequence[BranchSpec], settings: Settings, work: Workload
+    branches: Sequence[Branch], specs: Specs, settings: Settings, work: Workload
 ) -> Seconds:
     """For all the work, by one device."""
     low = high = 0.0
-    for branch, videos in _passes(branches, specs, work):
+    for branch, passes in _passes(branches, specs, settings, work):
         batcher = Batcher(branch, settings.batch)
         example = branch.example(min(batcher.size, 4 if branch.device.type == "cpu" else 512))
         branch.numpy(batcher.run(example))
@@ -239,19 +264,21 @@ def _measure_computing(
             start = time.perf_counter()
             branch.numpy(batcher.run(example))
             times.append((time.perf_counter() - start) / len(example))
-        views = videos * settings.views
-        low, high = low + min(times) * views, high + max(times) * views
+        low, high = low + min(times) * passes, high + max(times) * passes
     return Seconds(low=low, high=high)
 
 
 def _passes(
-    branches: Sequence[Branch], specs: Sequence[BranchSpec], work: Workload
+    branches: Sequence[Branch], specs: Specs, settings: Settings, work: Workload
 ) -> Iterator[tuple[Branch, int]]:
-    """Networks with what they have to compute, and for how many videos."""
+    """Networks with what they have to compute, and for how many views."""
     for branch in branches:
-        own = {spec.group: spec for spec in specs if branch.offer.made(spec)}
+        offer = offer_of(branch, settings)
+        views = Protocol.parse(offer.protocol).view_count
+        mine = [spec for spec in specs[offer.protocol] if offer.made(spec)]
+        own = {target_name(offer.protocol, spec.group): spec for spec in mine}
         for groups, videos in lane_counts(list(own), work).items():
-            yield branch.filling([own[group] for group in groups]), videos
+            yield branch.filling([own[group] for group in groups]), videos * views
 
 
 def _free(where: Location) -> int | None:

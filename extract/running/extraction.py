@@ -5,7 +5,7 @@ summary = extraction.run(workers=8)
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +24,25 @@ from extract.running.pipeline import (
     Settings,
     branch_specs,
     buffer_bytes,
+    by_protocol,
     decode_plan,
+    offer_of,
     offers_of,
     open_arrays,
     open_shard_bytes,
-    own_targets,
 )
 from extract.running.progress import Progress
 from extract.running.summary import Summary
-from extract.running.targets import Targets, check_details, existing, missing
+from extract.running.targets import (
+    ChangedFiles,
+    Targets,
+    check_details,
+    existing,
+    missing,
+    of_protocol,
+    own_targets,
+    target_name,
+)
 from extract.running.workload import Part, Piece, Rows, Workload, piece_rows
 from features_store.errors import NotAStore, StoreExists
 from features_store.place import Location
@@ -41,7 +51,6 @@ from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))
 """Scheme and classes of a store whose videos have no labels."""
-_NOTHING = np.empty(0, np.int64)
 
 
 def default_workers(devices: int = 1) -> int:
@@ -109,22 +118,24 @@ class Extraction:
         branches: Sequence[Branch] = (),
     ) -> "Extraction":
         """The same by what the branches give; `branches` are needed to `run` it here."""
-        check_details(where, settings.protocol, settings.protocol_details())
+        protocols = by_protocol(offers, settings)
+        for protocol in protocols:
+            check_details(where, protocol, settings.protocol_details(protocol))
         branch_specs(existing(where), offers, settings)  # refuses before anything is made
         store = open_store(where, manifest)
         rows = store.add_videos(manifest.columns(), keep_existing=True)
         targets = open_arrays(store, offers, settings)
-        changed = _NOTHING
+        found: dict[str, Rows] = {}
         if settings.changed != "ignore":
             paths = [video.path for video in manifest.videos]
-            changed = seen.changed(targets[seen.spec().group], rows, paths)
-        anew = changed if settings.changed == "recompute" else _NOTHING
-        work = missing(targets, rows, anew, retry_failed=settings.retry_failed)
+            files = {name: targets[target_name(name, seen.spec().group)] for name in protocols}
+            found = {name: seen.changed(file, rows, paths) for name, file in files.items()}
+        changed = ChangedFiles(rows=found, anew=settings.changed == "recompute")
+        work = missing(targets, rows, changed, retry_failed=settings.retry_failed)
         work = work.part(part or Part())
-        if settings.changed == "say":  # what is added now would be of another file
-            work = work.without(changed)
-        if len(anew):
-            _forget(store, settings.protocol, targets, np.intersect1d(anew, work.rows))
+        if changed.anew:
+            mine = {name: np.intersect1d(own, work.rows) for name, own in changed.rows.items()}
+            _forget(store, targets, mine)
         return Extraction(
             manifest=manifest,
             store=store,
@@ -133,7 +144,7 @@ class Extraction:
             work=work,
             rows=rows,
             order=np.argsort(rows),
-            changed=changed,
+            changed=changed.every,
             branches=branches,
         )
 
@@ -149,12 +160,13 @@ class Extraction:
     def memory(self, workers: int) -> int:
         """Bytes that `run` may take beside the networks."""
         lanes = [
-            branch
-            for branch in self.branches
-            for _ in lane_counts(list(own_targets(branch.offer, self.targets)), self.work)
+            branch for branch in self.branches for _ in lane_counts(self._own(branch), self.work)
         ]
         buffers = buffer_bytes(lanes or self.branches, self.settings, workers)
         return buffers + self.shard_memory(workers)
+
+    def _own(self, branch: Branch) -> list[str]:
+        return list(own_targets(offer_of(branch, self.settings), self.targets))
 
     def shard_memory(self, workers: int) -> int:
         """Bytes of shards that are being filled, in each process that fills some."""
@@ -188,22 +200,28 @@ class Extraction:
     def note_files(self) -> None:
         """At the end: what was seen of the files goes into the videos table."""
         unknown = self.store.videos.column("digest")[self.rows] == ""
-        just_done = np.isin(self.rows, self.work.rows)
-        seen.fill_videos(self.store, self.settings.protocol, self.rows[unknown | just_done])
+        for protocol in dict.fromkeys(arrays.protocol for arrays in self.targets.values()):
+            mine = [name for name, each in self.targets.items() if each.protocol == protocol]
+            done = np.logical_or.reduce([self.work.needs[name] for name in mine])
+            just_done = np.isin(self.rows, self.work.rows[done])
+            seen.fill_videos(self.store, protocol, self.rows[unknown | just_done])
 
 
-def _forget(store: Store, protocol: str, targets: Targets, anew: Rows) -> None:
+def _forget(store: Store, targets: Targets, anew: Mapping[str, Rows]) -> None:
     """Take back what is known of files that changed, what was seen of them last: killed in
     between, the next run still knows that they changed."""
-    _check_others(store, protocol, targets, anew)
-    for _, arrays in sorted(targets.items(), key=lambda target: seen.is_seen(target[0])):
-        arrays.forget_rows(anew)
+    for protocol, rows in anew.items():
+        _check_others(store, protocol, targets, rows)
+    for protocol, rows in anew.items():
+        own = of_protocol(targets, protocol)
+        for _, arrays in sorted(own.items(), key=lambda target: seen.is_seen(target[0])):
+            arrays.forget_rows(rows)
 
 
 def _check_others(store: Store, protocol: str, targets: Targets, anew: Rows) -> None:
     """Refuse to compute changed files anew for some of the branches that have them."""
     for group in store.branches(protocol):
-        if group in targets:
+        if target_name(protocol, group) in targets:
             continue
         old = int((store.read_branch(protocol, group).status(anew) == Status.OK).sum())
         if old:

@@ -15,9 +15,12 @@ FAILURES_COUNT_FROM = 100
 
 
 def check_failures(progress: Progress, max_failed: float) -> None:
-    """Stop a run in which so many videos fail that something else must be wrong."""
-    failed = len(progress.failures)
-    done = failed + progress.ok
+    """Stop a run in which so many videos fail that something else must be wrong.
+
+    A video that fails under one protocol of several does not count: the others are not to pay.
+    """
+    failed = sum(failure.whole for failure in progress.failures)
+    done = len(progress.failures) + progress.ok
     if done >= FAILURES_COUNT_FROM and failed > max_failed * done:
         reasons = "; ".join(f"{n} times: {text}" for text, n in grouped(progress.failures)[:3])
         raise TooManyFailures(

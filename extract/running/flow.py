@@ -1,5 +1,5 @@
-"""Decode workers → device batches → shards: every video decoded once, for all its views and
-branches.
+"""Decode workers → device batches → shards: every video decoded once, for all its protocols,
+views and branches.
 
 One thread owns everything: it takes decoded videos, copies their views into each branch's next
 batch, deals results back into open shards, and hands whole shards to a writer thread. The device
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from extract.decoding.job import Job, Outcome
+from extract.decoding.job import Job, Outcome, Seen
 from extract.decoding.video import VideoInfo
 from extract.running.device import Device
 from extract.running.lanes import Lanes
@@ -25,7 +25,7 @@ from extract.running.workload import Piece
 Decode = Callable[[Iterable[Job]], Iterator[Outcome]]
 """`DecodePool.run`, or the same over a cluster."""
 Stop = Callable[[], bool]
-Encode = Callable[[VideoInfo], Numbers]
+Encode = Callable[[VideoInfo, Seen], Numbers]
 """A row of a target that is filled from what decoding found out about the file."""
 
 WRITES_AHEAD = 2
@@ -96,24 +96,43 @@ class Flow:
                 if stop():
                     self.progress.stopped = True
                     return
-                self._wanting[row] = tuple(n for n, needs in work.needs.items() if needs[position])
-                yield Job(index=row, id=video.id, path=video.path)
+                wanting = tuple(n for n, needs in work.needs.items() if needs[position])
+                self._wanting[row] = wanting
+                protocols = dict.fromkeys(map(self._protocol, wanting))
+                yield Job(index=row, id=video.id, path=video.path, protocols=tuple(protocols))
+
+    def _protocol(self, name: str) -> str:
+        """Of a target."""
+        return self.shards[name].target.protocol
 
     def _take(self, outcome: Outcome) -> None:
         row = outcome.job.index
         wanting = self._wanting.pop(row)
+        lost = Seen(failure=outcome.failure)
+        found = {name: outcome.seen.get(self._protocol(name), lost) for name in wanting}
+        failures = {name: seen.failure.kept for name, seen in found.items() if seen.failure}
+        for name, reason in failures.items():
+            self.shards[name].fail(row, reason)
+        self.progress.video(self._failure(outcome, failures))
         if outcome.failure is not None:
-            for name in wanting:
-                self.shards[name].fail(row, outcome.failure.kept)
-            self.progress.video(Failure(id=outcome.job.id, reason=outcome.failure.kept))
             return
         assert outcome.info is not None
-        self.progress.video()
+        there = [name for name in wanting if name not in failures]
         for lanes in self.lanes:
-            lanes.add(row, outcome.job.id, outcome.arrays, wanting)
-        for name in wanting:
+            lanes.add(row, outcome.job.id, outcome.seen, there)
+        for name in there:
             if name in self.files:
-                self.shards[name].put(row, self.files[name](outcome.info))
+                self.shards[name].put(row, self.files[name](outcome.info, found[name]))
+
+    def _failure(self, outcome: Outcome, failures: Mapping[str, str]) -> Failure | None:
+        """What is said of a video of which something could not be had."""
+        if outcome.failure is not None:
+            return Failure(id=outcome.job.id, reason=outcome.failure.kept)
+        by_protocol = {self._protocol(name): reason for name, reason in failures.items()}
+        reasons = [f"{protocol}: {reason}" for protocol, reason in by_protocol.items()]
+        if not reasons:
+            return None
+        return Failure(id=outcome.job.id, reason="; ".join(reasons), whole=False)
 
     def _write_whole(self) -> None:
         """Hand whole shards to the writer, and take note of what it has committed."""

@@ -8,9 +8,9 @@ there more.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from extract.branch import Branch
+from extract.decoding.job import Seen
 from extract.running.batching import Batcher
 from extract.running.clock import Clock
 from extract.running.device import Device
@@ -66,10 +66,10 @@ class Lanes:
         self,
         row: int,
         video: str,
-        arrays: Mapping[str, NDArray[np.generic]],
+        seen: Mapping[str, Seen],
         wanting: Sequence[str],
     ) -> None:
-        """Take what decoding made of a video that these targets, and perhaps others, lack."""
+        """Take what decoding made of a video, by protocol, that these targets lack."""
         groups = tuple(group for group in self._batchers.groups if group in wanting)
         if not groups:
             return
@@ -77,6 +77,7 @@ class Lanes:
             batcher = self._batchers.of(groups, self._device.in_flight)
             shards = [self._shards[group] for group in groups]
             self._lanes[groups] = Lane(batcher, shards, self._device, self._clock)
+        arrays = seen[self._shards[groups[0]].target.protocol].arrays
         self._lanes[groups].add(row, video, arrays[self._batchers.branch.prepare.name])
 
     def collect(self) -> None:

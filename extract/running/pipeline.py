@@ -1,32 +1,31 @@
 """What a run looks at and how, and the part of it that holds the networks.
 
-A `Pipeline` fills one store's arrays for one protocol: it is given pieces of work, and may be given
-pieces again and again. What is in the store is skipped, so running again is resuming.
+A `Pipeline` fills one store's arrays, for all protocols of a run: it is given pieces of work, and
+may be given pieces again and again. What is in the store is skipped, so running again is resuming.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from extract.branch import Branch
 from extract.decoding.containers import Limits
-from extract.decoding.job import Job, Outcome, Output, Plan, slot_bytes
+from extract.decoding.job import Job, Look, Outcome, Plan
 from extract.errors import BadSetting
 from extract.offer import Offer, group_specs
 from extract.running import seen
 from extract.running.device import Device
 from extract.running.failures import check_failures
-from extract.running.flow import WRITES_AHEAD, Decode, Flow, Stop
+from extract.running.flow import WRITES_AHEAD, Decode, Encode, Flow, Stop
 from extract.running.lane import staging_bytes
 from extract.running.lanes import Batchers, Lanes
 from extract.running.open_shards import OpenShards
 from extract.running.progress import Progress
-from extract.running.targets import Targets, open_targets
+from extract.running.targets import Targets, open_targets, own_targets
 from extract.running.workload import Piece
 from extract.views.protocol import Protocol
 from features_store import facts, frame_hashes
-from features_store.branch_arrays import BranchArrays
 from features_store.schema import BranchSpec
 from features_store.store import Store
 
@@ -40,6 +39,7 @@ class Settings:
     """How videos are looked at, and when to give up."""
 
     protocol: str
+    """Of the branches that have none of their own."""
     seed: int = 0
     """Of train views."""
     decoder: str = "pyav"
@@ -64,14 +64,10 @@ class Settings:
             known = ", ".join(get_args(Changed))
             raise BadSetting(f"changed={self.changed!r} unknown; have: {known}.")
 
-    @property
-    def views(self) -> int:
-        return Protocol.parse(self.protocol).view_count
-
-    def protocol_details(self) -> dict[str, object]:
-        """What the store remembers of the protocol, as JSON gives it back; other details never mix
+    def protocol_details(self, name: str = "") -> dict[str, object]:
+        """What the store remembers of a protocol, as JSON gives it back; other details never mix
         with these."""
-        protocol = Protocol.parse(self.protocol)
+        protocol = Protocol.parse(name or self.protocol)
         seed = {"seed": self.seed} if protocol.kind == "train" else {}
         details: dict[str, object] = json.loads(json.dumps({**protocol.describe(), **seed}))
         return details
@@ -84,7 +80,7 @@ class Pipeline:
         self.settings = settings
         self.targets = targets
         self._networks = [
-            Batchers(branch, own_targets(branch.offer, targets), settings.batch)
+            Batchers(branch, own_targets(offer_of(branch, settings), targets), settings.batch)
             for branch in branches
         ]
 
@@ -99,16 +95,22 @@ class Pipeline:
         kinds = {network.branch.device for network in self._networks}
         devices = {kind: Device(kind) for kind in kinds}
         shards = {
-            name: OpenShards(arrays, self.settings.views) for name, arrays in self.targets.items()
+            name: OpenShards(arrays, Protocol.parse(arrays.protocol).view_count)
+            for name, arrays in self.targets.items()
         }
         lanes = [
             Lanes(network, shards, devices[network.branch.device], progress.clock)
             for network in self._networks
         ]
+        encoders: dict[str, Encode] = {
+            seen.spec().group: lambda info, _: seen.encode(info),
+            facts.spec().group: lambda info, _: facts.encode(info.facts()),
+            frame_hashes.spec().group: lambda _, found: frame_hashes.encode(found.hashes),
+        }
         files = {
-            seen.spec().group: seen.encode,
-            facts.spec().group: lambda info: facts.encode(info.facts()),
-            frame_hashes.spec().group: lambda info: frame_hashes.encode(info.hashes),
+            name: encoders[arrays.spec.group]
+            for name, arrays in self.targets.items()
+            if arrays.spec.group in encoders
         }
         flow = Flow(lanes, shards, files, list(devices.values()), progress)
 
@@ -122,52 +124,68 @@ class Pipeline:
 
 def open_arrays(store: Store, offers: Sequence[Offer], settings: Settings) -> Targets:
     """The arrays of these branches, and of the files."""
-    details = settings.protocol_details()
-    specs = branch_specs(store, offers, settings)
-    return open_targets(store, settings.protocol, details, specs, settings.shard_rows)
+    found: Targets = {}
+    for protocol, specs in branch_specs(store, offers, settings).items():
+        details = settings.protocol_details(protocol)
+        found = {**found, **open_targets(store, protocol, details, specs, settings.shard_rows)}
+    return found
 
 
 def branch_specs(
     store: Store | None, offers: Sequence[Offer], settings: Settings
-) -> list[BranchSpec]:
-    """The groups that these branches fill, those that are yet to be made too."""
-    return group_specs(offers, store, settings.protocol, settings.views, settings.decoder)
+) -> dict[str, list[BranchSpec]]:
+    """By protocol: the groups that these branches fill, those that are yet to be made too."""
+    found = {}
+    for protocol, own in by_protocol(offers, settings).items():
+        views = Protocol.parse(protocol).view_count
+        found[protocol] = group_specs(own, store, protocol, views, settings.decoder)
+    return found
 
 
-def own_targets(offer: Offer, targets: Targets) -> dict[str, BranchArrays]:
-    """Those that a branch fills."""
-    return {group: arrays for group, arrays in targets.items() if offer.made(arrays.spec)}
+def by_protocol(offers: Sequence[Offer], settings: Settings) -> dict[str, list[Offer]]:
+    """What is given under each of a run's protocols."""
+    found: dict[str, list[Offer]] = {}
+    for offer in offers:
+        found.setdefault(offer.protocol or settings.protocol, []).append(offer)
+    return found or {settings.protocol: []}
+
+
+def offer_of(branch: Branch, settings: Settings) -> Offer:
+    """What a branch gives, and under which of the run's protocols."""
+    return replace(branch.offer, protocol=protocol_of(branch, settings))
+
+
+def protocol_of(branch: Branch, settings: Settings) -> str:
+    return branch.request.protocol or settings.protocol
 
 
 def offers_of(branches: Sequence[Branch], settings: Settings) -> list[Offer]:
     """What branches give; refuses those that cannot be run together."""
-    check_fit(branches, settings.protocol)
-    return [branch.offer for branch in branches]
+    looks_of(branches, settings)
+    return [offer_of(branch, settings) for branch in branches]
 
 
 def decode_plan(branches: Sequence[Branch], settings: Settings, root: str) -> Plan:
     """What decode workers have to know."""
-    check_fit(branches, settings.protocol)
     return Plan(
-        protocol=settings.protocol, outputs=_outputs(branches), root=root, seed=settings.seed,
+        looks=looks_of(branches, settings), root=root, seed=settings.seed,
         decoder=settings.decoder, hashed=True, limits=settings.limits,
     )  # fmt: skip
 
 
-def check_fit(branches: Sequence[Branch], name: str) -> None:
-    """Refuse branches that cannot be run together, or that this protocol's views do not suit."""
-    protocol = Protocol.parse(name)
-    for output in _outputs(branches):
-        if not output.suits(protocol):
-            names = [branch.name for branch in branches if branch.prepare == output]
-            raise BadSetting(
-                f"Branch {' and '.join(names)} needs {output.wants}; {name} was asked for."
-            )
+def looks_of(branches: Sequence[Branch], settings: Settings) -> tuple[Look, ...]:
+    """What workers make of a video under each protocol; refuses branches that do not suit it."""
+    found: dict[str, list[Branch]] = {}
+    for branch in branches:
+        found.setdefault(protocol_of(branch, settings), []).append(branch)
+    return tuple(_look(own, protocol) for protocol, own in found.items()) or (
+        Look(protocol=settings.protocol, outputs=()),
+    )
 
 
 def buffer_bytes(branches: Sequence[Branch], settings: Settings, workers: int) -> int:
     """Memory of decoded views and batches, beside the networks."""
-    slots = 2 * workers * slot_bytes(_outputs(branches), settings.views)
+    slots = 2 * workers * sum(look.nbytes for look in looks_of(branches, settings))
     return slots + sum(staging_bytes(branch) for branch in branches)
 
 
@@ -176,8 +194,9 @@ def open_shard_bytes(shard_bytes: int, workers: int) -> int:
     return shard_bytes * (WRITES_AHEAD + min(workers, _STRAGGLERS))
 
 
-def _outputs(branches: Sequence[Branch]) -> tuple[Output, ...]:
-    """What workers make: one array where several branches prepare videos alike."""
+def _look(branches: Sequence[Branch], name: str) -> Look:
+    """One array where several branches prepare videos alike."""
+    protocol = Protocol.parse(name)
     outputs = {branch.prepare.name: branch.prepare for branch in branches}
     for branch in branches:
         if outputs[branch.prepare.name] != branch.prepare:
@@ -185,4 +204,11 @@ def _outputs(branches: Sequence[Branch]) -> tuple[Output, ...]:
                 f"Two branches prepare videos differently under one name, "
                 f"{branch.prepare.name!r}; extract them one after the other."
             )
-    return tuple(outputs.values())
+    for output in outputs.values():
+        if not output.suits(protocol):
+            names = [branch.name for branch in branches if branch.prepare == output]
+            raise BadSetting(
+                f"Branch {' and '.join(names)} needs {output.wants}; {name} was asked for. A "
+                f"branch may have a protocol of its own: '…?protocol={output.fitting}'."
+            )
+    return Look(protocol=name, outputs=tuple(outputs.values()))

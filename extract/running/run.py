@@ -57,10 +57,19 @@ class Run:
         )
 
     def load_branches(self) -> list[Branch]:
-        """The networks, on the first device."""
-        return [load_branch(replace(r, device=self.devices[0])) for r in self.requests()]
+        """The networks, on the first device; one that is asked for under several protocols is
+        there once."""
+        loaded: list[tuple[BranchRequest, Branch]] = []
+        for request in self.requests():
+            wanted = replace(request, device=self.devices[0])
+            alike = replace(wanted, protocol="")
+            known = next((branch for other, branch in loaded if other == alike), None)
+            loaded.append((alike, load_branch(wanted) if known is None else known.under(wanted)))
+        return [branch for _, branch in loaded]
 
     def requests(self) -> list[BranchRequest]:
-        """The branches, with as many frames as the protocol's views have."""
-        protocol = Protocol.parse(self.settings.protocol)
-        return [for_protocol(request, protocol) for request in self.branches]
+        """The branches, each with its protocol and as many frames as that one's views have."""
+        asked = [
+            request.under(request.protocol or self.settings.protocol) for request in self.branches
+        ]
+        return [for_protocol(request, Protocol.parse(request.protocol)) for request in asked]

@@ -14,6 +14,8 @@ class Failure:
 
     id: str
     reason: str
+    whole: bool = True
+    """False: it failed under some of the run's protocols, and is there under the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.errors import BadSetting, is_temporary
+from extract.offer import Offer
 from extract.running import seen
 from extract.running.workload import Rows, Target, Workload, workload
 from extract.views.revisions import with_revisions
@@ -18,6 +20,25 @@ from features_store.schema import BranchSpec, Status
 from features_store.store import Store
 
 Targets = Mapping[str, BranchArrays]
+"""By protocol and group, as `target_name` puts them together."""
+
+
+def target_name(protocol: str, group: str) -> str:
+    return f"{protocol}/{group}"
+
+
+def of_protocol(targets: Targets, protocol: str) -> dict[str, BranchArrays]:
+    """Group → its arrays under one protocol."""
+    return {a.spec.group: a for a in targets.values() if a.protocol == protocol}
+
+
+def own_targets(offer: Offer, targets: Targets) -> dict[str, BranchArrays]:
+    """Those that a branch fills."""
+    return {
+        name: arrays
+        for name, arrays in targets.items()
+        if offer.made(arrays.spec) and offer.protocol in ("", arrays.protocol)
+    }
 
 
 def all_specs(branches: Sequence[BranchSpec]) -> list[BranchSpec]:
@@ -66,34 +87,56 @@ def open_targets(
     branches: Sequence[BranchSpec],
     shard_rows: int | None,
 ) -> dict[str, BranchArrays]:
-    """By group, made where they are missing."""
+    """Of one protocol, made where they are missing."""
     return {
-        spec.group: store.branch(
+        target_name(protocol, spec.group): store.branch(
             protocol, spec, shard_rows=shard_rows, protocol_details=json.loads(json.dumps(details))
         )
         for spec in all_specs(branches)
     }
 
 
-def missing(targets: Targets, rows: Rows, anew: Rows, *, retry_failed: bool = False) -> Workload:
-    """What has to be done of these rows; `anew`, whatever is there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFiles:
+    """By protocol: rows whose files are not what they were when they were extracted."""
+
+    rows: Mapping[str, Rows] = field(default_factory=dict)
+    anew: bool = False
+    """Whether they are done again; else they are left as they are."""
+
+    @property
+    def every(self) -> Rows:
+        """Under any protocol."""
+        return np.unique(np.concatenate([np.empty(0, np.int64), *self.rows.values()]))
+
+    def seen_in(self, protocol: str, status: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Statuses under a protocol: missing where they are done again. Where they are not there
+        is nothing to do, since what is added now would be of another file."""
+        rows = self.rows.get(protocol, np.empty(0, np.int64))
+        status[rows] = Status.MISSING if self.anew else Status.OK
+        return status
+
+
+def missing(
+    targets: Targets, rows: Rows, changed: ChangedFiles, *, retry_failed: bool = False
+) -> Workload:
+    """What has to be done of these rows."""
     found = [
         Target(
             name=name,
-            status=open_status(arrays, anew),
+            status=open_status(arrays, changed),
             shard_rows=arrays.shard_rows,
-            follows=follows(name),
+            follows=follows(arrays.spec.group),
         )
         for name, arrays in targets.items()
     ]
     return workload(rows, found, retry_failed=retry_failed)
 
 
-def open_status(arrays: BranchArrays, anew: Rows) -> NDArray[np.uint8]:
+def open_status(arrays: BranchArrays, changed: ChangedFiles) -> NDArray[np.uint8]:
     """A status per video of the store; what may go better the next time is missing."""
     status: NDArray[np.uint8] = arrays.status()
     if (status == Status.FAILED).any():
         again = [row for row, reason in arrays.errors().items() if is_temporary(reason)]
         status[again] = Status.MISSING
-    status[anew] = Status.MISSING
-    return status
+    return changed.seen_in(arrays.protocol, status)

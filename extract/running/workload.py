@@ -81,9 +81,6 @@ class Workload:
         """The blocks that belong to one part: dealt in turn, whatever is in them."""
         return self._only(self.rows // self.block_rows % part.count == part.number - 1)
 
-    def without(self, rows: Rows) -> "Workload":
-        return self._only(~np.isin(self.rows, rows))
-
     def pieces(self, most: int | None = None) -> Iterator["Workload"]:
         """Block by block, in parts where a block has more than `most` rows."""
         numbers = self.rows // self.block_rows

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _WIDE = 20
+_GROUPS = (
+    "published detectors, of which something is missing here:",
+    "ready:",
+    "ready, for made-up people alone (their networks know no others):",
+)
 
 
 def add_commands(commands: "Commands") -> None:
@@ -60,7 +65,8 @@ def add_to_extract(extract: argparse.ArgumentParser) -> None:
     """`--detector` for a command that knows nothing of detectors: fills in what it does know."""
     extract.add_argument(
         "--detector", metavar="NAME,NAME",
-        help="recipes, or FILE.toml of your own, of one protocol: fills in branches and protocol",
+        help="recipes, or FILE.toml of your own: fills in branches, each with its protocol; one "
+        "decode a video for all of them",
     )  # fmt: skip
     add_weights_option(extract)
     branch = next(action for action in extract._actions if action.dest == "branch")
@@ -76,8 +82,9 @@ def add_to_extract(extract: argparse.ArgumentParser) -> None:
 
 
 def fill_in_branches(arguments: argparse.Namespace) -> None:
-    """Branches and protocol of `--detector`; an encoder is asked for once, with all outputs."""
-    from heads.detectors.recipe import joined, read_recipe
+    """Branches of `--detector`, each with its protocol; an encoder is asked for once under each,
+    with all outputs. A branch of the user's own goes with the detectors where these agree."""
+    from heads.detectors.recipe import joined, read_recipes
     from heads.errors import BadSetting
 
     if not arguments.detector:
@@ -85,13 +92,23 @@ def fill_in_branches(arguments: argparse.Namespace) -> None:
             raise BadSetting("Give --branch NAME=PRESET:WEIGHTS, or --detector NAME.")
         return
     weights = weights_of(arguments.weights)
-    recipes = [read_recipe(name) for name in arguments.detector.split(",")]
-    protocols = {recipe.protocol for recipe in recipes}
-    if len(protocols) > 1:
-        each = "; ".join(f"{recipe.name} {recipe.protocol}" for recipe in recipes)
-        raise BadSetting(f"One run has one protocol, and these have several: {each}.")
-    arguments.protocol = protocols.pop()
-    asked = [text for recipe in recipes for text in recipe.requests(weights)]
+    recipes = read_recipes(arguments.detector)
+    looking = [recipe for recipe in recipes if recipe.branches]
+    if not looking and not arguments.branch:
+        wanted = "; ".join(f"{name}: {what}" for r in recipes for name, what in r.imports.items())
+        raise BadSetting(
+            f"{arguments.detector}: nothing to extract, its features are computed elsewhere and "
+            f"brought in by `telltale features import`: {wanted}."
+        )
+    protocols = {recipe.protocol for recipe in looking}
+    alone = len(protocols) == 1
+    if alone:
+        arguments.protocol = protocols.pop()
+    asked = [
+        text
+        for recipe in looking
+        for text in (recipe.requests(weights) if alone else recipe.requests_under(weights))
+    ]
     arguments.branch = joined([*arguments.branch, *asked])
 
 
@@ -102,13 +119,20 @@ def _detectors(arguments: argparse.Namespace) -> int:
     if arguments.name:
         _tell(read_recipe(arguments.name), weights)
         return 0
-    for name in recipe_names():
-        recipe = read_recipe(name)
-        missing = recipe.missing(weights)
-        state = "ready" if not missing else f"needs {len(missing)}: {missing[0]}"
-        more = " …" if len(missing) > 1 else ""
-        print(f"{name:{_WIDE}} {recipe.title}")
-        print(f"{'':{_WIDE}} {recipe.head} on {recipe.protocol}; {state}{more}")
+    recipes = [read_recipe(name) for name in recipe_names()]
+    groups: dict[str, list[Recipe]] = {title: [] for title in _GROUPS}
+    for recipe in recipes:
+        ready = not recipe.missing(weights)
+        place = 0 if not ready else 2 if recipe.is_for_made_up_people else 1
+        groups[_GROUPS[place]].append(recipe)
+    for title, members in groups.items():
+        print(title)
+        for recipe in members:
+            missing = recipe.missing(weights)
+            lacks = f"; needs {len(missing)}: {missing[0]}" if missing else ""
+            print(f"  {recipe.name:{_WIDE}} {recipe.title}")
+            print(f"  {'':{_WIDE}} {recipe.head} on {recipe.protocol}{lacks}"
+                  f"{' …' if len(missing) > 1 else ''}")  # fmt: skip
     print("`telltale detectors NAME` says what each needs, and what to type.")
     return 0
 

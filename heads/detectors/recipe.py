@@ -24,6 +24,8 @@ from heads.head import Head, head_class, make_head
 
 OWN = "own"
 """The protocol of features that were computed elsewhere."""
+READY = "ready"
+"""In place of a name: every detector that needs nothing that is not here."""
 _WEIGHTS = re.compile(r"\{([a-z0-9.-]+)\}")
 _OUTPUTS, _POOLED = "outputs=", "cls"
 """A branch that was asked for nothing by name gives the family of `cls`."""
@@ -97,6 +99,17 @@ class Recipe:
             raise BadSetting(f"Detector {self.name} needs --weights {wanted}.")
         return [_WEIGHTS.sub(lambda found: str(weights[found[1]]), text) for text in self.branches]
 
+    def requests_under(self, weights: Mapping[str, Path]) -> list[str]:
+        """The same, each with the recipe's protocol as its own."""
+        own = f"protocol={self.protocol}"
+        return [f"{text}{'&' if '?' in text else '?'}{own}" for text in self.requests(weights)]
+
+    @property
+    def is_for_made_up_people(self) -> bool:
+        """Its networks know no others."""
+        asked = [BranchRequest.parse(_WEIGHTS.sub("FILE", text)) for text in self.branches]
+        return any(request.preset == "tiny" for request in asked)
+
     def missing(self, weights: Mapping[str, Path]) -> list[str]:
         """What stands between this installation and a use of it, one line each."""
         lines = [f"get {self.weights[name]}" for name in self.weights if name not in weights]
@@ -146,6 +159,19 @@ def read_recipe(name: str) -> Recipe:
             f"Detector {name!r} unknown; have: {_listed(recipe_names())}, or a file FILE.toml."
         )
     return _recipe(name, (files(detectors) / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def read_recipes(names: str) -> list[Recipe]:
+    """Several with commas between them; `ready` stands for all that need no download."""
+    found: dict[str, Recipe] = {}
+    for name in names.split(","):
+        for each in _ready() if name == READY else [name]:
+            found.setdefault(each, read_recipe(each))
+    return list(found.values())
+
+
+def _ready() -> list[str]:
+    return [name for name in recipe_names() if not read_recipe(name).missing({})]
 
 
 def joined(branches: Iterable[str]) -> list[str]:

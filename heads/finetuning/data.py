@@ -103,13 +103,14 @@ class ClipSource(Source):
         if lost is not None:
             raise BadTable(f"The manifest has no video {lost!r}, and the store does.")
         self._pool = DecodePool(plan, workers=workers)
-        super().__init__(table, views=self._pool.views, judge=judge, rank_loss=rank_loss)
+        (look,) = plan.looks
+        super().__init__(table, views=look.views, judge=judge, rank_loss=rank_loss)
         self._jobs = [
             Job(index=row, id=str(video), path=paths[str(video)])
             for row, video in enumerate(table.ids)
         ]
         self._kept: dict[int, Numbers] = {}
-        self._room = memory // CLIPS.nbytes(self._pool.views)
+        self._room = memory // look.nbytes
 
     def close(self) -> None:
         self._pool.close()

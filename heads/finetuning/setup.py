@@ -15,7 +15,7 @@ from torch import Tensor
 
 from extract.branch import BranchRequest, load_branch
 from extract.branches.internvideo2 import Architecture, InternVideo2, InternVideo2Branch
-from extract.decoding.job import CLIPS, Plan
+from extract.decoding.job import CLIPS, Look, Plan
 from extract.manifest.manifest import Manifest
 from extract.networks import weights
 from features_store.schema import fingerprint
@@ -241,7 +241,11 @@ def _source(
     cached, _ = request.store.find(protocol, DEPTH)
     details = cached.groups["protocol"]["details"]
     check_same_pixels(details, protocol)
-    plan = Plan(protocol=protocol, root=str(request.videos.root), seed=int(details.get("seed", 0)))
+    plan = Plan(
+        looks=(Look(protocol=protocol),),
+        root=str(request.videos.root),
+        seed=int(details.get("seed", 0)),
+    )
     paths = {video.id: video.path for video in request.videos.videos}
     return ClipSource(
         table, paths, plan, workers=request.workers, memory=request.memory // 2, judge=judge,

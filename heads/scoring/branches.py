@@ -7,7 +7,7 @@ from pathlib import Path
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import ExtractError
 from extract.running.extraction import Extraction
-from extract.running.pipeline import own_targets
+from extract.running.targets import own_targets
 from heads.bundle import Bundle
 from heads.errors import BadSetting, WrongFeatures
 

@@ -21,8 +21,8 @@ from unittest import mock
 import numpy as np
 
 from extract.decoding import worker
-from extract.decoding.job import Job, Outcome, Plan, slot_arrays, slot_bytes
-from extract.views.protocol import Protocol
+from extract.decoding.job import Job, Outcome, Plan
+from extract.decoding.reply import outcome_of
 from features_store import Store, check
 from features_store.branch_arrays import BranchArrays
 from heads.commands.main import main
@@ -43,7 +43,7 @@ class OwnProcess:
 
     def __init__(self, plan: Plan, *, workers: int = 1) -> None:
         self._plan = plan
-        self._makers = {output.name: output.load() for output in plan.outputs}
+        self._makers = worker.load_makers(plan)
 
     def __enter__(self) -> "OwnProcess":
         return self
@@ -52,13 +52,10 @@ class OwnProcess:
         pass
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        views = Protocol.parse(self._plan.protocol).view_count
-        slot = memoryview(bytearray(slot_bytes(self._plan.outputs, views)))
+        slot = memoryview(bytearray(self._plan.slot_bytes))
         for job in jobs:
             reply = worker.work(self._plan, self._makers, job, slot)
-            failure = reply.failure()
-            arrays = {} if failure else slot_arrays(slot, self._plan.outputs, views)
-            yield Outcome(job=job, info=reply.info, arrays=arrays, failure=failure)
+            yield outcome_of(job, reply, slot, self._plan)
 
 
 @dataclass(slots=True, kw_only=True)

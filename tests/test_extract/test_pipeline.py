@@ -125,7 +125,7 @@ def test_a_further_branch_leaves_what_is_there_alone(
     files = sorted((tmp_path / "s" / branch.prefix).rglob("c/*"))
     before = {path: path.stat().st_mtime_ns for path in files}
     extraction = Extraction.begin(manifest, tmp_path / "s", tiny(*BOTH), settings())
-    names = [branch.offer.specs(1)[0].group for branch in extraction.branches]
+    names = [f"val/{branch.offer.specs(1)[0].group}" for branch in extraction.branches]
     assert len(extraction.work.needed(names[0])) == 0
     assert len(extraction.work.needed(names[1])) == 24
     extraction.run(workers=2, bar=False)

@@ -1,6 +1,5 @@
 """Workers that hang, die, leak or lie; none takes the run with it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from extract.decoding.containers import Limits
 from extract.decoding.frames import read_frames
-from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Outcome, Output, Plan
+from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Look, Outcome, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
@@ -35,26 +34,27 @@ def test_a_worker_makes_what_the_library_makes(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=40)
     for name in ("test-2x3", "train-2", "val+blur3"):
         protocol = Protocol.parse(name)
-        plan = Plan(protocol=name, outputs=(CLIPS, DEPTH), seed=7)
+        plan = Plan(looks=(Look(protocol=name, outputs=(CLIPS, DEPTH)),), seed=7)
         with DecodePool(plan) as pool:
             (outcome,) = [
-                (outcome.info, {key: array.copy() for key, array in outcome.arrays.items()})
+                (outcome.info, outcome.copied.seen[name])
                 for outcome in pool.run([Job(index=0, id="v.mp4", path=str(path))])
             ]
         with open_video(path) as video:
-            assert outcome[0] is not None
-            assert outcome[0].hashes
-            assert replace(outcome[0], hashes=()) == video.info
+            assert outcome[1].hashes
+            assert outcome[0] == video.info
             views = protocol.views("v.mp4", video.info.frames, seed=7)
             frames = read_frames(video, views)
-        np.testing.assert_array_equal(outcome[1]["clips"], view_clips(frames, views))
-        np.testing.assert_array_equal(outcome[1]["depth"], depth_inputs(frames, views))
+        np.testing.assert_array_equal(outcome[1].arrays["clips"], view_clips(frames, views))
+        np.testing.assert_array_equal(outcome[1].arrays["depth"], depth_inputs(frames, views))
 
 
 def test_outcomes_stay_readable_while_the_next_video_is_decoded(tmp_path: Path) -> None:
     counts = [9, 20, 33, 47, 60, 75]
     paths = [write_clip(tmp_path / f"{count}.mp4", frames=count) for count in counts]
-    with DecodePool(Plan(protocol="val", outputs=(NUMBERS, FULL_FRAME_DEPTH)), workers=2) as pool:
+    with DecodePool(
+        Plan(looks=(Look(protocol="val", outputs=(NUMBERS, FULL_FRAME_DEPTH)),)), workers=2
+    ) as pool:
         seen = 0
         for outcome in pool.run(jobs_for(paths)):
             assert outcome.info is not None
@@ -73,7 +73,9 @@ def test_trouble_costs_one_video_each(tmp_path: Path, workers: int) -> None:
         paths.append(write_clip(tmp_path / f"{name}.mp4", frames=9, size=(width, 64)))
         paths.append(write_clip(tmp_path / f"after-{name}.mp4", frames=9, size=(96, 64)))
     limits = Limits(time_limit=1.5, memory_limit=makers.MEMORY)
-    found = run(Plan(protocol="val", outputs=(MISBEHAVE,), limits=limits), paths, workers)
+    found = run(
+        Plan(looks=(Look(protocol="val", outputs=(MISBEHAVE,)),), limits=limits), paths, workers
+    )
     assert len(found) == len(paths)
     for name in widths.values():
         assert found[f"after-{name}.mp4"].ok
@@ -93,7 +95,10 @@ def test_what_a_worker_says_is_data_and_never_code(tmp_path: Path, width: int) -
         write_clip(tmp_path / "taken over.mp4", frames=9, size=(width, 64)),
         write_clip(tmp_path / "after.mp4", frames=9, size=(96, 64)),
     ]
-    found = run(Plan(protocol="val", outputs=(MISBEHAVE,), limits=Limits(time_limit=30)), paths)
+    found = run(
+        Plan(looks=(Look(protocol="val", outputs=(MISBEHAVE,)),), limits=Limits(time_limit=30)),
+        paths,
+    )
     assert found["after.mp4"].ok
     failure = found["taken over.mp4"].failure
     assert isinstance(failure, WorkerLost)
@@ -104,7 +109,9 @@ def test_what_a_worker_says_is_data_and_never_code(tmp_path: Path, width: int) -
 def test_workers_are_recycled_and_end_with_the_pool(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=9)
     jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(7)]
-    with DecodePool(Plan(protocol="val", outputs=(NUMBERS,)), recycle_after=3) as pool:
+    with DecodePool(
+        Plan(looks=(Look(protocol="val", outputs=(NUMBERS,)),)), recycle_after=3
+    ) as pool:
         assert sum(outcome.ok for outcome in pool.run(jobs)) == 7
         assert pool.started == 3
         alive = pool.processes
@@ -115,7 +122,7 @@ def test_workers_are_recycled_and_end_with_the_pool(tmp_path: Path) -> None:
 def test_a_pool_runs_again_on_all_its_workers(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=9)
     jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(4)]
-    with DecodePool(Plan(protocol="val", outputs=(NUMBERS,)), workers=2) as pool:
+    with DecodePool(Plan(looks=(Look(protocol="val", outputs=(NUMBERS,)),)), workers=2) as pool:
         for _ in range(2):
             running = pool.run(jobs)
             assert next(running).ok
@@ -127,7 +134,7 @@ def test_a_pool_runs_again_on_all_its_workers(tmp_path: Path) -> None:
 def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=9)
     jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(50)]
-    with DecodePool(Plan(protocol="val", outputs=(NUMBERS,)), workers=2) as pool:
+    with DecodePool(Plan(looks=(Look(protocol="val", outputs=(NUMBERS,)),)), workers=2) as pool:
         assert next(pool.run(jobs)).ok
         alive = pool.processes
     assert len(alive) == 2
@@ -139,7 +146,9 @@ def test_500_opens_leave_memory_flat(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=24, size=(320, 180))
     jobs = [Job(index=index, id="v.mp4", path=str(path)) for index in range(520)]
     resident = []
-    with DecodePool(Plan(protocol="val", outputs=(CLIPS,)), recycle_after=10**6) as pool:
+    with DecodePool(
+        Plan(looks=(Look(protocol="val", outputs=(CLIPS,)),)), recycle_after=10**6
+    ) as pool:
         for outcome in pool.run(jobs):
             assert outcome.ok
             pages = Path(f"/proc/{pool.processes[0]}/statm").read_text().split()[1]
@@ -150,10 +159,10 @@ def test_500_opens_leave_memory_flat(tmp_path: Path) -> None:
 
 def test_settings_are_checked(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="0 workers"):
-        DecodePool(Plan(protocol="val"), workers=0)
+        DecodePool(Plan(looks=(Look(protocol="val"),)), workers=0)
     with pytest.raises(BadSetting, match="Decoder 'x' unknown"):
-        DecodePool(Plan(protocol="val", decoder="x"))
+        DecodePool(Plan(looks=(Look(protocol="val"),), decoder="x"))
     nowhere = Output(name="n", function="extract.nowhere:make", shape=(1,), dtype="int64")
     path = write_clip(tmp_path / "v.mp4", frames=9)
     with pytest.raises(ExtractError, match=r"cannot start .*No module named 'extract\.nowhere'"):
-        run(Plan(protocol="val", outputs=(nowhere,)), [path])
+        run(Plan(looks=(Look(protocol="val", outputs=(nowhere,)),)), [path])

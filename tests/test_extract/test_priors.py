@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from extract.branch import BranchRequest, load_branch
 from extract.errors import BadProtocol, BadSetting, VideoError
 from extract.priors import colours, flow
-from extract.running.pipeline import check_fit
+from extract.running.pipeline import Settings, looks_of
 from extract.views.protocol import Protocol
 from extract.views.sampling import adjacent_frames
 
@@ -151,11 +151,11 @@ def test_a_pairs_protocol_has_a_name_and_leaves_the_others_as_they_were() -> Non
 def test_scorers_and_networks_ask_for_views_that_suit_them() -> None:
     motion = load_branch(BranchRequest.parse("motion=dis?pairs=4"))
     network = load_branch(BranchRequest.parse("internvideo2=tiny"))
-    check_fit([motion], "pairs-4+jpeg50")
-    check_fit([network], "test-4x3")
+    looks_of([motion], Settings(protocol="pairs-4+jpeg50"))
+    looks_of([network], Settings(protocol="test-4x3"))
     for branch, protocol in ((motion, "val"), (motion, "pairs-8"), (network, "pairs-4")):
         with pytest.raises(BadSetting, match="needs protocol"):
-            check_fit([branch], protocol)
+            looks_of([branch], Settings(protocol=protocol))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from extract.decoding import pool
 from extract.decoding.containers import Limits
-from extract.decoding.job import Job, Output, Plan
+from extract.decoding.job import Job, Look, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
 from extract.errors import NotAFile, Unreadable, WorkerLost, is_temporary
@@ -43,7 +43,7 @@ def test_a_video_whose_worker_is_lost_is_tried_again_in_a_fresh_one(
         write_clip(tmp_path / f"{n}.mp4", frames=9, size=(s, 64)) for n, s in ((0, width), (1, 96))
     ]
     jobs = [Job(index=n, id=path.name, path=str(path)) for n, path in enumerate(paths)]
-    plan = Plan(protocol="val", outputs=(ONCE,), limits=Limits(time_limit=limit))
+    plan = Plan(looks=(Look(protocol="val", outputs=(ONCE,)),), limits=Limits(time_limit=limit))
     with DecodePool(plan) as workers:
         found = {outcome.job.index: outcome.ok for outcome in workers.run(jobs)}
         assert workers.started == 2

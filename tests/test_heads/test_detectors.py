@@ -171,9 +171,19 @@ def test_extract_fills_in_branches_and_protocol(tmp_path: Path) -> None:
     fill_in_branches(both)
     assert both.protocol == "frames-16@8:d3"
     assert both.branch == [f"image=xclip-b16:{file}?outputs=cls,roughness&look=d3"]
-    other = parsed("extract", "videos", "--store", "s", "--detector", "efficientnet-lite0,d3")
-    with pytest.raises(BadSetting, match="these have several: efficientnet-lite0 frames-16@8; d3"):
-        fill_in_branches(other)
+    other = parsed(
+        "extract", "videos", "--store", "s", "--detector", "efficientnet-lite0,d3", "--weights",
+        f"xclip-b16={file}", "--branch", "internvideo2=tiny",
+    )  # fmt: skip
+    fill_in_branches(other)
+    assert other.protocol == "val"
+    assert other.branch == [
+        "internvideo2=tiny",
+        "image=efficientnet-lite0?protocol=frames-16@8",
+        f"image=xclip-b16:{file}?look=d3&protocol=frames-16@8:d3",
+    ]
+    with pytest.raises(BadSetting, match="nothing to extract"):
+        fill_in_branches(parsed("extract", "videos", "--store", "s", "--detector", "dire"))
     with pytest.raises(BadSetting, match="Give --branch"):
         fill_in_branches(parsed("extract", "videos", "--store", "s"))
     plain = parsed("extract", "videos", "--store", "s", "--branch", "frames=rgb")

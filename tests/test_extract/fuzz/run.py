@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from extract.decoding.containers import Limits
-from extract.decoding.job import CLIPS, Job, Outcome, Plan
+from extract.decoding.job import CLIPS, Job, Look, Outcome, Plan
 from extract.decoding.pool import DecodePool
 from extract.errors import WorkerLost
 from tests.test_extract.clips import write_clip
@@ -142,7 +142,10 @@ def fuzz(  # noqa: PLR0913 (what is broken, how much of it, and where)
 
         watch = Watch([given, outside])
         plan = Plan(
-            protocol="val", outputs=(CLIPS,), root=str(given), decoder=decoder, limits=LIMITS
+            looks=(Look(protocol="val", outputs=(CLIPS,)),),
+            root=str(given),
+            decoder=decoder,
+            limits=LIMITS,
         )
         with DecodePool(plan, workers=workers, recycle_after=RECYCLE_AFTER) as pool:
             for outcome in pool.run(jobs()):

@@ -1,0 +1,104 @@
+"""What a worker says of a job: a file, a word on each of its protocols, reasons.
+
+Plain JSON: whoever gets hold of a decoder in its worker must not get to say what the pool's process
+runs.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from extract.decoding.job import Job, Outcome, Plan, Seen, slot_arrays
+from extract.decoding.video import VideoInfo
+from extract.errors import VIDEO_ERRORS, VideoError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a worker says of a video under one protocol."""
+
+    protocol: str
+    error: str = ""
+    """Name of the VideoError's class, empty when all is well."""
+    reason: str = ""
+    hashes: tuple[int, ...] = ()
+    """Of a few frames, where any were decoded; see `extract.views.frame_hash`."""
+
+    def failure(self) -> VideoError | None:
+        return VIDEO_ERRORS[self.error](self.reason) if self.error else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a worker says of a job; the arrays lie in the job's slot."""
+
+    info: VideoInfo | None = None
+    said: tuple[Said, ...] = ()
+    """A word on each look that was asked for."""
+    error: str = ""
+    """Name of the VideoError's class where nothing could be had of the video; else empty."""
+    reason: str = ""
+    resident: int = 0
+    """Bytes of memory the worker held at the end."""
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> "Reply":
+        """ValueError where it is no reply.
+
+        Plain JSON and not a pickle: whoever gets hold of a decoder in its worker must not get to
+        say what the pool's process runs.
+        """
+        try:
+            found = json.loads(data)
+            info, said = found.pop("info"), found.pop("said")
+            reply = Reply(
+                **_checked(Reply, found),
+                info=None if info is None else VideoInfo(**_checked(VideoInfo, info)),
+                said=tuple(Said(**_checked(Said, each)) for each in said),
+            )
+            reply.failure()  # of a kind that there is
+            for each in reply.said:
+                each.failure()
+        except (AttributeError, KeyError, RecursionError, TypeError) as error:
+            raise ValueError(f"no reply ({error})") from error
+        if reply.info is None and not reply.error:
+            raise ValueError("no reply (neither a video nor a failure)")
+        return reply
+
+    def failure(self) -> VideoError | None:
+        return VIDEO_ERRORS[self.error](self.reason) if self.error else None
+
+
+def outcome_of(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> Outcome:
+    """A worker's answer with the arrays that it left in the slot; ValueError where it is no answer
+    to the job."""
+    failure = reply.failure()
+    if failure is not None:
+        return Outcome(job=job, failure=failure)
+    if [said.protocol for said in reply.said] != [look.protocol for look in plan.wanted(job)]:
+        raise ValueError("no reply (of other protocols than were asked for)")
+    arrays = slot_arrays(slot, plan.looks)
+    seen = {
+        said.protocol: Seen(
+            arrays={} if said.error else arrays[said.protocol],
+            hashes=said.hashes,
+            failure=said.failure(),
+        )
+        for said in reply.said
+    }
+    return Outcome(job=job, info=reply.info, seen=seen)
+
+
+def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the very types that a record's fields have."""
+    types = {field.name: field.type for field in fields(kind)}
+    for name, value in values.items():
+        whole = type(value) is list and all(type(each) is int for each in value)
+        if whole and types[name] == tuple[int, ...]:
+            values[name] = tuple(value)
+        elif type(value) is not types[name]:
+            raise ValueError(f"no reply ({name} is {value!r})")
+    return values
