@@ -1,15 +1,15 @@
 """Stage two: heads trained on a feature store, their evaluation, tuning and use.
 
-from heads import Bundle, compare, evaluate, score, train
+from heads import Bundle, compare, compare_detectors, evaluate, score, train
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from heads.bundle import Bundle
-    from heads.functions import compare, evaluate, score, train
+    from heads.functions import compare, compare_detectors, evaluate, score, train
 
-__all__ = ["Bundle", "compare", "evaluate", "score", "train"]
+__all__ = ["Bundle", "compare", "compare_detectors", "evaluate", "score", "train"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

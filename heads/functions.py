@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from features_store.table import Table
+    from heads.comparing.comparison import Comparison
     from heads.measuring.tests import Difference
 
 At = str | Path
@@ -77,6 +78,34 @@ def compare(
     return compared(*(_said(open_bundle(b), opened, protocol, split) for b in (first, second)))
 
 
+def compare_detectors(  # noqa: PLR0913 (what is compared, and how)
+    store: At | Store,
+    detectors: Sequence[str],
+    *,
+    out: At,
+    seeds: int = 3,
+    validation: float | None = None,
+    against: str | None = None,
+    device: str = "cpu",
+) -> "Comparison":
+    """Many detectors (names, or FILE.toml) on the same videos of one store.
+
+    Runs are kept in the folder `out`: what was trained there before, with the same settings and
+    videos, is not trained again. `heads.comparing.tables` makes text, CSV and LaTeX of what comes.
+    """
+    from heads.comparing.run import Comparing, Plan
+    from heads.detectors.recipe import read_recipes
+
+    plan = Plan(
+        recipes=read_recipes(",".join(detectors)), seeds=seeds, validation=validation,
+        against=against, device=device,
+    )  # fmt: skip
+    comparing = Comparing(open_store(store), plan)
+    for _ in comparing.runs(Path(out)):
+        pass
+    return comparing.collected()
+
+
 def score(
     bundle: At | Bundle,
     store: At | Store,
@@ -119,4 +148,4 @@ def _said(bundle: Bundle, store: Store, protocol: str | None, split: str) -> Pre
     return predictions(bundle, split_table(bundle, store, protocol, split))
 
 
-__all__: Sequence[str] = ["Bundle", "compare", "evaluate", "score", "train"]
+__all__: Sequence[str] = ["Bundle", "compare", "compare_detectors", "evaluate", "score", "train"]

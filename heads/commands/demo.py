@@ -110,6 +110,11 @@ def steps(folder: Path) -> list[Step]:
             "end-to-end", "--videos", data, "--start", str(folder / "fusion"), "--set", "epochs=2",
             "--out", str(folder / "tuned"),
         ),
+        step(
+            "compare/comparison.json", "compare", "--store", store, "--detectors",
+            "tiny-humansam,tiny-video,tiny-depth,tiny-knn,tiny-gbdt", "--out",
+            str(folder / "compare"),
+        ),
         step("cross.svg", "cross", *training, "--out", str(folder / "cross.svg")),
         step("audit.txt", "audit", store, "--out", str(folder / "audit.txt")),
         step(

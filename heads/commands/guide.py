@@ -19,6 +19,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "extract": [
             "telltale extract data/made-up --store hfv.zarr --protocol val --branch "
             "internvideo2=tiny --branch depthpro=tiny",
+            "telltale extract data/made-up --store ten.zarr --detector ready",
             "telltale extract videos.csv --scheme hfv4 --store s3://bucket/hfv.zarr --protocol "
             "test-4x3 --branch internvideo2=L14:L14.bin --dry-run",
         ],
@@ -41,6 +42,10 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "evaluate": [
             "telltale evaluate runs/fusion --store hfv.zarr",
             "telltale evaluate runs/fusion runs/linear --store hfv.zarr",
+        ],
+        "compare": [
+            "telltale compare --detectors ready --store made-up.zarr --validation 0.3",
+            "telltale compare --detectors humansam,d3,demamba --against humansam --store hfv.zarr",
         ],
         "robustness": ["telltale robustness runs/fusion --store hfv.zarr --out runs/robustness"],
         "ablate": ["telltale ablate --store hfv.zarr --seeds 5 --out runs/ablation"],

@@ -24,6 +24,7 @@ from features_store.installing import DISTRIBUTION
 from heads.commands import (
     audit,
     calibrate,
+    compare,
     detectors,
     finetune,
     import_checkpoint,
@@ -118,7 +119,7 @@ def build_parser() -> Main:
     )
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
-        extract.commands.label, features_store.cli, train, judge, robustness, audit,
+        extract.commands.label, features_store.cli, train, judge, compare, robustness, audit,
         finetune, tune, score, calibrate, detectors,
         import_checkpoint, report,
     ):  # fmt: skip

@@ -16,8 +16,8 @@ def add_commands(commands: "Commands") -> None:
     report = commands.add_parser(
         "report",
         help="one HTML page of all that a run's folder holds",
-        description="Gathers what train, evaluate, ablate, tune, cross, audit and score left in "
-        "RUN and two levels below, in one file that opens from disk and needs no network.",
+        description="Gathers what train, evaluate, compare, ablate, tune, cross, audit and score "
+        "left in RUN and two levels below, in one file that opens from disk and needs no network.",
     )
     report.add_argument("folder", type=Path, metavar="RUN", help="folder with the run's results")
     report.add_argument("--out", type=Path, metavar="PAGE", help="default: RUN/report.html")

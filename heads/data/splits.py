@@ -45,7 +45,7 @@ class Choice:
 
     def load(self, store: Store, head: Head) -> Data:
         """Both tables; only labelled videos."""
-        data = self._load(store, head, *self.masks(store))
+        data = self.load_sides(store, head, *self.masks(store))
         if self.stopping is None:
             return data
         if not 0 < self.stopping <= 0.5:
@@ -54,9 +54,10 @@ class Choice:
 
     def load_twice(self, store: Store, head: Head, videos: Mask) -> Data:
         """These videos as they are learnt from, and as they decide: for folds."""
-        return self._load(store, head, videos, videos)
+        return self.load_sides(store, head, videos, videos)
 
-    def _load(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
+    def load_sides(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
+        """Tables of the videos that are learnt from, and of those that decide."""
         protocol = self.protocol or training_protocol(store)
         train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
         val = like(protocol, "val")

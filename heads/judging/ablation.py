@@ -1,27 +1,23 @@
 """Which switch is worth what: a grid of settings, several seeds each, with intervals and tests over
 videos and seeds (`two_way`).
 
-The default grid is the paper's Table 3. Every single run is appended to `runs.jsonl`, flushed to
-the disk, under a hash of its settings and of the features; an ablation that is run again does
-what is missing. A torn last line, from a run that was killed, is ignored.
+The default grid is the paper's Table 3. Every single run is kept (`kept_runs`), so an ablation that
+is run again does what is missing.
 """
 
-import hashlib
 import itertools
-import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from features_store.commit import write_file
 from features_store.table import Table
 from heads.config import Settings
 from heads.data.sides import Data
-from heads.head import make_head
+from heads.head import Head, make_head
+from heads.judging.kept_runs import KeptRuns, run_key
 from heads.judging.two_way import METRICS, MOST_SEEDS, Spread, difference, spread
 from heads.measuring.metrics import Floats, averaged, measure
 from heads.measuring.tests import p_text
@@ -198,34 +194,31 @@ class Plan:
 
 def ablate(plan: Plan, data: Data, test: Table, out: Path) -> Iterator[int]:
     """Do what is missing, yielding after each run; the result is `collected`."""
-    (out / "said").mkdir(parents=True, exist_ok=True)
-    log = out / "runs.jsonl"
-    _end_line(log)
-    done = _read(log)
+    kept = KeptRuns(out)
     for name, seed in plan.runs():
-        key = _key(plan, name, seed, data, test)
-        if key not in done or not _said(out, key).exists():
-            head = make_head(plan.head, {**plan.settings, **plan.rows[name]}, test.classes)
+        head = _head(plan, name, test)
+        key = run_key(head, seed, _tables(data, test))
+        if key not in kept:
             head.fit(data.train, data.validation, seed=seed)
             means = averaged(head.predict(test))
             found = measure(means, test.labels, test.classes)
-            write_file(_said(out, key), [means.astype(np.float32).tobytes()])
-            _append(log, {"key": key, "row": name, "seed": seed, **found.numbers()})
+            kept.keep(key, means, row=name, seed=seed, **found.numbers())
         yield seed
 
 
 def collected(plan: Plan, data: Data, test: Table, out: Path) -> Ablation:
     """The finished runs as a table."""
-    done = _read(out / "runs.jsonl")
+    kept = KeptRuns(out)
     labels = test.labels.astype(np.int64)
     said: dict[str, list[Floats]] = {}
     rows: dict[str, dict[str, Cell]] = {}
     for name in plan.rows:
-        keys = [_key(plan, name, seed, data, test) for seed in range(plan.seeds)]
-        said[name] = [_means(out, key, test) for key in keys]
+        head = _head(plan, name, test)
+        keys = [run_key(head, seed, _tables(data, test)) for seed in range(plan.seeds)]
+        said[name] = [kept.means(key, len(test)) for key in keys]
         rows[name] = {
             m: Cell(
-                values=tuple(float(done[key][m]) for key in keys),
+                values=tuple(float(kept.about(key)[m]) for key in keys),
                 spread=spread(m, said[name], labels, test.classes),
             )
             for m in METRICS
@@ -239,51 +232,9 @@ def collected(plan: Plan, data: Data, test: Table, out: Path) -> Ablation:
     return Ablation(rows=rows, gains=gains, against=against)
 
 
-def _said(out: Path, key: str) -> Path:
-    """Where a run's probabilities are kept: intervals over videos need them."""
-    return out / "said" / f"{key}.f32"
+def _head(plan: Plan, name: str, test: Table) -> Head:
+    return make_head(plan.head, {**plan.settings, **plan.rows[name]}, test.classes)
 
 
-def _means(out: Path, key: str, test: Table) -> Floats:
-    return np.fromfile(_said(out, key), np.float32).reshape(len(test), -1)
-
-
-def _key(plan: Plan, name: str, seed: int, data: Data, test: Table) -> str:
-    """What decides a run's numbers."""
-    tables = (data.train, data.validation, test)
-    videos = hashlib.sha256()
-    for table in tables:
-        videos.update("\n".join(map(str, table.ids)).encode())
-        videos.update(table.labels.tobytes() + np.nan_to_num(table.ranks).tobytes())
-    head = make_head(plan.head, {**plan.settings, **plan.rows[name]}, test.classes)
-    parts = {
-        "head": plan.head, "settings": asdict(head.config), "seed": seed,
-        "videos": videos.hexdigest(), "protocols": [table.protocol for table in tables],
-        "features": dict(sorted(test.fingerprints.items())),
-    }  # fmt: skip
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _read(log: Path) -> dict[str, dict[str, float]]:
-    found = {}
-    for line in log.read_text().splitlines() if log.exists() else ():
-        try:
-            run = json.loads(line)
-            found[run["key"]] = run
-        except (ValueError, KeyError, TypeError):  # torn by a kill
-            continue
-    return found
-
-
-def _append(log: Path, run: Mapping[str, object]) -> None:
-    with log.open("a") as file:
-        file.write(json.dumps(run) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _end_line(log: Path) -> None:
-    """A torn last line must not swallow the next one."""
-    if log.exists() and not log.read_bytes().endswith(b"\n") and log.stat().st_size:
-        with log.open("a") as file:
-            file.write("\n")
+def _tables(data: Data, test: Table) -> tuple[Table, ...]:
+    return data.train, data.validation, test

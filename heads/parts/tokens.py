@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from extract.views.sampling import CLIP_FRAMES
 from features_store.table import Table
 from heads.errors import BadSetting, BadTable
 from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
@@ -73,6 +74,18 @@ class TokenModel(Model):
         if not bool(torch.isfinite(numbers).all()):
             raise BadTable(f"{self.key} holds numbers that are not finite; extract again.")
         return numbers
+
+
+def frame_by_frame(tokens: Tensor) -> Tensor:
+    """(b, t, p, d) of tokens as they are stored: like that, or in one row behind a class token."""
+    if tokens.ndim == 4:
+        return tokens
+    if tokens.ndim != 3 or (tokens.shape[1] - 1) % CLIP_FRAMES:
+        raise BadTable(
+            f"Tokens of {list(tokens.shape[1:])} are not a class token and {CLIP_FRAMES} frames; "
+            f"give tokens of internvideo2, or of a branch that keeps frames apart."
+        )
+    return tokens[:, 1:].reshape(len(tokens), CLIP_FRAMES, -1, tokens.shape[-1])
 
 
 M = TypeVar("M", bound=TokenModel)

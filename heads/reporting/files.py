@@ -15,6 +15,7 @@ DEPTH = 2
 NAMES: Mapping[str, str] = {
     "bundle.json": "telltale train",
     "evaluation.json": "telltale evaluate --out",
+    "comparison.json": "telltale compare",
     "ablation.csv": "telltale ablate",
     "tune.json": "telltale tune",
     "cross.svg": "telltale cross --out",

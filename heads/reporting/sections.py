@@ -11,6 +11,7 @@ from heads.errors import BadRun
 from heads.figures import charts
 from heads.judging.papers import OperatingPoint
 from heads.parts.model_card import warning
+from heads.reporting.compared import comparison
 from heads.reporting.documents import Document, mapping_of, part_of, read_document
 from heads.reporting.evaluated import bounds_of, evaluation
 from heads.reporting.files import RunFiles
@@ -40,6 +41,7 @@ def sections(files: RunFiles) -> Iterator[tuple[Section | None, str]]:
     """Each chapter that there is; where one cannot be made, nothing and the reason."""
     makers: Mapping[str, Callable[[Path, str], Section]] = {
         "evaluation.json": evaluation,
+        "comparison.json": comparison,
         "cross.svg": _cross,
         "robustness.json": _robustness,
         "ablation.csv": _ablation,

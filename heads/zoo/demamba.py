@@ -3,7 +3,8 @@
 `order=released` is what the released code does, which cuts tokens into sequences along the rows of
 single frames; `order=over-time` is what its paper describes, a region followed through the frames.
 `variant=xclip` takes X-CLIP's tokens and class vectors with norms behind them, one token a region;
-`variant=clip` takes CLIP's projected tokens without norms, four tokens a region. The released
+`variant=clip` takes CLIP's projected tokens without norms, four tokens a region; it reads tokens of
+InternVideo2 too, which come in one row behind a class token. The released
 recipe trains the encoder too; on cached tokens the head alone learns.
 Legend: b clips, f frames, p patches of a frame, d channels, s sequences, l places in one.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ from heads.parts import arrays
 from heads.parts.drawing import Dropped, drawn
 from heads.parts.mamba import EPS, MambaBlock, sequences
 from heads.parts.space import OneOf, Range, Space
-from heads.parts.tokens import TokenHead, TokenModel, token_rows
+from heads.parts.tokens import TokenHead, TokenModel, frame_by_frame, token_rows
 from heads.training.config import TrainConfig
 
 _NEVER = -30.0
@@ -37,7 +39,7 @@ class DeMambaConfig(TrainConfig):
     """What the head looks at, and how it is trained."""
 
     tokens: str = "image/tokens"
-    """Array of patch tokens, frame by frame."""
+    """Array of patch tokens."""
     vectors: str = "image/cls"
     """Array of class vectors, for the variant xclip."""
     variant: Literal["xclip", "clip"] = "xclip"
@@ -122,7 +124,7 @@ class DeMambaModel(TokenModel):
     def token_logits(self, tokens: Tensor, beside_bd: Tensor, *, training: bool) -> Tensor:
         count = len(tokens) * self.net.sequences
         kept_b = self._drop.factors(count, tokens.device) if training else None
-        logits: Tensor = self.net(tokens, beside_bd, kept_b)
+        logits: Tensor = self.net(frame_by_frame(tokens), beside_bd, kept_b)
         return logits
 
 
@@ -167,10 +169,9 @@ class DeMamba(TokenHead[DeMambaModel]):
         arrays.filled(found, self.model.state(), path)
 
     def new_model(self, table: Table, seed: int, device: str) -> DeMambaModel:
-        shape = token_rows(table, self.config.tokens).shape
-        if len(shape) != 5:
-            raise BadTable(f"{self.config.tokens} is {list(shape)}: give tokens of every frame.")
-        model = self._sized(shape[3], shape[4], seed)
+        first = torch.from_numpy(np.asarray(token_rows(table, self.config.tokens)[np.arange(1)]))
+        patches, width = frame_by_frame(first[:, 0]).shape[2:]
+        model = self._sized(patches, width, seed)
         absent = [c for c in range(len(self.classes)) if c not in table.labels]
         with torch.no_grad():  # behind norms, what is like no class that was seen looks like them
             model.net.fc1.weight[absent], model.net.fc1.bias[absent] = 0, _NEVER

@@ -14,13 +14,12 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from extract.views.sampling import CLIP_FRAMES
 from features_store.table import Table
-from heads.errors import BadBundle, BadSetting, BadTable
+from heads.errors import BadBundle, BadSetting
 from heads.parts import arrays
 from heads.parts.drawing import Dropped, drawn
 from heads.parts.space import OneOf, Range, Space
-from heads.parts.tokens import TokenHead, TokenModel, token_rows
+from heads.parts.tokens import TokenHead, TokenModel, frame_by_frame, token_rows
 from heads.parts.velocity import MagnitudeReadout, VelocityReadout, magnitude
 from heads.training.config import TrainConfig
 
@@ -87,17 +86,8 @@ def is_magnitude(key: str) -> bool:
 
 
 def by_time(tokens: Tensor) -> Tensor:
-    """(b, p, t, d) of tokens as they are stored: frame by frame (b, t, p, d), or in one row behind
-    a class token."""
-    if tokens.ndim == 4:
-        return tokens.transpose(1, 2)
-    if (tokens.shape[1] - 1) % CLIP_FRAMES:
-        raise BadTable(
-            f"{tokens.shape[1]} tokens are not a class token and {CLIP_FRAMES} frames; give tokens "
-            f"of internvideo2, or of a branch that keeps frames apart."
-        )
-    grid = tokens[:, 1:].reshape(len(tokens), CLIP_FRAMES, -1, tokens.shape[-1])
-    return grid.transpose(1, 2)
+    """(b, p, t, d)"""
+    return frame_by_frame(tokens).transpose(1, 2)
 
 
 class Vpvp(TokenHead[VpvpModel]):

@@ -1,7 +1,9 @@
 """Several protocols in one run: one decode a video, and every number as if each had run alone."""
 
+import itertools
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from extract.branch import BranchRequest
 from extract.decoding import worker
+from extract.decoding.job import Job, Outcome
 from extract.decoding.video import Image, OpenVideo, open_video
 from extract.errors import DamagedVideo
 from extract.exit_codes import DONE, SOME_FAILED
@@ -93,6 +96,19 @@ def late_frames_broken(name: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def ended_early(after: int) -> Iterator[None]:
+    """A run that is ended when so many videos are decoded."""
+    whole = OwnProcess.run
+
+    def some(pool: OwnProcess, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        yield from itertools.islice(whole(pool, jobs), after)
+        raise OSError("the disk is gone")
+
+    with mock.patch.object(OwnProcess, "run", some):
+        yield
+
+
 def test_one_decode_gives_what_separate_runs_give(videos: Path, tmp_path: Path) -> None:
     apart(videos, tmp_path / "apart")
     with opened() as found:
@@ -111,6 +127,8 @@ def test_only_what_is_missing_is_looked_at(
 ) -> None:
     apart(videos, tmp_path / "apart")
     run(videos, tmp_path / "s", "--protocol", "frames-8@8", "--branch", LOOKS["frames-8@8"])
+    with ended_early(after=2):
+        assert together(videos, tmp_path / "s") == 1
     made: list[str] = []
     views = Protocol.views
 
@@ -169,6 +187,18 @@ def test_a_changed_file_is_left_where_it_is_known_and_done_where_it_is_not(
     assert together(videos, tmp_path / "s", "--changed", "recompute") == DONE
     apart(videos, tmp_path / "fresh")
     assert_equal_stores(tmp_path / "s", tmp_path / "fresh")
+
+
+def test_a_dry_run_says_what_each_protocol_lacks(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(videos, tmp_path / "s", "--protocol", "frames-8@8", "--branch", LOOKS["frames-8@8"])
+    with mock.patch("extract.running.estimate.DecodePool", OwnProcess):
+        assert together(videos, tmp_path / "s", "--dry-run") == DONE
+    said = capsys.readouterr().out
+    assert re.search(r"pairs-4/motion-dis@\w+: 4 videos", said)
+    assert re.search(r"val\+blur3/internvideo2-tiny@\w+: 4 videos", said)
+    assert re.search(r"frames-8@8/image-dinov2-tiny@\w+: 0 videos", said)
 
 
 def test_a_network_under_two_protocols_is_there_once(videos: Path) -> None:

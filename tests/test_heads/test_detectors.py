@@ -135,7 +135,9 @@ def test_the_command_lists_them_and_tells_of_one(
     assert main(["detectors"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in WANTED)
-    assert "linear on frames-16@8; ready" in listed
+    groups = {"published detectors": "d3", "ready:": "lite0-knn", "made-up people": "tiny-knn"}
+    places = [listed.index(each) for pair in groups.items() for each in pair]
+    assert places == sorted(places)
     assert main(["detectors", "d3", "--weights", f"xclip-b16={tmp_path}"]) == 0
     told = capsys.readouterr().out
     assert "missing" not in told
