@@ -91,7 +91,7 @@ def compare_detectors(  # noqa: PLR0913 (what is compared, and how)
     """Many detectors (names, or FILE.toml) on the same videos of one store.
 
     Runs are kept in the folder `out`: what was trained there before, with the same settings and
-    videos, is not trained again. `heads.comparing.tables` makes text, CSV and LaTeX of what comes.
+    videos, is not trained again. `heads.comparing.tables` makes text and CSV of what comes back.
     """
     from heads.comparing.run import Comparing, Plan
     from heads.detectors.recipe import read_recipes

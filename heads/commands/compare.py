@@ -51,8 +51,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     from features_store.outputs import Folder
     from features_store.schema import fingerprint
     from heads.commands.device import one_device
+    from heads.comparing.latex import latex
     from heads.comparing.run import Comparing, Plan
-    from heads.comparing.tables import csv_text, document, latex, text
+    from heads.comparing.tables import csv_text, document, text
     from heads.detectors.recipe import read_recipes
     from heads.figures.standings import standings
     from heads.judging.evaluation import ALL

@@ -17,7 +17,7 @@ from heads.errors import BadSetting
 from heads.judging.floors import Floors, RealsApart
 from heads.measuring.metrics import Floats
 
-RANDOM, MADE_UP = "random weights", "learnt from made-up people"
+RANDOM, MADE_UP = "random weights", "made-up people"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,18 @@
-"""A comparison as text, CSV, LaTeX and JSON. Everything with how many videos it is of."""
+"""A comparison as text, CSV and JSON. Everything with how many videos it is of."""
 
 import csv
 import io
 import math
 from collections.abc import Iterator, Mapping
 
-from heads.comparing.comparison import Comparison, Entry
+from heads.comparing.comparison import RANDOM, Comparison, Entry
 from heads.comparing.layout import METRICS, Layout, Tests
 from heads.judging import paper
 from heads.judging.evaluation import ALL, AVERAGE
 from heads.measuring.intervals import Interval
+from heads.measuring.tests import Difference
 
-_MIB = 2**20
+_KIB = 2**10
 _SAID = {"accuracy": "accuracy", "auc": "AUC"}
 NOT_RANKED = "-"
 
@@ -72,6 +73,7 @@ def _table(found: Comparison, layout: Layout) -> Iterator[str]:
     for rank, title, cells in rows:
         numbers = "  ".join(cells.get(name, "").rjust(wide[name]) for name in columns)
         yield f"{rank:>4}  {title:{width}}  {numbers}".rstrip()
+    yield "      rank: by the mean AUC over generators; whether rows differ, the tests below say"
     if layout.sources.reals:
         yield f"      {', '.join(layout.sources.reals)}: reals, in every column"
     for note in paper.notes(len(layout.classes)) if printed(layout) else ():
@@ -81,15 +83,30 @@ def _table(found: Comparison, layout: Layout) -> Iterator[str]:
 def _tested(found: Comparison, layout: Layout) -> Iterator[str]:
     """Over all videos, with intervals; against the chosen row by paired tests."""
     yield f"{layout.title}, {ALL}, with 95% intervals; against {found.against}, first seeds paired:"
+    whys = set()
     for one in ordered(found, layout):
-        cells = [f"{_SAID[m]} {layout.cell(one.name, ALL, m)}" for m in METRICS]
-        yield f"  {titled(one)}: {'; '.join(cells)}"
+        cells = {metric: layout.cell(one.name, ALL, metric) for metric in METRICS}
+        said = "; ".join(f"{_SAID[metric]} {_short(cell)}" for metric, cell in cells.items())
+        yield f"  {one.name}{f' ({RANDOM})' if one.random else ''}: {said}"
+        whys |= {cell.why for cell in cells.values()}
         if one.name == found.against or one.random:
             continue
         tests = layout.tests(one.name, found.against)
-        yield f"    accuracy {tests.accuracy}"
-        yield f"    AUC {tests.auc}"
+        yield f"    accuracy {_difference(tests.accuracy)}; AUC {_difference(tests.auc)}"
         yield from _over_seeds(tests)
+    for why in sorted(whys - {""}):
+        yield f"  no interval: {why}"
+
+
+def _short(one: Interval) -> str:
+    """The number with its interval; why there is none is said once, below."""
+    return f"{percent_of(one)} {one.brackets or '(no interval)'}, n = {one.n:,}"
+
+
+def _difference(one: Difference) -> str:
+    value, brackets = 100 * one.interval.value, one.interval.brackets
+    p = "no test" if math.isnan(one.p) else f"p = {one.p:.3f} ({one.test})"
+    return f"{value:+.1f}{f' {brackets}' if brackets else ''}, {p}, n = {one.interval.n:,}"
 
 
 def _over_seeds(tests: Tests) -> Iterator[str]:
@@ -122,7 +139,7 @@ def _costs(found: Comparison) -> Iterator[str]:
     width = max(len(one.name) for one in found.entries)
     for one in found.entries:
         yield (
-            f"  {one.name:{width}}  {one.cost.cached / _MIB:9.3f} MiB a video, learns in "
+            f"  {one.name:{width}}  {one.cost.cached / _KIB:8.1f} KiB a video, learns in "
             f"{one.cost.learning:.2f} s, {1000 * one.cost.judging:.3f} ms a video"
         )
 
@@ -143,10 +160,11 @@ def printed(layout: Layout) -> paper.Rows:
 
 
 def _pair(layout: Layout, row: str, column: str) -> str:
-    return " / ".join(_percent(layout.cell(row, column, metric)) for metric in METRICS)
+    return " / ".join(percent_of(layout.cell(row, column, metric)) for metric in METRICS)
 
 
-def _percent(one: Interval) -> str:
+def percent_of(one: Interval) -> str:
+    """A cell, or a dash where there is no such number."""
     return "-" if math.isnan(one.value) else f"{100 * one.value:.1f}"
 
 
@@ -184,53 +202,6 @@ def _csv_test(found: Comparison, layout: Layout, one: Entry, metric: str) -> lis
 
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
-
-
-def latex(found: Comparison) -> str:
-    """A table for each layout; the best of each column is bold, random weights have a dagger."""
-    return "\n".join(_latex(found, layout) for layout in found.layouts)
-
-
-def _latex(found: Comparison, layout: Layout) -> str:
-    columns = layout.columns
-    head = " & ".join(["", *(_escaped(name) for name in columns)])
-    lines = [
-        rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
-        r"\toprule",
-        rf"{head} \\",
-        r"\midrule",
-    ]
-    best = {
-        (name, metric): max(
-            (layout.cell(one.name, name, metric).value for one in found.entries if not one.random),
-            default=math.nan,
-        )
-        for name in columns
-        for metric in METRICS
-    }
-    for one in ordered(found, layout):
-        cells = []
-        for name in columns:
-            pair = []
-            for metric in METRICS:
-                cell = layout.cell(one.name, name, metric)
-                bold = not one.random and cell.value == best[name, metric]
-                number = _percent(cell)
-                pair.append(rf"\textbf{{{number}}}" if bold else number)
-            cells.append(" / ".join(pair))
-        mark = r"$^\dagger$" if one.random else ""
-        lines.append(rf"{_escaped(one.name)}{mark} & {' & '.join(cells)} \\")
-    note = (
-        f"% {layout.title}: accuracy / AUC in percent, {len(found.judged.ids)} videos, means over "
-        f"{max(len(one.runs) for one in found.entries)} seeds; dagger: random weights"
-    )
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", note, ""])
-
-
-def _escaped(text: str) -> str:
-    for sign in "\\_&%#$":
-        text = text.replace(sign, r"\textbackslash{}" if sign == "\\" else rf"\{sign}")
-    return text
 
 
 def document(found: Comparison) -> dict[str, object]:

@@ -239,13 +239,9 @@ def _source(
         raise BadSetting("depth=false goes from cached tokens only; from raw video give depth.")
     table = request.store.table(keys, protocol=protocol, where=mask)
     cached, _ = request.store.find(protocol, DEPTH)
-    details = cached.groups["protocol"]["details"]
+    details, root = cached.groups["protocol"]["details"], str(request.videos.root)
     check_same_pixels(details, protocol)
-    plan = Plan(
-        looks=(Look(protocol=protocol),),
-        root=str(request.videos.root),
-        seed=int(details.get("seed", 0)),
-    )
+    plan = Plan(looks=(Look(protocol=protocol),), root=root, seed=int(details.get("seed", 0)))
     paths = {video.id: video.path for video in request.videos.videos}
     return ClipSource(
         table, paths, plan, workers=request.workers, memory=request.memory // 2, judge=judge,

@@ -19,6 +19,7 @@ from features_store.schema import Status
 from heads import compare_detectors
 from heads.commands.main import main
 from heads.comparing.comparison import Comparison
+from heads.comparing.layout import number
 from heads.errors import BadSetting
 from heads.head import FitReport, Head, head_class
 from heads.judging.evaluation import ALL
@@ -148,6 +149,7 @@ def test_what_was_trained_is_not_trained_again(place: Path, tmp_path: Path) -> N
         status, out, _ = typed(place, tmp_path / "c", BOTH, "--seeds", "2")
     assert (status, trained) == (0, ["knn"] * 2)
     assert "no interval: 2 seeds; 3 or more are needed" in out
+    assert out.count("no interval: 2 seeds") == 2  # once a table
     with fits() as trained:
         again, said, _ = typed(place, tmp_path / "c", BOTH, "--seeds", "2")
     assert (again, trained, said) == (0, [], out)
@@ -208,6 +210,19 @@ def test_both_layouts_have_the_numbers_that_evaluate_has(three_seeds: Comparison
         assert all(one.low < one.value < one.high and not one.why for one in found)
     reals, fakes = two.counts(ALL)
     assert (reals, fakes) == (int((labels == 3).sum()), int((labels != 3).sum()))
+
+
+def test_a_class_of_one_video_gives_a_number_and_no_interval() -> None:
+    labels = np.array([0, 0, 0, 1])
+    runs = [np.eye(2, dtype=np.float32)[[0, 0, 1, 1]] for _ in range(3)]
+    for metric, value in (("accuracy", 0.75), ("auc", 5 / 6)):
+        cell = number(metric, runs, labels, ("generated", "real"))
+        assert cell.value == pytest.approx(value)
+        assert cell.n == 4
+        assert "1 of real" in cell.why
+    none = number("auc", runs, labels[:3] * 0, ("generated", "real"))
+    assert np.isnan(none.value)
+    assert none.why == "no video is real"
 
 
 def test_tests_are_the_row_minus_the_chosen_one(three_seeds: Comparison) -> None:
