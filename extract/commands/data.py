@@ -105,7 +105,9 @@ def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits of one video")
-    group.add_argument("--time-limit", type=float, metavar="SECONDS", help="of decoding")
+    group.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="of decoding, for each protocol"
+    )
     group.add_argument("--memory-limit", type=int, metavar="BYTES")
     group.add_argument("--max-pixels", type=int, metavar="N", help="of a frame")
     group.add_argument("--max-seconds", type=float, metavar="SECONDS", help="duration")

@@ -44,7 +44,7 @@ class Limits:
     max_bytes: int = 2**30
     """Size of the file: its packets are held in memory."""
     time_limit: float = 120.0
-    """Seconds of wall clock that a worker may spend on a video."""
+    """Seconds of wall clock that a worker may spend on a video, for each protocol of the run."""
     memory_limit: int = 3 * 2**30
     """Bytes that a worker may have beyond what it starts with."""
 
