@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.branch import BranchRequest
+from extract.branch import PATH_OPTIONS, BranchRequest
 from extract.networks.weights import RANDOM as RANDOM_SOURCE
 from features_store.branch_arrays import BranchArrays
 from features_store.errors import TelltaleError
@@ -22,7 +22,7 @@ from heads.errors import BadSetting, WrongFeatures
 from heads.head import Head
 from heads.parts.model_card import warning
 
-_FREE = ("outputs", "dtype", "frames", "quantise", "precision")
+_FREE = ("outputs", "dtype", "frames", "quantise", "precision", *PATH_OPTIONS)
 """Options of a branch that a recipe leaves to whoever extracts."""
 Mask = NDArray[np.bool_]
 
@@ -86,16 +86,18 @@ def _groups(store: Store, protocol: str, keys: Sequence[str]) -> dict[str, Branc
 def _check_networks(recipe: Recipe, groups: Mapping[str, BranchArrays]) -> None:
     """What goes by a recipe's name must be of the networks that it names."""
     given = {name: Path("FILE") for name in recipe.weights}
-    named = {one.name: one for one in map(BranchRequest.parse, recipe.requests(given))}
+    asked = [BranchRequest.parse(text) for text in recipe.requests(given)]
     for key, arrays in groups.items():
         spec = arrays.spec
-        wanted = named.get(spec.name)
-        if wanted is None:
+        presets = {each.preset: each for each in asked if each.name == spec.name}
+        if not presets:
             continue  # computed elsewhere
-        if wanted.preset != spec.preset:
+        if spec.preset not in presets:
             raise WrongFeatures(
-                f"{key} is of {spec.name}={spec.preset}; it reads {spec.name}={wanted.preset}."
+                f"{key} is of {spec.name}={spec.preset}; it reads "
+                f"{' or '.join(f'{spec.name}={preset}' for preset in presets)}."
             )
+        wanted = presets[spec.preset]
         options = spec.provenance.get("options", {})
         for name in set(wanted.options) - set(_FREE):
             if options.get(name) != wanted.options[name]:
