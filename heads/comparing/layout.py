@@ -135,9 +135,8 @@ def number(
     found = spread(metric, runs, labels, classes)
     if found.why:
         return absent(found.value, len(labels), found.why)
-    low, high = found.value - found.half_width, found.value + found.half_width
     return Interval(
-        value=found.value, low=max(0.0, low), high=min(1.0, high), n=len(labels),
+        value=found.value, low=found.low, high=found.high, n=len(labels),
         method=f"videos and {len(runs)} seeds",
     )  # fmt: skip
 

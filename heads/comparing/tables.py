@@ -10,7 +10,7 @@ from heads.comparing.layout import METRICS, Layout, Tests
 from heads.judging import paper
 from heads.judging.evaluation import ALL, AVERAGE
 from heads.measuring.intervals import Interval
-from heads.measuring.tests import Difference
+from heads.measuring.tests import Difference, p_text
 
 _KIB = 2**10
 _SAID = {"accuracy": "accuracy", "auc": "AUC"}
@@ -105,17 +105,17 @@ def _short(one: Interval) -> str:
 
 def _difference(one: Difference) -> str:
     value, brackets = 100 * one.interval.value, one.interval.brackets
-    p = "no test" if math.isnan(one.p) else f"p = {one.p:.3f} ({one.test})"
+    p = "no test" if math.isnan(one.p) else f"{p_text(one.p)} ({one.test})"
     return f"{value:+.1f}{f' {brackets}' if brackets else ''}, {p}, n = {one.interval.n:,}"
 
 
 def _over_seeds(tests: Tests) -> Iterator[str]:
     for metric, one in tests.over_seeds.items():
         if not one.why:
-            p = "" if math.isnan(one.p) else f", p = {one.p:.3f}"
+            p = "" if math.isnan(one.p) else f", {p_text(one.p)}"
             yield (
-                f"    {_SAID[metric]} over videos and {one.seeds} seeds: "
-                f"{100 * one.value:+.1f} ± {100 * one.half_width:.1f}{p}, n = {one.videos:,}"
+                f"    {_SAID[metric]} over videos and {one.seeds} seeds: {one.text('+')}{p}, "
+                f"n = {one.videos:,}"
             )
 
 
