@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,15 +44,23 @@ def times(frames: int) -> list[int]:
     return [4 * number for number in range(frames)]
 
 
-@pytest.fixture
-def videos(tmp_path: Path) -> Path:
-    folder = tmp_path / "videos"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos, one of them cut off, and `apart`: what separate runs make of them."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "videos").mkdir()
     for number in range(COUNT):
-        write_clip(folder / f"{number}.mp4", frames=40 + number, times=times(40 + number))
-    broken = folder / "0.mp4"
+        clip = folder / "videos" / f"{number}.mp4"
+        write_clip(clip, frames=40 + number, times=times(40 + number))
+    broken = folder / "videos" / "0.mp4"
     broken.write_bytes(broken.read_bytes()[:900])
+    apart(folder / "videos", folder / "apart")
     return folder
+
+
+@pytest.fixture
+def videos(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made / "videos", tmp_path / "videos"))
 
 
 def run(videos: Path, store: Path, *options: str) -> int:
@@ -109,11 +118,10 @@ def ended_early(after: int) -> Iterator[None]:
         yield
 
 
-def test_one_decode_gives_what_separate_runs_give(videos: Path, tmp_path: Path) -> None:
-    apart(videos, tmp_path / "apart")
+def test_one_decode_gives_what_separate_runs_give(made: Path, videos: Path, tmp_path: Path) -> None:
     with opened() as found:
         assert together(videos, tmp_path / "one") == SOME_FAILED
-    assert_equal_stores(tmp_path / "one", tmp_path / "apart")
+    assert_equal_stores(tmp_path / "one", made / "apart")
     assert {name: found[name] for name in found if name != "0.mp4"} == {
         f"{number}.mp4": 1 for number in range(1, COUNT)
     }
@@ -123,37 +131,34 @@ def test_one_decode_gives_what_separate_runs_give(videos: Path, tmp_path: Path) 
 
 
 def test_only_what_is_missing_is_looked_at(
-    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apart(videos, tmp_path / "apart")
     run(videos, tmp_path / "s", "--protocol", "frames-8@8", "--branch", LOOKS["frames-8@8"])
     with ended_early(after=2):
         assert together(videos, tmp_path / "s") == 1
-    made: list[str] = []
+    looked: list[str] = []
     views = Protocol.views
 
     def noted(protocol: Protocol, *given: Any, **options: Any) -> Any:  # noqa: ANN401
-        made.append(protocol.name)
+        looked.append(protocol.name)
         return views(protocol, *given, **options)
 
     monkeypatch.setattr(Protocol, "views", noted)
     together(videos, tmp_path / "s", "--retry-failed")
-    assert set(made) == set(LOOKS) - {"frames-8@8"}
+    assert set(looked) == set(LOOKS) - {"frames-8@8"}
     monkeypatch.undo()
-    assert_equal_stores(tmp_path / "s", tmp_path / "apart")
+    assert_equal_stores(tmp_path / "s", made / "apart")
 
 
 def test_what_one_protocol_cannot_have_costs_no_other(
-    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (videos / "0.mp4").unlink()
-    apart(videos, tmp_path / "apart")
     with open_video(videos / "2.mp4", hashed=True) as video:
         digest = video.info.digest
     with late_frames_broken(digest):
         assert together(videos, tmp_path / "one") == SOME_FAILED
     assert "val: a frame that is needed is broken" in capsys.readouterr().out
-    one, alone = (Store.open(tmp_path / name) for name in ("one", "apart"))
+    one, alone = map(Store.open, (tmp_path / "one", made / "apart"))
     lost: dict[str, set[int]] = {}
     for protocol in LOOKS:
         for group in one.branches(protocol):
@@ -167,8 +172,8 @@ def test_what_one_protocol_cannot_have_costs_no_other(
         "val": {Status.FAILED}, "val+blur3": {Status.FAILED}, "pairs-4": {Status.FAILED},
         "frames-8@8": {Status.OK},
     }  # fmt: skip
-    assert together(videos, tmp_path / "one", "--retry-failed") == DONE
-    assert_equal_stores(tmp_path / "one", tmp_path / "apart")
+    together(videos, tmp_path / "one", "--retry-failed")
+    assert_equal_stores(tmp_path / "one", made / "apart")
 
 
 def test_a_changed_file_is_left_where_it_is_known_and_done_where_it_is_not(
@@ -184,6 +189,10 @@ def test_a_changed_file_is_left_where_it_is_known_and_done_where_it_is_not(
     kept = store.table(["image/cls"], protocol=first)
     np.testing.assert_array_equal(kept.arrays["image/cls"], before.arrays["image/cls"])
     assert (store.open_branch("val", "internvideo2").status() == Status.OK).all()
+    shutil.copytree(tmp_path / "s", tmp_path / "more")
+    together(videos, tmp_path / "more", f"--branch=image=xclip-tiny?protocol={first}")
+    added = Store.open(tmp_path / "more").open_branch(first, "image-xclip-tiny")
+    assert added.status().tolist() == [Status.MISSING, Status.OK, Status.OK]  # of another file
     assert together(videos, tmp_path / "s", "--changed", "recompute") == DONE
     apart(videos, tmp_path / "fresh")
     assert_equal_stores(tmp_path / "s", tmp_path / "fresh")
