@@ -48,5 +48,6 @@ def test_the_demo_is_interrupted_goes_on_and_leaves_what_it_promises(tmp_path: P
         "evaluation.json",
         "tune/tune.json",
         "ablation/ablation.csv",
+        "compare/comparison.json",
     ):
         assert (tmp_path / name).exists()
