@@ -38,6 +38,7 @@ from heads.parts.about import About
 from heads.parts.arrays import load_tensors, save_tensors
 from heads.parts.model_card import model_card
 from heads.parts.novelty import Familiar
+from heads.shipped.places import bundle_folder
 
 FORMAT = 1
 FAMILIAR = "familiar.safetensors"
@@ -117,8 +118,8 @@ class Bundle:
 
     @staticmethod
     def load(folder: str | Path) -> "Bundle":
-        """Read a bundle and check all of it."""
-        folder = Path(folder)
+        """Read a bundle, of a folder or by the name of a shipped one, and check all of it."""
+        folder = bundle_folder(folder)
         if not folder.exists() and _old(folder).exists():
             _old(folder).rename(folder)  # a save was killed between its two renames
         about = _about(folder / "bundle.json")

@@ -77,7 +77,7 @@ def add_manifest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="where the manifest's paths start")
     parser.add_argument(
         "--layout", metavar="NAME[:VERSION]", help="another benchmark's files: "
-        "deepfakebench[:c23], genvideo, genvidbench, synthforensics[:crf23], aigvdbench",
+        "deepfakebench[:c23], genvideo, genvidbench, synthforensics[:crf23], aigvdbench, clips",
     )  # fmt: skip
 
 

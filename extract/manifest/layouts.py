@@ -9,6 +9,7 @@ benchmark's half that is not part of its own files, are said as notes.
     genvidbench     Pair1_labels.txt, Pair2_labels.txt (path, blank, number), or the folders
     synthforensics  T2V|I2V/videos/VERSION/GENERATOR/…; versions raw, canonical, crf23, crf40
     aigvdbench      a folder per source, those called real being real; train, val, test inside
+    clips           clips.csv: file, label (real, generated), generator, source_repo, pair, split
 """
 
 import csv
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import BadManifest, BadSetting
+from extract.manifest.clips_table import TABLE, read_clips
 from extract.manifest.labels import label_scheme
 from extract.manifest.rows import Row, Source
 from extract.manifest.scan import VIDEO_SUFFIXES, scan_videos
@@ -75,7 +77,7 @@ def recognised(name: str) -> str | None:
         return "genvideo" if {"content_path", "label"} <= header else None
     if any((place / task / "videos").is_dir() for task in ("T2V", "I2V")):
         return "synthforensics"
-    return None
+    return "clips" if (place / TABLE).is_file() else None
 
 
 def _deepfakebench(source: Source, place: Path, version: str) -> None:
@@ -292,4 +294,5 @@ LAYOUTS: Mapping[str, Reader] = {
     "genvidbench": _genvidbench,
     "synthforensics": _synthforensics,
     "aigvdbench": _aigvdbench,
+    "clips": read_clips,
 }

@@ -38,6 +38,8 @@ class Video:
     """The generator or data set: in an HFV layout the folder's name."""
     split: str = ""
     """train, val, test; `val+test` for a video that both lists name."""
+    group: str = ""
+    """What it shares with videos that belong on one side with it: a prompt, a person, a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class Manifest:
 
     def columns(self) -> Columns:
         """What `features_store` keeps of each video, column by column."""
-        return {
+        found: Columns = {
             "id": [video.id for video in self.videos],
             "path": [escaped(video.path) for video in self.videos],
             "label": [video.label for video in self.videos],
@@ -61,6 +63,8 @@ class Manifest:
             "source": [video.source for video in self.videos],
             "split": [video.split for video in self.videos],
         }
+        groups = [video.group for video in self.videos]
+        return found | ({"group": groups} if any(groups) else {})
 
     def only_split(self, split: str) -> "Manifest":
         """The videos of one split."""
@@ -173,6 +177,7 @@ class _Checker:
             score=score,
             source=row.source,
             split=row.split,
+            group=row.group,
         )
 
     def _place(self, row: Row) -> tuple[str, str] | None:

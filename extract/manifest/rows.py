@@ -19,6 +19,7 @@ class Row:
     score: str = ""
     source: str = ""
     split: str = ""
+    group: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,14 +17,14 @@ from typing import TextIO
 from extract.errors import BadManifest, BadSetting
 from extract.manifest.labels import LabelScheme, label_scheme
 from extract.manifest.rows import Row, Source
-from extract.manifest.scan import is_named_like_a_video, is_text, scan_videos
+from extract.manifest.scan import PICTURE_SUFFIXES, is_named_like_a_video, is_text, scan_videos
 
 LIST_SUFFIXES = frozenset({"", ".txt", ".list", ".lst"})
 SIDECAR = "labels.json"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HFV_PARTS = ("train_data", "eval_data")
 HFV_SPLITS = ("train", "val", "test")
-_COLUMNS = ("id", "path", "label", "rank", "score", "source", "split")
+_COLUMNS = ("id", "path", "label", "rank", "score", "source", "split", "group")
 _ALIASES = {"file": "path", "filename": "path", "file_name": "path", "video": "path"}
 
 
@@ -68,6 +68,8 @@ def _from_file(place: Path, scheme: LabelScheme | None, root: Path | None) -> So
         elif suffix in LIST_SUFFIXES and is_text(place):
             with place.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
                 return _from_list(lines, place.name, base)
+        elif suffix in PICTURE_SUFFIXES:
+            source.problems.append("it is a still picture; one frame says too little, give a video")
         elif suffix and not is_named_like_a_video(place.name):
             source.problems.append(
                 f"suffix {suffix!r} is none of .csv, .parquet, .jsonl, .txt, and no video's"
@@ -244,7 +246,7 @@ def _from_list(lines: Iterable[str], name: str, base: Path) -> Source:
 def _add(source: Source, where: str, pairs: Iterable[tuple[str, str]]) -> None:
     cells = {_ALIASES.get(name, name): text for name, text in pairs}
     file = cells.get("path") or cells.get("id", "")
-    known = {name: cells.get(name, "") for name in ("label", "rank", "score", "source", "split")}
+    known = {name: cells.get(name, "") for name in _COLUMNS[2:]}
     source.rows.append(Row(where=where, folder=os.fspath(source.root), file=file, **known))
 
 

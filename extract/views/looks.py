@@ -58,6 +58,9 @@ class Look:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     """Of the input's three channels in their order, for pixels in 0…1."""
+    contrast: float = 0.0
+    """Frames whose levels (0 to 255) deviate by less show nothing, black ones say; they are left
+    out, as if the video did not have them."""
 
     def __post_init__(self) -> None:
         sizes = (self.height, self.width, self.short)
@@ -74,7 +77,10 @@ class Look:
 
     def plain(self) -> dict[str, Any]:
         """For a fingerprint, and on its way to a worker."""
-        return asdict(self)
+        found = asdict(self)
+        if not self.contrast:  # looks were hashed before there was this
+            del found["contrast"]
+        return found
 
 
 LOOKS: Mapping[str, Look] = {
@@ -85,18 +91,22 @@ LOOKS: Mapping[str, Look] = {
     "stall": Look(resize="whole", resample="bilinear"),
     "restrav": Look(resize="whole", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
     "unifd": Look(resize="none", mean=CLIP_MEAN, std=CLIP_STD),
+    "visible": Look(contrast=3.0),
     "half": Look(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
 }
-"""By name: two plain ones, those of detectors, and L3DE's (`half`)."""
+"""By name: two plain ones, those of detectors, L3DE's (`half`), and one that leaves out frames
+without anything in them."""
 
 
 def look_at(frames: Frames, views: Sequence[View], **look: Any) -> NDArray[np.uint8]:  # noqa: ANN401
-    """(v, f, 1 + h w c): every view's frames. Where frames are missing, zeros."""
+    """(v, f, 1 + h w c): every view's frames, those that are there first. Where frames are missing,
+    zeros."""
     how = Look(**look)
     rows = np.zeros((len(views), len(views[0].frames), how.row), np.uint8)
     done: dict[int, Picture] = {}
     for row, view in zip(rows, views, strict=True):
         there = view.frames[: len(view.frames) - view.missing]
+        place = 0
         for position, number in enumerate(there):
             if view.blended:
                 seen = looked(view_frames(frames, view, view.frames)[position], how)
@@ -104,8 +114,11 @@ def look_at(frames: Frames, views: Sequence[View], **look: Any) -> NDArray[np.ui
                 seen = done[number]
             else:
                 seen = done[number] = looked(frames[number], how)
-            row[position, 0] = 1
-            row[position, 1:] = seen.reshape(-1)
+            if how.contrast and seen.std() < how.contrast:
+                continue
+            row[place, 0] = 1
+            row[place, 1:] = seen.reshape(-1)
+            place += 1
     return rows
 
 

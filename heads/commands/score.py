@@ -41,7 +41,11 @@ def add_commands(commands: "Commands") -> None:
     )  # fmt: skip
     parser.add_argument("--scheme", help="of labels that are to be taken along: hfv4, …")
     parser.add_argument("--root", type=Path, help="where the paths in a manifest start")
-    parser.add_argument("--bundle", required=True, type=Path, help="what `telltale train` wrote")
+    parser.add_argument(
+        "--bundle", type=Path,
+        help="what `telltale train` wrote, or `everyday`, which comes with Telltale (default: what "
+        "the environment variable TELLTALE_BUNDLE names, else everyday)",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, help=".parquet, .csv or .jsonl; one video may go without"
     )
@@ -83,13 +87,15 @@ def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.commands.device import one_device
-    from heads.parts.model_card import calibration_line
+    from heads.parts.model_card import first_lines
     from heads.scoring.branches import check_weights
+    from heads.shipped.places import default_bundle
 
     arguments.device = one_device(arguments.device)
     check_weights(arguments.weights)
+    arguments.bundle = arguments.bundle or default_bundle()
     bundle = Bundle.load(arguments.bundle)
-    print(calibration_line(bundle.about))
+    print("\n".join(first_lines(bundle.about)))
     scorer, reference = _scorer(arguments, bundle)
     if _is_store(arguments.inputs):
         return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)

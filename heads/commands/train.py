@@ -11,6 +11,7 @@ from heads.commands.results import data_state
 if TYPE_CHECKING:
     from features_store import Store
     from heads.bundle import Bundle
+    from heads.data.sides import Data
     from heads.data.splits import Choice
     from heads.head import OnEpoch
 
@@ -36,6 +37,10 @@ def add_commands(commands: "Commands") -> None:
         "--protocol go before it",
     )  # fmt: skip
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
+    train.add_argument(
+        "--every-split", action="store_true",
+        help="with --validation: learn from the videos of every split, those of `test` too",
+    )  # fmt: skip
     add_head_options(train)
     train.add_argument("--seeds", type=int, default=1, help="how many; the best is kept")
     train.add_argument("--seed", type=int, default=0, help="the first of them (default: 0)")
@@ -73,7 +78,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     add_store_options(parser)
     parser.add_argument(
         "--validation", type=float, metavar="SHARE",
-        help="take this share of the training videos, chosen by id, instead of split `val`",
+        help="take this share of the training videos, chosen by id, instead of split `val`; 0: "
+        "learn from all of them, which a head without epochs can (linear, knn)",
     )  # fmt: skip
     parser.add_argument(
         "--source", action="append", default=[], help="only this source; repeatable"
@@ -143,6 +149,7 @@ def choice(arguments: argparse.Namespace) -> "Choice":
         protocol=arguments.protocol,
         judging=arguments.validation_protocol,
         validation=arguments.validation,
+        every=getattr(arguments, "every_split", False),
         sources=arguments.source,
         stopping=getattr(arguments, "stop", None) or None,
         group_by=arguments.group_by,
@@ -187,15 +194,12 @@ def _train(arguments: argparse.Namespace) -> int:
             device, _epoch_log(arguments.tensorboard, arguments.head, seed),
         )  # fmt: skip
         one = trained[-1]
+        best = f"{one.report.metric} {one.report.best:.4f}" if len(data.validation) else "trained"
         print(
-            f"seed {seed}: {one.report.metric} {one.report.best:.4f} "
-            f"(epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
+            f"seed {seed}: {best} (epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
         )
     bundle = best_bundle(store, trained, data, ensemble=arguments.ensemble)
-    what = "judged" if data.stopping is not None else "which also chose epoch and seed"
-    print(f"on {len(data.validation)} validation videos, {what}:")
-    for name in ("accuracy", "auc", "f1", "binary_auc"):
-        print(f"validation {name + ':':16} {bundle.about.metrics[f'validation {name}']:.4f}")
+    _say_validation(data, bundle)
     bundle = _calibrated(arguments, store, chosen, bundle)
     bundle = bundle.save(arguments.out, finished("train", made_from))
     print(calibration_line(bundle.about))
@@ -203,6 +207,16 @@ def _train(arguments: argparse.Namespace) -> int:
         print(words)
     print(f"bundle: {arguments.out}")
     return 0
+
+
+def _say_validation(data: "Data", bundle: "Bundle") -> None:
+    if not len(data.validation):
+        print("every video was learnt from; what this is worth is said out of fold alone")
+        return
+    what = "judged" if data.stopping is not None else "which also chose epoch and seed"
+    print(f"on {len(data.validation)} validation videos, {what}:")
+    for name in ("accuracy", "auc", "f1", "binary_auc"):
+        print(f"validation {name + ':':16} {bundle.about.metrics[f'validation {name}']:.4f}")
 
 
 def _calibrated(
@@ -223,7 +237,8 @@ def _calibrated(
     settings = settings_of(arguments)
     learning, deciding = chosen.masks(store)
     labels = store.videos.column("label")
-    folds = min(most_folds(labels[mask], arguments.folds) for mask in (learning, deciding))
+    sides = [mask for mask in (learning, deciding) if mask.any()]
+    folds = min(most_folds(labels[mask], arguments.folds) for mask in sides)
     if arguments.folds and folds < 2:
         print("not calibrated: a class has one video to learn from or to decide by.")
     if not arguments.folds or folds < 2:

@@ -35,7 +35,10 @@ class Choice:
     judging: str | None = None
     """Of the views that decide; None: `val` where the deciding videos have it, else as above."""
     validation: float | None = None
-    """Share of the training videos that decide, by id; None: the videos of split `val`."""
+    """Share of the training videos that decide, by id; None: the videos of split `val`; 0: none do,
+    every video of splits `train` and `val` is learnt from."""
+    every: bool = False
+    """Learn from the videos of every split, those of `test` too, as what is handed out may."""
     sources: Sequence[str] = ()
     """Only these; all of them when empty."""
     stopping: float | None = None
@@ -60,6 +63,8 @@ class Choice:
         """Tables of the videos that are learnt from, and of those that decide."""
         protocol = self.protocol or training_protocol(store)
         train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
+        if not deciding.any():
+            return Data(train=train, validation=train.take(np.zeros(len(train), bool)))
         val = like(protocol, "val")
         judging = self.judging or _val(store, val, train.fingerprints, deciding) or protocol
         validation = store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
@@ -78,9 +83,12 @@ class Choice:
         train = known & in_split(store, TRAIN)
         validation = known & in_split(store, VALIDATION)
         if self.validation is not None:
-            if not 0 < self.validation < 1:
-                raise BadTable(f"validation {self.validation:g}: give more than 0, less than 1.")
+            if not 0 <= self.validation < 1:
+                raise BadTable(f"validation {self.validation:g}: give 0 or more, less than 1.")
             train = train if train.any() else known & ~in_split(store, TEST)
+            train = known if self.every else train
+            if not self.validation:
+                return train | validation, np.zeros_like(train)
             deciding = self._share(store, train, self.validation)
             return train & ~deciding, deciding
         if not train.any() or not validation.any():

@@ -14,7 +14,7 @@ from heads.data.sides import Data
 from heads.errors import BadBundle, WrongFeatures
 from heads.head import FitReport, Head, OnEpoch
 from heads.measuring.calibration import reliability
-from heads.measuring.metrics import averaged, has_result, measure
+from heads.measuring.metrics import Floats, averaged, has_result, measure
 from heads.parts.about import About
 from heads.parts.ensemble import together
 from heads.parts.novelty import familiar
@@ -54,19 +54,14 @@ def best_bundle(
     table, head = data.validation, best.head
     if ensemble and len(trained) > 1:
         head = together([(one.head, 1.0) for one in trained])
-    means = averaged(head.predict(table))
-    there = has_result(means)
-    table, means = table.take(there), means[there]
-    found = measure(means, table.labels, head.classes)
-    scores = [one.report.best for one in trained]
-    metrics = {f"validation {name}": value for name, value in found.numbers().items()}
-    metrics |= {
-        "validation calibration error": reliability(means, table.labels).error,
-        f"{best.report.metric}, mean of {len(trained)} seeds": float(np.mean(scores)),
-        f"{best.report.metric}, deviation over seeds": float(np.std(scores)),
-        "training videos": len(data.train),
-        "validation videos": len(table),
-    }
+    means = np.zeros((0, len(head.classes)), np.float32)
+    metrics: dict[str, float] = {"training videos": len(data.train)}
+    if len(table):
+        means = averaged(head.predict(table))
+        there = has_result(means)
+        table, means = table.take(there), means[there]
+        metrics = _validated(trained, best, table, means) | metrics
+    metrics["validation videos"] = len(table)
     about = About(
         head=head.name,
         config=asdict(head.config),
@@ -86,6 +81,19 @@ def best_bundle(
     decided = [*table.ids.tolist(), *data.deciding.ids.tolist()]
     rows = Rows.made(learnt=data.train.ids.tolist(), decided=decided)
     return Bundle(head, about, rows, learning, familiar(head, data.train, means))
+
+
+def _validated(
+    trained: Sequence[Trained], best: Trained, table: Table, means: Floats
+) -> dict[str, float]:
+    found = measure(means, table.labels, best.head.classes)
+    scores = [one.report.best for one in trained]
+    return {
+        **{f"validation {name}": value for name, value in found.numbers().items()},
+        "validation calibration error": reliability(means, table.labels).error,
+        f"{best.report.metric}, mean of {len(trained)} seeds": float(np.mean(scores)),
+        f"{best.report.metric}, deviation over seeds": float(np.std(scores)),
+    }
 
 
 def put_together(bundles: Sequence[Bundle]) -> Bundle:

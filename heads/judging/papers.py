@@ -15,8 +15,8 @@ from heads.errors import BadSetting, BadTable
 from heads.head import Probabilities
 from heads.measuring.calibration import fit_temperature, tempered
 from heads.measuring.conformal import all_thresholds
-from heads.measuring.detection import forgery
-from heads.measuring.intervals import MINIMUM, wilson
+from heads.measuring.detection import NAMES, forgery
+from heads.measuring.intervals import MINIMUM, auc, wilson
 from heads.measuring.metrics import REAL, Floats, Labels, averaged, has_result
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def calibrated(
         calibration={
             "from": what, "videos": len(labels),
             "by class": dict(zip(bundle.classes, counts, strict=True)),
+            "worth": worth(means, labels, bundle.classes),
         },
         operating=(),
     )  # fmt: skip
@@ -66,6 +67,23 @@ def check_calibrating(
             f"{int((~new).sum())} were learnt from or decided by; give {MINIMUM} or more."
         )
     return new
+
+
+def worth(means: Floats, labels: Labels, classes: Sequence[str]) -> dict[str, object]:
+    """What verdicts are worth, in three numbers: generated against real, and what the likeliest
+    class says of both. Nothing where there is no class `real`, or where one side is missing."""
+    if REAL not in classes:
+        return {}
+    place = list(classes).index(REAL)
+    real, said = labels == place, means.argmax(1) != place
+    if real.all() or not real.any():
+        return {}
+    numbers = {
+        "auc": auc(forgery(means, classes), ~real, NAMES),
+        "false alarms": wilson(int(said[real].sum()), int(real.sum())),
+        "caught": wilson(int(said[~real].sum()), int((~real).sum())),
+    }
+    return {name: number.to_json() for name, number in numbers.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

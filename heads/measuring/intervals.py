@@ -11,9 +11,10 @@ An interval that cannot be had is NaN, and `why` says what is lacking.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,14 @@ class Interval:
             name: None if isinstance(value, float) and math.isnan(value) else value
             for name, value in found.items()
         }
+
+
+def read_interval(document: Mapping[str, Any]) -> Interval:
+    """From what `to_json` gave."""
+    given: dict[str, Any] = {
+        name: math.nan if value is None else value for name, value in document.items()
+    }
+    return Interval(**given)
 
 
 def absent(value: float, n: int, why: str) -> Interval:

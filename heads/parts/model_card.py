@@ -2,7 +2,12 @@
 
 from collections.abc import Collection
 
+from heads.measuring.intervals import read_interval
+from heads.measuring.metrics import REAL
 from heads.parts.about import About
+
+FORGERY = "forgery"
+"""The other class of scheme hfv2."""
 
 MADE_UP = "made-up people; these networks know nothing of real ones"
 
@@ -19,6 +24,32 @@ def calibration_line(about: About) -> str:
     found = about.calibration
     counts = ", ".join(f"{count} {name}" for name, count in found["by class"].items())
     return f"Calibrated by {found['videos']} videos ({found['from']}; {counts})."
+
+
+def worth_line(about: About) -> str:
+    """What a verdict is worth, in a sentence with its numbers; empty where nobody measured it."""
+    found = about.calibration.get("worth")
+    if not found:
+        return ""
+    auc, alarms, caught = (read_interval(found[name]) for name in ("auc", "false alarms", "caught"))
+    return (
+        f"AUC {auc}; {alarms} percent of real videos called generated, {caught} percent of "
+        f"generated ones found; {about.calibration['from']}. Other videos may be harder. Not "
+        f"evidence in court."
+    )
+
+
+def first_lines(about: About) -> list[str]:
+    """What has to be said before verdicts: what they are worth, what they rest on, what they are
+    not about."""
+    lines = [words] if (words := worth_line(about)) else []
+    lines.append(calibration_line(about))
+    if set(about.classes) == {FORGERY, REAL}:
+        lines.append(
+            "It tells generated from real; what is wrong with a video (spatial, appearance, "
+            "motion) takes HumanSAM's weights, see README."
+        )
+    return lines
 
 
 def warning(requests: Collection[str]) -> str:
@@ -48,6 +79,8 @@ def model_card(about: About) -> str:
         lines += ["| figure | value |", "| --- | --- |"]
         lines += [f"| {name} | {_shown(value)} |" for name, value in about.metrics.items()]
         lines += [""]
+    if words := worth_line(about):
+        lines += [words, ""]
     lines += [
         calibration_line(about),
         "",

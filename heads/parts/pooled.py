@@ -1,5 +1,6 @@
 """What heads without epochs share: their arrays, standardised columns, the report of a fit."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from features_store.table import Table
 from heads.head import FitReport, Head, check_labels
 from heads.measuring.metrics import averaged, measure
 from heads.parts.arrays import ATTN, AVG, CHUNK, CLS, DEPTH
+
+NONE = "no validation"
+"""A fit's metric where every video is learnt from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,15 @@ class PooledHead(Head):
 
 @contextmanager
 def timed_report(head: Head, validation: Table) -> Iterator[Callable[[], FitReport]]:
-    """Times the body; what is given back judges the head on the validation videos."""
+    """Times the body; what is given back judges the head on the validation videos, where there
+    are any: a head without epochs has nothing that they must decide."""
     check_labels(validation, "validation", several=False)
     start = time.perf_counter()
     seconds: list[float] = []
 
     def report() -> FitReport:
+        if not len(validation):
+            return FitReport(metric=NONE, best=math.nan, best_epoch=0, seconds=seconds[0])
         found = measure(averaged(head.predict(validation)), validation.labels, head.classes)
         best = found.accuracy if "auc" in found.undefined else found.auc
         name = "accuracy" if "auc" in found.undefined else "auc"

@@ -24,9 +24,10 @@ def is_mask(key: str) -> bool:
     return key.endswith(f"/{PRESENT}")
 
 
-def seen(table: Table, keys: Sequence[str]) -> Table:
-    """Without the videos of which nothing is there, as far as the keys say so."""
-    nothing = _nothing(table, keys)
+def seen(table: Table, keys: Sequence[str], least: int = 1) -> Table:
+    """Without the videos of which nothing, or less than so many frames, is there, as far as the
+    keys say so."""
+    nothing = _nothing(table, keys, least)
     if nothing is None:
         return table
     there: NDArray[np.bool_] = np.asarray(~nothing.all(axis=1))
@@ -34,21 +35,21 @@ def seen(table: Table, keys: Sequence[str]) -> Table:
 
 
 def marked(
-    table: Table, keys: Sequence[str], probabilities: NDArray[np.float32]
+    table: Table, keys: Sequence[str], probabilities: NDArray[np.float32], least: int = 1
 ) -> NDArray[np.float32]:
-    """Probabilities with NaN for views of which nothing is there."""
-    nothing = _nothing(table, keys)
+    """Probabilities with NaN for views of which nothing, or too little, is there."""
+    nothing = _nothing(table, keys, least)
     if nothing is not None:
         probabilities[nothing] = np.nan
     return probabilities
 
 
-def _nothing(table: Table, keys: Sequence[str]) -> NDArray[np.bool_] | None:
+def _nothing(table: Table, keys: Sequence[str], least: int) -> NDArray[np.bool_] | None:
     """(n, V); None where no key says."""
     masks = [table.arrays[key] for key in keys if is_mask(key)]
     if not masks:
         return None
-    found: NDArray[np.bool_] = np.any([~mask.astype(bool).any(-1) for mask in masks], axis=0)
+    found: NDArray[np.bool_] = np.any([mask.astype(bool).sum(-1) < least for mask in masks], axis=0)
     return found
 
 

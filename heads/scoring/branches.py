@@ -78,21 +78,23 @@ def _branch(
     request: str, expected: Mapping[str, str], weights: Sequence[Path], device: str
 ) -> Branch:
     preset, question, options = request.partition("?")
-    tried = []
+    tried, first = [], ""
     for path in [None, *_candidates(weights)]:
         text = f"{preset}{'' if path is None else f':{path}'}{question}{options}"
         try:
             asked = replace(BranchRequest.parse(text), device=device)
             branch = load_branch(asked)
-        except ExtractError:
+        except ExtractError as error:
+            first = first or str(error)
             continue
         if all(own in branch.offer.known_as(output) for output, own in expected.items()):
             return branch
         prints = branch.offer.fingerprints
         tried.append(f"{path or 'no file'} ({_short(prints.get(o, 'none') for o in expected)})")
+    looked_at = ", ".join(tried) or f"no fitting file ({first})"
     raise WrongFeatures(
         f"No weights for {preset} with fingerprint {_short(expected.values())} found; looked at "
-        f"{', '.join(tried) or 'no fitting file'}. Give --weights FILE_OR_FOLDER, or --branch "
+        f"{looked_at}. Give --weights FILE_OR_FOLDER, or --branch "
         f"{preset}:FILE{question}{options}."
     )
 

@@ -7,8 +7,10 @@ from heads.bundle import Bundle
 from heads.judging.papers import OperatingPoint
 from heads.measuring.conformal import NO_CALIBRATION
 from heads.parts.model_card import warning
+from heads.scoring.rows import UNSURE
 
 _WIDE = 40
+TOO_LITTLE = "too few frames that show anything, or no face or person where one is needed"
 
 
 def verdict(row: Mapping[str, object]) -> str:
@@ -17,7 +19,9 @@ def verdict(row: Mapping[str, object]) -> str:
     if row["error"]:
         return f"{name}: cannot be scored: {row['error']}"
     if row["confidence"] is None:
-        return f"{name}: {row['verdict']} to look at"
+        return f"{name}: {row['verdict']} to look at: {TOO_LITTLE}"
+    if row["set"] == UNSURE:
+        return f"{name}: {UNSURE}, {row['verdict']} rather ({row['confidence']:.0%})"
     return f"{name}: {row['verdict']}, confidence {row['confidence']:.0%}"
 
 

@@ -33,6 +33,8 @@ class LinearConfig:
     arrays: str = ""
     """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth.
     With a branch's `present` among them, frames that are not there are left out of its means."""
+    least_frames: int = 1
+    """With fewer frames than this (`present` says which are there) there is no verdict."""
     rank_loss: bool = True
     """Weigh each sample by log(e + rank)."""
     rank_within_class: bool = False
@@ -40,8 +42,11 @@ class LinearConfig:
     iterations: int = 1000
 
     def __post_init__(self) -> None:
-        if not self.c > 0 or self.iterations < 1:
-            raise BadSetting(f"c={self.c:g}, iterations={self.iterations}: give more than 0.")
+        if not self.c > 0 or self.iterations < 1 or self.least_frames < 1:
+            raise BadSetting(
+                f"c={self.c:g}, iterations={self.iterations}, least_frames={self.least_frames}: "
+                f"give more than 0."
+            )
 
 
 class Linear(PooledHead):
@@ -71,7 +76,7 @@ class Linear(PooledHead):
         with timed_report(self, validation) as report:
             check_table(train, self.keys, "training")
             check_labels(train, "training")
-            train = seen(train, self.keys)
+            train = seen(train, self.keys, self.config.least_frames)
             x = arrays.matrix(train, self.keys)
             views = x.shape[1]
             self._standard = Standard.of(x)
@@ -108,7 +113,8 @@ class Linear(PooledHead):
         for start in range(0, len(table), CHUNK):
             x = self._standard(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
             parts.append(x @ self._weight.T + self._bias)
-        return marked(table, self.keys, arrays.softmax_numpy(torch.cat(parts)))
+        found = arrays.softmax_numpy(torch.cat(parts))
+        return marked(table, self.keys, found, self.config.least_frames)
 
     def save(self, folder: Path) -> None:
         if self._standard is None:

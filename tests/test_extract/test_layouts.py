@@ -149,3 +149,47 @@ def test_the_command_says_what_is_not_there(
     assert "1 videos, 0 with a rank, scheme hfv2" in said
     assert main(["manifest", "check", str(tmp_path), "--layout", "nothing"]) == 1
     assert "have: deepfakebench" in capsys.readouterr().err
+
+
+def clips_table(folder: Path, *lines: str) -> Path:
+    header = "file,label,generator,person,source_repo,pair,split"
+    return write(folder / "clips.csv", "\n".join([header, *lines, ""])).parent
+
+
+def test_a_folder_with_clips_csv_is_known_by_it(tmp_path: Path) -> None:
+    place = clips_table(
+        tmp_path,
+        "real/a.mp4,real,,yes,one/page,p1,train",
+        "generated/b.mp4,generated,Sora,yes,one/page,p1,train",
+        "generated/c.mp4,generated,Sora,no,two/page,,test",
+    )
+    assert rows(found(place)) == [
+        ("real/a.mp4", "real", "one/page", "train"),
+        ("generated/b.mp4", "forgery", "Sora", "train"),
+        ("generated/c.mp4", "forgery", "Sora", "test"),
+    ]
+
+
+def test_clips_of_one_place_or_one_pair_are_one_group(tmp_path: Path) -> None:
+    place = clips_table(
+        tmp_path,
+        "a.mp4,real,,yes,one,p1,train",
+        "b.mp4,generated,Sora,yes,two,p1,train",
+        "c.mp4,generated,Sora,yes,two,p2,train",
+        "d.mp4,real,,yes,three,p2,train",
+        "e.mp4,real,,yes,four,,train",
+    )
+    groups = [video.group for video in found(place).videos]
+    assert len(set(groups[:4])) == 1
+    assert groups[4] not in groups[:4]
+
+
+def test_a_label_of_clips_csv_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadManifest, match=r"clips\.csv:2: label 'fake'; give real or generated"):
+        found(clips_table(tmp_path, "a.mp4,fake,,yes,one,,train"))
+
+
+def test_clips_csv_without_a_column_says_which(tmp_path: Path) -> None:
+    write(tmp_path / "clips.csv", "file,label\na.mp4,real\n")
+    with pytest.raises(BadManifest, match="no column generator, source_repo, pair, split"):
+        found(tmp_path)

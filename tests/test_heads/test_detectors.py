@@ -17,7 +17,7 @@ from heads.errors import BadSetting
 FOUR = ("appearance", "spatial", "motion", "real")
 WANTED = {
     "humansam", "unifd", "demamba", "timesformer", "d3", "stall", "restrav", "split", "vpvp",
-    "sora-experts", "dire", "mm-det", "hifi-net", "efficientnet-lite0",
+    "sora-experts", "dire", "mm-det", "hifi-net", "efficientnet-lite0", "everyday",
 }  # fmt: skip
 
 
