@@ -14,7 +14,7 @@ from heads.commands.main import build_parser
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in (".", "extract", "features_store", "heads", "benchmarks")
+    for folder in (".", "extract", "features_store", "heads", "heads/shipped", "benchmarks")
     for path in (ROOT / folder).glob("*.md")
     if path.name != "CHANGELOG.md"
 )

@@ -272,7 +272,7 @@ def _anonymous_file(size: int) -> int:
 
 def _environment() -> dict[str, str]:
     """One thread per worker, and the same packages as here."""
-    ours = str(Path(__file__).resolve().parents[1])
+    ours = str(Path(__file__).resolve().parents[2])
     paths = [ours, os.environ.get("PYTHONPATH", "")]
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     path = os.pathsep.join(part for part in paths if part)

@@ -29,6 +29,7 @@ from heads.commands import (
     finetune,
     import_checkpoint,
     judge,
+    listing,
     report,
     robustness,
     score,
@@ -119,7 +120,8 @@ def build_parser() -> Main:
     )
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
-        extract.commands.label, features_store.cli, train, judge, compare, robustness, audit,
+        extract.commands.label, features_store.cli, train, listing, judge, compare, robustness,
+        audit,
         finetune, tune, score, calibrate, detectors,
         import_checkpoint, report,
     ):  # fmt: skip

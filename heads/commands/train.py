@@ -1,25 +1,28 @@
-"""`telltale train` and `telltale heads`. Mounted by `heads.commands.main`."""
+"""`telltale train`. Mounted by `heads.commands.main`."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_overwrite_option
+from heads.commands import adapting
 from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.results import data_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from features_store import Store
     from heads.bundle import Bundle
     from heads.data.sides import Data
     from heads.data.splits import Choice
-    from heads.head import OnEpoch
+    from heads.head import Head, OnEpoch
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def add_commands(commands: "Commands") -> None:
-    """Add this module's commands to the `telltale` parser."""
+    """Add the command to the `telltale` parser."""
     train = commands.add_parser(
         "train",
         help="train a head on a store's features",
@@ -28,6 +31,7 @@ def add_commands(commands: "Commands") -> None:
         "`telltale heads` lists heads and what can be set.",
     )
     add_data_options(train)
+    next(a for a in train._actions if a.dest == "store").required = False  # --data makes one
     train.add_argument(
         "--head", default="fusion", type=head_name, help="a name, or a file of your own: FILE.py"
     )
@@ -36,6 +40,7 @@ def add_commands(commands: "Commands") -> None:
         help="a recipe, or FILE.toml of your own: fills in head, settings and protocol; --set and "
         "--protocol go before it",
     )  # fmt: skip
+    adapting.add_options(train)
     train.add_argument("--out", required=True, type=Path, help="the bundle's folder")
     train.add_argument(
         "--every-split", action="store_true",
@@ -60,9 +65,6 @@ def add_commands(commands: "Commands") -> None:
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="log every epoch there")
     add_overwrite_option(train)
     train.set_defaults(run=_train)
-    heads = commands.add_parser("heads", help="list heads and their settings")
-    heads.add_argument("name", nargs="?", type=head_name, help="only this one")
-    heads.set_defaults(run=_heads)
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -170,17 +172,22 @@ def _train(arguments: argparse.Namespace) -> int:
     device = arguments.device = one_device(arguments.device)
     if arguments.detector:
         fill_in(arguments)
+    start = adapting.fill_in(arguments)
     if arguments.seeds < 1:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
     folder = Folder(arguments.out, "train", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     settings = settings_of(arguments)
-    head = make_head(arguments.head, settings, store.classes)
+
+    def make() -> "Head":
+        return adapting.begin(make_head(arguments.head, settings, store.classes), start)
+
     chosen = choice(arguments)
-    data = chosen.load(store, head)
+    data = chosen.load(store, make())
     print(data)
+    adapting.checked(start, data)
     made_from = {"head": arguments.head, "settings": settings, "seeds": arguments.seeds,
-                 "videos": data_state(data)}  # fmt: skip
+                 "videos": data_state(data), **adapting.made_from(start)}  # fmt: skip
     if folder.check(made_from) and not arguments.overwrite:
         print(f"bundle: {arguments.out} (there already, of these settings and videos)")
         return 0
@@ -190,17 +197,17 @@ def _train(arguments: argparse.Namespace) -> int:
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     for seed in tqdm(seeds, unit="seed", disable=None):
         trained += train_seeds(
-            lambda: make_head(arguments.head, settings, store.classes), data, [seed],
-            device, _epoch_log(arguments.tensorboard, arguments.head, seed),
-        )  # fmt: skip
+            make, data, [seed], device, _epoch_log(arguments.tensorboard, arguments.head, seed)
+        )
         one = trained[-1]
         best = f"{one.report.metric} {one.report.best:.4f}" if len(data.validation) else "trained"
         print(
             f"seed {seed}: {best} (epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
         )
     bundle = best_bundle(store, trained, data, ensemble=arguments.ensemble)
+    bundle = adapting.with_past(bundle, start)
     _say_validation(data, bundle)
-    bundle = _calibrated(arguments, store, chosen, bundle)
+    bundle = _calibrated(arguments, store, chosen, bundle, make)
     bundle = bundle.save(arguments.out, finished("train", made_from))
     print(calibration_line(bundle.about))
     if words := warning(bundle.about.branches.values()):
@@ -220,13 +227,16 @@ def _say_validation(data: "Data", bundle: "Bundle") -> None:
 
 
 def _calibrated(
-    arguments: argparse.Namespace, store: "Store", chosen: "Choice", bundle: "Bundle"
+    arguments: argparse.Namespace,
+    store: "Store",
+    chosen: "Choice",
+    bundle: "Bundle",
+    make: "Callable[[], Head]",
 ) -> "Bundle":
     """By other videos, or out of fold; then the cross-validated numbers are printed too."""
     from heads.commands.calibrate import calibrated_on
     from heads.data.folds import groups_of
     from heads.fitting.out_of_fold import most_folds, out_of_fold
-    from heads.head import make_head
     from heads.judging.evaluation import Predictions
     from heads.judging.papers import calibrated
     from heads.judging.tables import out_of_fold_lines
@@ -234,7 +244,6 @@ def _calibrated(
 
     if arguments.calibrate_on:
         return calibrated_on(bundle, store, arguments.calibrate_on)
-    settings = settings_of(arguments)
     learning, deciding = chosen.masks(store)
     labels = store.videos.column("label")
     sides = [mask for mask in (learning, deciding) if mask.any()]
@@ -245,8 +254,8 @@ def _calibrated(
         return bundle
     whole = chosen.load_twice(store, bundle.head, learning | deciding)
     found = out_of_fold(
-        lambda: make_head(arguments.head, settings, store.classes), whole, deciding,
-        folds=folds, device=arguments.device, groups=groups_of(store, chosen.group_by),
+        make, whole, deciding, folds=folds, device=arguments.device,
+        groups=groups_of(store, chosen.group_by),
     )  # fmt: skip
     said = Predictions(
         ids=[str(name) for name in found.ids], labels=found.labels,
@@ -255,7 +264,8 @@ def _calibrated(
     )  # fmt: skip
     said = said.take(has_result(said.means))
     print("\n".join(out_of_fold_lines(said, folds)))
-    what = f"each judged by a head trained on the other {folds - 1} of {folds} folds"
+    together = " that keep groups together" if chosen.group_by else ""
+    what = f"each judged by a head trained on the other {folds - 1} of {folds} folds{together}"
     return calibrated(bundle, found.probabilities, found.labels, found.ids.tolist(), what)
 
 
@@ -277,20 +287,3 @@ def _epoch_log(folder: Path | None, head: str, seed: int) -> "OnEpoch | None":
         return False
 
     return log
-
-
-def _heads(arguments: argparse.Namespace) -> int:
-    import inspect
-    import sys
-
-    from heads.config import described, documented
-    from heads.head import head_class, head_names
-
-    for name in [arguments.name] if arguments.name else head_names():
-        kind = head_class(name)
-        about = inspect.getdoc(sys.modules[kind.__module__]) or ""
-        print(f"{name}: {about.splitlines()[0]}")
-        texts = documented(kind.Config)
-        for setting, default, allowed in described(kind.Config):
-            print(f"    {setting}={default}  ({allowed})  {texts.get(setting, '')}".rstrip())
-    return 0

@@ -63,10 +63,13 @@ class Rows:
 
     def joined(self, **ids: Iterable[object]) -> "Rows":
         """With more videos of some kind."""
-        more = Rows.made(**ids).of
-        names = {*self.of, *more}
+        return self.together(Rows.made(**ids))
+
+    def together(self, other: "Rows") -> "Rows":
+        """With the videos of another bundle."""
         nothing = np.zeros(0, np.int64)
-        parts = {n: [self.of.get(n, nothing), more.get(n, nothing)] for n in sorted(names)}
+        names = sorted({*self.of, *other.of})
+        parts = {n: [self.of.get(n, nothing), other.of.get(n, nothing)] for n in names}
         return Rows(of={name: np.unique(np.concatenate(found)) for name, found in parts.items()})
 
     def seen(self, ids: Sequence[object]) -> Seen:

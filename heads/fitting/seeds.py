@@ -1,5 +1,6 @@
 """From a store to a bundle: several seeds, of which the best is kept, or all."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -71,7 +72,10 @@ def best_bundle(
         fingerprints={key: table.fingerprints[key] for key in head.keys},
         branches=_branches(store, table, head),
         metrics=metrics,
-        provenance=bundle.provenance(store, [one.seed for one in trained], "train"),
+        provenance={
+            **bundle.provenance(store, [one.seed for one in trained], "train"),
+            "learnt from": _by_source(data.train),
+        },
     )
     learning = [
         {"seed": one.seed, **{name: list(values) for name, values in one.report.history.items()}}
@@ -81,6 +85,15 @@ def best_bundle(
     decided = [*table.ids.tolist(), *data.deciding.ids.tolist()]
     rows = Rows.made(learnt=data.train.ids.tolist(), decided=decided)
     return Bundle(head, about, rows, learning, familiar(head, data.train, means))
+
+
+def _by_source(table: Table) -> dict[str, dict[str, int]]:
+    """Class → source → videos."""
+    return {
+        name: dict(sorted(Counter(str(s) or "none" for s in table.sources[own]).items()))
+        for label, name in enumerate(table.classes)
+        if (own := table.labels == label).any()
+    }
 
 
 def _validated(

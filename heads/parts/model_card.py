@@ -81,6 +81,9 @@ def model_card(about: About) -> str:
         lines += [""]
     if words := worth_line(about):
         lines += [words, ""]
+    for name, sources in about.provenance.get("learnt from", {}).items():
+        counts = ", ".join(f"{source} {count}" for source, count in sources.items())
+        lines += [f"Learnt from as {name} ({sum(sources.values())}): {counts}.", ""]
     lines += [
         calibration_line(about),
         "",

@@ -16,6 +16,7 @@ from heads.errors import BadSetting
 from heads.head import FitReport, OnEpoch, Probabilities, check_labels, check_table
 from heads.parts import arrays
 from heads.parts.arrays import CHUNK
+from heads.parts.drawn_back import Trained, adapted
 from heads.parts.pooled import PooledHead, Standard, timed_report
 from heads.parts.present import marked, seen
 from heads.parts.space import OneOf, Range, Space
@@ -33,6 +34,8 @@ class LinearConfig:
     arrays: str = ""
     """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth.
     With a branch's `present` among them, frames that are not there are left out of its means."""
+    root: bool = False
+    """Take square roots first, signs kept: what a network counts up has a long tail."""
     least_frames: int = 1
     """With fewer frames than this (`present` says which are there) there is no verdict."""
     rank_loss: bool = True
@@ -63,6 +66,12 @@ class Linear(PooledHead):
     _standard: Standard | None = None
     _weight: torch.Tensor
     _bias: torch.Tensor
+    _start: "Linear | None" = None
+
+    def begin_at(self, other: "Linear") -> None:
+        """Learn how to change a trained head, instead of from nothing: its standardisation stays,
+        and the penalty is on what its weights and biases are changed by."""
+        self._start = other
 
     def fit(
         self,
@@ -77,21 +86,32 @@ class Linear(PooledHead):
             check_table(train, self.keys, "training")
             check_labels(train, "training")
             train = seen(train, self.keys, self.config.least_frames)
-            x = arrays.matrix(train, self.keys)
+            x = self._rooted(arrays.matrix(train, self.keys))
             views = x.shape[1]
-            self._standard = Standard.of(x)
+            start = self._start
+            self._standard = Standard.of(x) if start is None else start._standard
+            assert self._standard is not None
             weights = table_weights(
                 train, rank_loss=self.config.rank_loss,
                 within_class=self.config.rank_within_class,
             ).numpy() / views  # fmt: skip
-            model = LogisticRegression(C=self.config.c, max_iter=self.config.iterations, tol=1e-5)
-            model.fit(
-                self._standard(x).flatten(0, 1).numpy(),
-                np.repeat(train.labels, views),
-                sample_weight=np.repeat(weights, views),
-            )
-            self._weight, self._bias = self._all_classes(model)
+            flat = self._standard(x).flatten(0, 1)
+            labels, weights = np.repeat(train.labels, views), np.repeat(weights, views)
+            if start is None:
+                model = LogisticRegression(
+                    C=self.config.c, max_iter=self.config.iterations, tol=1e-5
+                )
+                model.fit(flat.numpy(), labels, sample_weight=weights)
+                self._weight, self._bias = self._all_classes(model)
+            else:
+                began = Trained(weight=start._weight, bias=start._bias)
+                targets = torch.from_numpy(labels.astype(np.int64))
+                found = adapted(began, flat, targets, torch.from_numpy(weights), self.config.c)
+                self._weight, self._bias = found.weight, found.bias
         return report()
+
+    def _rooted(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sign() * x.abs().sqrt() if self.config.root else x
 
     def _all_classes(self, model: LogisticRegression) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows for every class of the scheme; a class without videos is never predicted."""
@@ -111,7 +131,8 @@ class Linear(PooledHead):
             raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
         parts = []
         for start in range(0, len(table), CHUNK):
-            x = self._standard(arrays.matrix(table, self.keys, slice(start, start + CHUNK)))
+            x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
+            x = self._standard(self._rooted(x))
             parts.append(x @ self._weight.T + self._bias)
         found = arrays.softmax_numpy(torch.cat(parts))
         return marked(table, self.keys, found, self.config.least_frames)
