@@ -38,7 +38,7 @@ def adapted(start: Trained, x_nd: Tensor, labels_n: Tensor, weights_n: Tensor, c
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimiser.step(loss)
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     return Trained(
         weight=start.weight + weight_dc.detach().T.float(),
         bias=start.bias + bias_c.detach().float(),

@@ -21,7 +21,6 @@ from heads.head import make_head
 from heads.parts.model_card import first_lines
 from heads.scoring.output import read_scores
 from heads.shipped.places import bundle_folder, default_bundle
-from tests.test_features_store.test_cli import telltale
 from tests.test_heads import odd_clips
 from tests.test_heads.stores import write_store
 
@@ -99,12 +98,14 @@ def test_a_variable_names_ones_own_default(monkeypatch: pytest.MonkeyPatch) -> N
     assert default_bundle() == SHIPPED
 
 
-def test_ones_own_reals_calibrate_a_copy_and_leave_the_shipped_one() -> None:
+def test_ones_own_reals_calibrate_a_copy_and_leave_the_shipped_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     before = (SHIPPED / "bundle.json").read_bytes()
     scores = [f"clip{n}.mp4,{n / 100}" for n in range(60)]
     Path("reals.csv").write_text("\n".join(["id,forgery", *scores, ""]))
-    said = telltale("calibrate", "everyday", "--reals", "reals.csv", "--fpr", "0.05")
-    assert "flagged above 0.5" in said
+    assert main(["calibrate", "everyday", "--reals", "reals.csv", "--fpr", "0.05"]) == 0
+    assert "flagged above 0.5" in capsys.readouterr().out
     assert (SHIPPED / "bundle.json").read_bytes() == before
     assert Bundle.load("everyday").about.operating[0]["reals"] == 60
 
@@ -113,10 +114,10 @@ def test_frames_that_show_nothing_are_left_out_and_the_others_close_up() -> None
     shown = np.random.default_rng(0).integers(0, 255, (224, 224, 3)).astype(np.uint8)
     frames = {0: shown * 0, 1: shown, 2: shown * 0 + 200, 3: shown[::-1].copy()}
     view = Protocol.parse("frames-4@all").views("v", 4)
-    found = look_at(frames, view, **LOOKS["visible"].plain())  # type: ignore[arg-type]
+    found = look_at(frames, view, **LOOKS["visible"].plain())
     assert found[0, :, 0].tolist() == [1, 1, 0, 0]
     np.testing.assert_array_equal(found[0, 1, 1:].reshape(224, 224, 3), shown[::-1])
-    kept = look_at(frames, view, **LOOKS["short"].plain())  # type: ignore[arg-type]
+    kept = look_at(frames, view, **LOOKS["short"].plain())
     assert kept[0, :, 0].tolist() == [1, 1, 1, 1]
 
 
