@@ -42,6 +42,8 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
     for package in PACKAGES:
         assert f"{package}/__init__.py" in names
         assert f"{package}/py.typed" in names
+    for file in ("bundle.json", "head.safetensors", "rows.safetensors", "README.md"):
+        assert f"heads/shipped/everyday/{file}" in names
     for branch in ("internvideo2", "depthpro"):
         assert f"extract/networks/tiny/{branch}-tiny.safetensors" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {*PACKAGES, "telltale_video"}

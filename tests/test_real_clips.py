@@ -9,6 +9,7 @@ from benchmarks import real_clips
 from features_store.table import Table
 from heads.detectors.recipe import Recipe
 from heads.judging.evaluation import Predictions
+from heads.measuring.curves import found_at
 from tests.test_heads.tables import table
 
 RECIPE = Recipe(
@@ -49,7 +50,7 @@ def test_pairs_are_the_same_footage_alone(tmp_path: Path) -> None:
 
 
 def test_a_number_without_an_interval_says_why() -> None:
-    few = real_clips._row("x", "found", real_clips.curves.found_at(
-        np.array([0.1, 0.2]), np.array([0.3]), share=0.01), 2, 1)  # fmt: skip
+    found = found_at(np.array([0.1, 0.2]), np.array([0.3]), share=0.01)
+    few = real_clips._row("x", "found", found, 2, 1)
     assert "too few reals to say" in str(few["way"])
     assert "low" not in few

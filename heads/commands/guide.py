@@ -29,7 +29,10 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "store": ["telltale store info hfv.zarr", "telltale store verify hfv.zarr"],
     },
     "learn: heads on the features": {
-        "train": ["telltale train --store hfv.zarr --head fusion --seeds 5 --out runs/fusion"],
+        "train": [
+            "telltale train --store hfv.zarr --head fusion --seeds 5 --out runs/fusion",
+            "telltale train --from everyday --data mine.csv --out mine",
+        ],
         "tune": ["telltale tune --store hfv.zarr --head linear --trials 50 --out runs/tuned"],
         "finetune": [
             "telltale finetune --store hfv.zarr --branch internvideo2=L14:L14.bin --set "
@@ -57,6 +60,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "use: verdicts": {
         "score": [
+            "telltale score clip.mp4",
             "telltale score clip.mp4 --bundle runs/fusion --explain why.png",
             "telltale score inbox/ --bundle runs/fusion --out scores.parquet",
         ],
