@@ -82,6 +82,8 @@ class Choice:
             known &= np.isin(store.videos.column("source"), np.array(self.sources, "T"))
         train = known & in_split(store, TRAIN)
         validation = known & in_split(store, VALIDATION)
+        if self.every and self.validation is None:
+            raise BadTable("--every-split goes with --validation; 0 learns from every video.")
         if self.validation is not None:
             if not 0 <= self.validation < 1:
                 raise BadTable(f"validation {self.validation:g}: give 0 or more, less than 1.")
