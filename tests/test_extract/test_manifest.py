@@ -118,6 +118,11 @@ def test_tables_and_lists_say_the_same(tmp_path: Path) -> None:
         assert manifest.videos[0].path == str(tmp_path / "x" / "a.mp4")
 
 
+def test_a_tables_groups_go_along(tmp_path: Path) -> None:
+    place = write(tmp_path / "t.csv", "path,label,group\na.mp4,motion,prompt 1\nb.mp4,real,\n")
+    assert read_manifest(place, HFV4).columns()["group"] == ["prompt 1", ""]
+
+
 def test_vbench_lines_carry_scores_not_ranks(tmp_path: Path) -> None:
     path = write(tmp_path / "v.jsonl", '["a.mp4", 2, 7.5]\n["b.mp4", 2, 30]\n["c.mp4", 3]\n')
     videos = read_manifest(path, HFV4).videos

@@ -8,7 +8,7 @@ import pytest
 from extract.decoding.containers import Limits
 from extract.decoding.frames import read_frames
 from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Look, Outcome, Output, Plan
-from extract.decoding.pool import DecodePool
+from extract.decoding.pool import DecodePool, _environment
 from extract.decoding.video import open_video
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
 from extract.views.protocol import Protocol
@@ -166,3 +166,8 @@ def test_settings_are_checked(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "v.mp4", frames=9)
     with pytest.raises(ExtractError, match=r"cannot start .*No module named 'extract\.nowhere'"):
         run(Plan(looks=(Look(protocol="val", outputs=(nowhere,)),)), [path])
+
+
+def test_workers_find_the_packages_of_their_parent_first() -> None:
+    first = Path(_environment()["PYTHONPATH"].split(":")[0])
+    assert (first / "extract" / "decoding" / "worker.py").is_file()

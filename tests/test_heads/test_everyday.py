@@ -2,6 +2,7 @@
 say nothing."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from heads.data.splits import Choice
 from heads.errors import BadBundle, BadTable
 from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
+from heads.judging.papers import worth
 from heads.parts.model_card import first_lines
 from heads.scoring.output import read_scores
 from heads.shipped.places import bundle_folder, default_bundle
 from tests.test_heads import odd_clips
 from tests.test_heads.stores import write_store
+from tests.test_heads.tables import only, table
 
 SHIPPED = Path(str(bundle_folder("everyday")))
 
@@ -119,6 +122,30 @@ def test_frames_that_show_nothing_are_left_out_and_the_others_close_up() -> None
     np.testing.assert_array_equal(found[0, 1, 1:].reshape(224, 224, 3), shown[::-1])
     kept = look_at(frames, view, **LOOKS["short"].plain())
     assert kept[0, :, 0].tolist() == [1, 1, 1, 1]
+
+
+def test_roots_are_taken_of_what_the_head_reads() -> None:
+    plain = only(table(80, video_signal=3.0), ("internvideo2/cls",))
+    squares = replace(
+        plain,
+        arrays={key: np.sign(a) * a.astype(np.float32) ** 2 for key, a in plain.arrays.items()},
+    )
+    settings = {"arrays": "internvideo2/cls", "rank_loss": "false"}
+    first = make_head("linear", settings, plain.classes)
+    second = make_head("linear", {**settings, "root": "true"}, plain.classes)
+    first.fit(plain, plain)
+    second.fit(squares, squares)
+    np.testing.assert_allclose(first.predict(plain), second.predict(squares), atol=1e-4)
+
+
+def test_worth_counts_reals_called_generated_and_generated_ones_found() -> None:
+    forgery = np.array([0.9, 0.6, 0.2, 0.1, 0.8, 0.7, 0.3, 0.95])
+    means, labels = np.stack([forgery, 1 - forgery], 1), np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    found = worth(means, labels, ("forgery", "real"))
+    numbers = {name: found[name]["value"] for name in found}  # type: ignore[index]
+    assert numbers == {"auc": 0.75, "false alarms": 0.5, "caught": 0.75}
+    assert worth(means[:4], labels[:4], ("forgery", "real")) == {}
+    assert worth(means, labels, ("spatial", "motion")) == {}
 
 
 def test_a_request_names_the_network_that_it_was_trained_on() -> None:
