@@ -237,13 +237,14 @@ def _one_video(
 ) -> int:
     """One screen about one video, and a picture where one is wanted."""
     from features_store.outputs import Product
-    from heads.scoring.explain import check_picture, explain
     from heads.scoring.output import read_scores
     from heads.scoring.run import extract_settings, load_branches
     from heads.scoring.screen import caption, screen
 
     picture = None
     if arguments.explain is not None:
+        from heads.scoring.explain import check_picture, explain  # brings matplotlib
+
         check_picture(arguments.explain)
         picture = Product(arguments.explain, "score", overwrite=arguments.overwrite)
     result = _score_all(arguments, scorer, manifest, protocol, output)

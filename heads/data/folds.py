@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from features_store.errors import BadInput
 from features_store.store import Store
@@ -71,6 +70,8 @@ def fold_numbers(
             f"{count} folds need {count} videos of each class; the rarest has {rarest}. "
             f"Give fewer folds."
         )
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # a second to import
+
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(count, shuffle=True, random_state=seed)
     found = np.zeros(len(ids), np.int64)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from heads.measuring.intervals import Interval, absent, wilson
 from heads.measuring.metrics import Floats
@@ -32,12 +31,16 @@ class Curve:
 
 def roc(scores: Floats, positive: NDArray[np.bool_]) -> Curve:
     """False alarms against found; a tie is one slanted line."""
+    from sklearn.metrics import roc_curve  # a second to import
+
     x, y, _ = roc_curve(positive, scores)
     return Curve(x=x, y=y)
 
 
 def precision_recall(scores: Floats, positive: NDArray[np.bool_]) -> Curve:
     """Found against how many of those said to be are."""
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, _ = precision_recall_curve(positive, scores)
     return Curve(x=recall[::-1], y=precision[::-1])
 

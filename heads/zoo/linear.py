@@ -5,11 +5,10 @@ Every column is standardised by the training videos; there is one optimum, and L
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from features_store.table import Table
 from heads.errors import BadSetting
@@ -21,6 +20,9 @@ from heads.parts.pooled import PooledHead, Standard, timed_report
 from heads.parts.present import marked, seen
 from heads.parts.space import OneOf, Range, Space
 from heads.training.losses import table_weights
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,8 @@ class Linear(PooledHead):
             flat = self._standard(x).flatten(0, 1)
             labels, weights = np.repeat(train.labels, views), np.repeat(weights, views)
             if start is None:
+                from sklearn.linear_model import LogisticRegression  # a second to import
+
                 model = LogisticRegression(
                     C=self.config.c, max_iter=self.config.iterations, tol=1e-5
                 )
@@ -113,7 +117,7 @@ class Linear(PooledHead):
     def _rooted(self, x: torch.Tensor) -> torch.Tensor:
         return x.sign() * x.abs().sqrt() if self.config.root else x
 
-    def _all_classes(self, model: LogisticRegression) -> tuple[torch.Tensor, torch.Tensor]:
+    def _all_classes(self, model: "LogisticRegression") -> tuple[torch.Tensor, torch.Tensor]:
         """Rows for every class of the scheme; a class without videos is never predicted."""
         coefficients, intercepts = model.coef_, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
