@@ -105,8 +105,8 @@ def test_ones_own_reals_calibrate_a_copy_and_leave_the_shipped_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = (SHIPPED / "bundle.json").read_bytes()
-    scores = [f"clip{n}.mp4,{n / 100}" for n in range(60)]
-    Path("reals.csv").write_text("\n".join(["id,forgery", *scores, ""]))
+    scores = [f"clip{n}.mp4,,{n / 100}" for n in range(60)]
+    Path("reals.csv").write_text("\n".join(["id,label,forgery", *scores, ""]))
     assert main(["calibrate", "everyday", "--reals", "reals.csv", "--fpr", "0.05"]) == 0
     assert "flagged above 0.5" in capsys.readouterr().out
     assert (SHIPPED / "bundle.json").read_bytes() == before
