@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from extract.commands.data import add_limit_options
 from extract.exit_codes import INTERRUPTED, SOME_FAILED
 from extract.running.interrupt import Interrupt
+from heads.commands import watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def _score(arguments: argparse.Namespace) -> int:
         return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)
     protocol = arguments.protocol or bundle.scoring_protocol
     if arguments.watch is not None:
-        return _watch(arguments, scorer, protocol, reference)
+        return watching.watch(arguments, scorer, protocol, reference)
     return _from_videos(arguments, scorer, _manifest(arguments), protocol, reference)
 
 
@@ -265,32 +266,6 @@ def _one_video(
         picture.write([said.picture], made_from)
         print("\n".join([*said.lines, f"  picture: {picture.path}"]))
     return _end(output, result) if arguments.out else (SOME_FAILED if row["error"] else 0)
-
-
-def _watch(
-    arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
-) -> int:
-    from heads.errors import BadSetting
-    from heads.parts.model_card import warning
-    from heads.scoring.about import plan
-    from heads.scoring.screen import verdict
-    from heads.scoring.watch import Watch
-
-    (name, *more), out = arguments.inputs, arguments.out
-    if more or out is None or out.suffix != ".jsonl" or arguments.watch <= 0:
-        raise BadSetting("--watch needs one folder, --out FILE.jsonl, and more than 0 seconds.")
-    folder = Path(name)
-    if not folder.is_dir():
-        there = "is no folder" if folder.exists() else "does not exist"
-        raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
-    made_from = plan(scorer, protocol, str(folder.absolute()), reference)
-    watch = Watch(folder, out, made_from, overwrite=arguments.overwrite)
-    if words := warning(scorer.bundle.about.branches.values()):
-        print(words, flush=True)
-    for event in watch.run(arguments, scorer, protocol):
-        print(event if isinstance(event, str) else verdict(event), flush=True)
-    print(f"{out}: {watch.count} rows; stopped. The same command goes on.")
-    return 0
 
 
 def _end(output: "Output", result: "Result", drift: "Drift | None" = None) -> int:

@@ -1,0 +1,35 @@
+"""`telltale score --watch`: a folder whose files are scored as they come."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from heads.scoring.scorer import Scorer
+
+
+def watch(
+    arguments: argparse.Namespace, scorer: "Scorer", protocol: str, reference: str | None
+) -> int:
+    """Until it is interrupted; a line for each file."""
+    from heads.errors import BadSetting
+    from heads.parts.model_card import warning
+    from heads.scoring.about import plan
+    from heads.scoring.screen import verdict
+    from heads.scoring.watch import Watch
+
+    (name, *more), out = arguments.inputs, arguments.out
+    if more or out is None or out.suffix != ".jsonl" or arguments.watch <= 0:
+        raise BadSetting("--watch needs one folder, --out FILE.jsonl, and more than 0 seconds.")
+    folder = Path(name)
+    if not folder.is_dir():
+        there = "is no folder" if folder.exists() else "does not exist"
+        raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
+    made_from = plan(scorer, protocol, str(folder.absolute()), reference)
+    watched = Watch(folder, out, made_from, overwrite=arguments.overwrite)
+    if words := warning(scorer.bundle.about.branches.values()):
+        print(words, flush=True)
+    for event in watched.run(arguments, scorer, protocol):
+        print(event if isinstance(event, str) else verdict(event), flush=True)
+    print(f"{out}: {watched.count} rows; stopped. The same command goes on.")
+    return 0
