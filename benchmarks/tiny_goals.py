@@ -277,7 +277,8 @@ class DepthGoals(nn.Module):
         vector = self.model.tail(*means)
         found = {name: torch.stack(values).mean() for name, values in losses.items()}
         found["state"] = functional.mse_loss(self.state(vector), state_bk)
-        found["spatial"] = functional.binary_cross_entropy_with_logits(
+        # Twice: the mean over all tokens forgets first what few of them know.
+        found["spatial"] = 2 * functional.binary_cross_entropy_with_logits(
             self.spatial(vector)[:, 0], wrong_b
         )
         return found

@@ -41,7 +41,7 @@ from heads.finetuning.processes import Processes, processes
 from heads.finetuning.tensor_file import write_tensors
 
 FILES = {"internvideo2": "internvideo2-tiny.safetensors", "depthpro": "depthpro-tiny.safetensors"}
-REVISION = 2
+REVISION = 3
 """Raised when clips or goals change."""
 CASTS_SEEN = 40
 """Before training begins, for the patch embeddings to start from."""
@@ -59,7 +59,7 @@ class Recipe:
     """How often each clip is looked at."""
     batch: int = 8
     """Of one process."""
-    depth_batch: int = 4
+    depth_batch: int = 8
     """The first so many of a batch are shown to the depth network too."""
     keep: int = 12
     """Tokens of each frame, of 64."""

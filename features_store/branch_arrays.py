@@ -171,7 +171,8 @@ class BranchArrays:
         if missing:
             raise NotComputed(
                 f"{self.prefix} lacks {missing} of {len(status)} videos. Run the same "
-                f"`telltale extract` again to compute them, or pass allow_missing=True."
+                f"`telltale extract` again to compute them, or leave them out: by --split or "
+                f"--source, from Python by allow_missing=True."
             )
 
     def ensure(self) -> None:

@@ -131,6 +131,7 @@ def build_parser() -> Main:
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="everything that there is, on a made-up data set")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="where it all goes")
+    demo.add_argument("--videos", type=int, default=400, help="how many are made up")
     demo.set_defaults(run=_demo)
     completion = commands.add_parser(
         "completion", help="a script that completes commands in a shell"

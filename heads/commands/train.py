@@ -252,7 +252,7 @@ def _calibrated(
         print("not calibrated: a class has one video to learn from or to decide by.")
     if not arguments.folds or folds < 2:
         return bundle
-    whole = chosen.load_twice(store, bundle.head, learning | deciding)
+    whole = chosen.load_sides(store, bundle.head, learning, learning | deciding)
     found = out_of_fold(
         make, whole, deciding, folds=folds, device=arguments.device,
         groups=groups_of(store, chosen.group_by),

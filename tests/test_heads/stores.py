@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from features_store import ArraySpec, BranchSpec, Store
+import numpy as np
+
+from features_store import ArraySpec, BranchSpec, Status, Store
 from features_store.table import Table
 from tests.test_heads.tables import CLASSES, KEYS, table
 
@@ -33,8 +35,12 @@ def write_features(
     fingerprint: str = "a" * 64,
     shards: int = 99,
     keys: tuple[str, ...] = KEYS,
+    split: str | None = None,
 ) -> None:
-    """Both branches' arrays, of no more than so many shards."""
+    """Both branches' arrays, of no more than so many shards, or of one split's videos."""
+    status = np.full(store.videos.count, Status.OK, np.uint8)
+    if split is not None:
+        status[store.videos.column("split") != split] = Status.MISSING
     for branch in ("internvideo2", "depthpro"):
         own = [key for key in keys if key.startswith(branch)]
         specs = {key.partition("/")[2]: ArraySpec(shape=found.arrays[key].shape[1:]) for key in own}
@@ -45,4 +51,5 @@ def write_features(
             made.write_shard(
                 shard,
                 {key.partition("/")[2]: found.arrays[key][rows.start : rows.stop] for key in own},
+                status[rows.start : rows.stop],
             )

@@ -103,6 +103,18 @@ def test_without_test_videos_there_is_no_test_table(tmp_path: Path) -> None:
     assert held_out(made, HEAD, table(8)) is None
 
 
+def test_training_views_of_the_training_videos_are_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = write_store(tmp_path / "s", VIDEOS)
+    write_features(store, table(VIDEOS, 4, seed=5), "train-4", split="train")
+    place = ["--store", str(tmp_path / "s"), "--protocol", "train-4", "--head", "linear"]
+    assert main(["train", *place, "--out", str(tmp_path / "bundle")]) == 0
+    said = capsys.readouterr().out
+    assert "64 videos to learn from (train-4), 28 to decide by (val)" in said
+    assert "Calibrated by 92 videos" in said
+
+
 def test_every_video_twice_is_in_the_same_order(store: Store) -> None:
     data = Choice().load_twice(store, HEAD, np.ones(VIDEOS, bool))
     assert data.train.ids.tolist() == data.validation.ids.tolist()
