@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, videos: int, protocol: str, device: str) -> None:
-    for _ in write_data_set(folder / "data", SyntheticOptions(videos=videos, difficulty=0.0)):
+    for _ in write_data_set(folder / "data", SyntheticOptions(videos=videos, seed=1)):
         pass
     texts = (f"internvideo2=tiny?outputs={OUTPUTS}&dtype=float32&precision=float32",
              "depthpro=tiny?precision=float32")  # fmt: skip
