@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from extract.branch import BranchRequest
 from extract.manifest.manifest import read_manifest
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Prepared
@@ -14,6 +15,8 @@ from tests.test_heads.finetunes import config, finetuning
 
 VIDEOS = 22
 """Eight to learn from."""
+BACKBONE = "internvideo2=tiny?random=true"
+"""Of trained weights many have next to no gradient, see `test_sharding.same`."""
 STOP, SAVED = 5, 4
 """The step where runs are stopped, and the one of the last checkpoint, in the second epoch."""
 INTERRUPTED = {"epochs": 4, "save_every": 2, "drop_path": 0.2, "ema": 0.5, "lr": 3e-3}
@@ -54,7 +57,13 @@ def running(
     videos = read_manifest(str(folder / "data")) if case.raw else None
     settings = config(shard=processes is not None, **case.settings)
     with finetuning(
-        folder, case.reach, processes, config=settings, videos=videos, out=out
+        folder,
+        case.reach,
+        processes,
+        config=settings,
+        videos=videos,
+        out=out,
+        backbone=BranchRequest.parse(BACKBONE),
     ) as ready:
         yield ready
 

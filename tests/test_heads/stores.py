@@ -27,7 +27,7 @@ def write_store(place: Path, videos: int = 120, **signal: float) -> Store:
     return store
 
 
-def write_features(
+def write_features(  # noqa: PLR0913 (what a test may want otherwise)
     store: Store,
     found: Table,
     protocol: str = "val",

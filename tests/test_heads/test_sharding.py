@@ -12,11 +12,12 @@ import torch
 from heads.errors import BadSetting
 from heads.finetuning.setup import BACKBONE, HEAD
 from heads.parts.arrays import load_tensors
-from tests.test_heads import finetunes, ranks
+from tests.test_heads import finetunes, ranks, sharded_runs
 from tests.test_heads.finetunes import config, finetuning
 from tests.test_heads.sharded_rank import numbers
 from tests.test_heads.sharded_runs import (
     CASES,
+    INTERRUPTED,
     INTERRUPTED_CASE,
     JUDGED,
     SAVED,
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("sharding")
-    finetunes.write_store(folder, count=VIDEOS)
+    finetunes.write_store(folder, VIDEOS, sharded_runs.BACKBONE)
     with running(folder, INTERRUPTED_CASE, out=folder / "shared" / "alone") as ready:
         ready.finetuner.fit(stop_after=STOP)
     ranks.wait(ranks.start("tests.test_heads.sharded_rank", folder, folder / "shared"))
@@ -51,12 +52,12 @@ def told(folder: Path) -> Told:
     return [json.loads((folder / "shared" / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-def same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Within 1e-5, but for the few weights whose gradient is next to nothing: Adam divides such by
-    themselves, rounding and all."""
+def same(ours: torch.Tensor, theirs: torch.Tensor, lr: float = 1e-3) -> None:
+    """Within 1e-5, but for one weight in 5,000 whose gradient is next to nothing: Adam divides such
+    by themselves, rounding and all. None is a tenth of a step away."""
     apart = (ours - theirs).detach().abs()
-    assert float((apart > 1e-5).double().mean()) <= 5e-4
-    assert float(apart.max()) < 1e-4
+    assert int((apart > 1e-5).sum()) <= max(1, apart.numel() // 5000)
+    assert float(apart.max()) < 0.1 * lr
 
 
 @pytest.mark.parametrize("name", FLOAT32)
@@ -128,7 +129,7 @@ def test_one_process_goes_on_with_what_two_began(folder: Path) -> None:
     for name, tensor in ready.finetuner.net.learnt().items():
         if not name.endswith(UNMOVED):
             expected = whole.finetuner.net.learnt()[name]
-            same(tensor, expected)
+            same(tensor, expected, float(INTERRUPTED["lr"]))
 
 
 def test_one_process_has_nobody_to_share_with(folder: Path) -> None:
