@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.commands.data import add_limit_options
-from extract.exit_codes import INTERRUPTED, SOME_FAILED
 from extract.running.interrupt import Interrupt
 from heads.commands import watching
+from heads.commands.verdicts import a_line_each, end, one_video
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from extract.manifest.manifest import Manifest
     from features_store import Store
     from heads.bundle import Bundle
-    from heads.parts.novelty import Drift
     from heads.scoring.archive import Result
     from heads.scoring.output import Output
     from heads.scoring.scorer import Scorer
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_ON_SCREEN = 20
+"""Videos whose verdicts need no file."""
 
 
 def add_commands(commands: "Commands") -> None:
@@ -48,7 +50,7 @@ def add_commands(commands: "Commands") -> None:
         "the environment variable TELLTALE_BUNDLE names, else everyday)",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, help=".parquet, .csv or .jsonl; one video may go without"
+        "--out", type=Path, help=".parquet, .csv or .jsonl; up to 20 videos may go without"
     )
     parser.add_argument(
         "--overwrite", action="store_true",
@@ -176,7 +178,7 @@ def _from_store(
     output = _output(arguments, arguments.out, scorer, made_from)
     with Interrupt(NOTICE) as interrupt:
         result = score_store(scorer, store, protocol, output, lambda: interrupt.asked)
-    return _end(output, result, scorer.drift)
+    return end(output, result, scorer.drift)
 
 
 def _from_videos(
@@ -195,16 +197,20 @@ def _from_videos(
     count = len(manifest.videos)
     if count > 1 and arguments.explain is not None:
         raise BadSetting(f"--explain takes one video; {' '.join(arguments.inputs)} has {count}.")
-    if count > 1 and arguments.out is None:
-        raise BadSetting(f"{count} videos: give --out scores.parquet for their rows.")
+    if count > _ON_SCREEN and arguments.out is None:
+        raise BadSetting(f"{count:,} videos: give --out scores.parquet for their rows.")
     made_from = plan(scorer, protocol, str(manifest.root), reference)
     if arguments.out is not None and arguments.explain is None:
         output = _output(arguments, arguments.out, scorer, made_from)
-        return _end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
+        return end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
-        return _one_video(arguments, scorer, manifest, protocol, output)
+        show = one_video if count == 1 else a_line_each
+        return show(
+            arguments, scorer, manifest, protocol, output,
+            lambda: _score_all(arguments, scorer, manifest, protocol, output),
+        )  # fmt: skip
 
 
 def _score_all(
@@ -227,59 +233,3 @@ def _score_all(
             retry_failed=arguments.retry_failed,
         )
         return score_videos(scorer, videos, output)
-
-
-def _one_video(
-    arguments: argparse.Namespace,
-    scorer: "Scorer",
-    manifest: "Manifest",
-    protocol: str,
-    output: "Output",
-) -> int:
-    """One screen about one video, and a picture where one is wanted."""
-    from features_store.outputs import Product
-    from heads.scoring.output import read_scores
-    from heads.scoring.run import extract_settings, load_branches
-    from heads.scoring.screen import caption, screen
-
-    picture = None
-    if arguments.explain is not None:
-        from heads.scoring.explain import check_picture, explain  # brings matplotlib
-
-        check_picture(arguments.explain)
-        picture = Product(arguments.explain, "score", overwrite=arguments.overwrite)
-    result = _score_all(arguments, scorer, manifest, protocol, output)
-    if result.counts is None:
-        return _end(output, result)
-    (row,) = read_scores(output.out).to_pylist()
-    made_from = {"video": [row["path"], row["size"], row["modified"]], "protocol": protocol,
-                 "bundle": scorer.bundle.content}  # fmt: skip
-    if picture is not None:
-        picture.check(made_from)
-    print("\n".join(screen(row, scorer.bundle)))
-    if picture is not None and row["error"] is None:
-        branches = load_branches(arguments, scorer.bundle)
-        settings, kind = extract_settings(arguments, protocol), picture.path.suffix[1:]
-        said = explain(
-            scorer.bundle, branches, manifest, settings, caption(row, scorer.bundle), kind
-        )
-        picture.write([said.picture], made_from)
-        print("\n".join([*said.lines, f"  picture: {picture.path}"]))
-    return _end(output, result) if arguments.out else (SOME_FAILED if row["error"] else 0)
-
-
-def _end(output: "Output", result: "Result", drift: "Drift | None" = None) -> int:
-    """Say what came of it; the exit status."""
-    for note in result.notes:
-        print(note)
-    if result.counts is None:
-        print(f"stopped with {result.left} videos left; run the same command again to go on.")
-        return INTERRUPTED
-    print(f"{output.out}: {result.counts}")
-    if drift is not None and drift.enough:
-        print(drift.line())
-    if output.note:
-        print(output.note)
-    if output.folder.parent.exists():
-        print(f"{output.folder.parent} holds unfinished work of another run of this name.")
-    return SOME_FAILED if result.counts.failed else 0

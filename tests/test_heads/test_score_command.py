@@ -62,8 +62,18 @@ def test_several_videos_are_taken(
     assert list(rows(out)) == ["a.mp4", "sub/c.mp4"]
     score(inbox / "a.mp4", inbox / "b.mp4", inbox, "--bundle", bundle, "--out", tmp_path / "t.csv")
     assert sorted(rows(tmp_path / "t.csv")) == ["a.mp4", "b.mp4", "sub/c.mp4"]
-    score(inbox / "a.mp4", inbox / "b.mp4", "--bundle", bundle, expect=1)
-    assert "2 videos: give --out scores.parquet for their rows." in capsys.readouterr().err
+
+
+def test_the_verdicts_of_a_few_videos_need_no_file(
+    inbox: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(inbox / "b.mp4", inbox / "a.mp4", "--bundle", bundle)
+    said = capsys.readouterr().out.splitlines()
+    verdicts = [line.partition(":")[0] for line in said if ".mp4: " in line]
+    assert verdicts == ["b.mp4", "a.mp4"]
+    fill(inbox, {f"{number}.mp4": "d" for number in range(20)})
+    score(inbox, "--bundle", bundle, expect=1)
+    assert "23 videos: give --out scores.parquet for their rows." in capsys.readouterr().err
 
 
 def test_one_video_goes_to_the_screen_and_to_a_file(
