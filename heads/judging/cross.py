@@ -6,20 +6,20 @@ other source, half of them (by their ids) to learn from and half to be tested on
 video is ever on both sides.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features_store.table import Table
 from heads.data.generators import of, sources_of_table
 from heads.data.sides import Data, Mask, by_id
 from heads.errors import BadTable
 from heads.head import Head
-from heads.measuring.intervals import Interval
+from heads.measuring.intervals import MINIMUM, Interval, absent, accuracy, macro_auc_interval
 from heads.measuring.intervals import auc as auc_of
-from heads.measuring.metrics import REAL, averaged, measure
+from heads.measuring.metrics import REAL, Floats, averaged
 from heads.parts.novelty import familiar, vectors
 
 _JUDGED = 0.2
@@ -27,20 +27,33 @@ _JUDGED = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A head that learnt from one generator, on another's videos."""
+
+    accuracy: Interval
+    auc: Interval
+    reals: int = 0
+    """Tested ones."""
+    fakes: int = 0
+
+
+NOTHING = Cell(accuracy=absent(math.nan, 0, "no videos"), auc=absent(math.nan, 0, "no videos"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CrossTable:
-    """One number for each pair: rows are what was learnt from, columns what was tested."""
+    """A cell for each pair: rows are what was learnt from, columns what was tested."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    accuracy: NDArray[np.float64]
-    auc: NDArray[np.float64]
-    """NaN where the tested videos lack a class."""
-    reals: NDArray[np.int64]
-    """Tested ones of each cell; 0 where nothing was tested."""
-    fakes: NDArray[np.int64]
+    cells: tuple[tuple[Cell, ...], ...]
     unknown: Mapping[str, Interval]
     """With one left out: how well the distance from what was learnt tells its generated videos
     from videos of the others that were not learnt from either."""
+
+    def values(self, metric: str) -> Floats:
+        """(rows, columns); NaN where nothing was tested, or a class is missing."""
+        return np.array([[getattr(cell, metric).value for cell in row] for row in self.cells])
 
     def unknown_lines(self) -> list[str]:
         return [
@@ -48,19 +61,24 @@ class CrossTable:
         ]
 
     def text(self, metric: str = "accuracy") -> str:
-        values = getattr(self, metric)
-        width = max(8, *(len(name) for name in (*self.rows, *self.columns)))
-        width = max(width, 16)
+        """Two lines a row: numbers with their counts, and 95% intervals."""
+        width = max(16, *(len(name) for name in (*self.rows, *self.columns)))
         lines = [f"{metric:{width}} " + " ".join(name.rjust(width) for name in self.columns)]
-        for place, (name, row) in enumerate(zip(self.rows, values, strict=True)):
-            counts = zip(self.reals[place].tolist(), self.fakes[place].tolist(), strict=True)
-            cells = (
-                f"{'-' if np.isnan(v) else f'{100 * v:.1f}'} ({real}+{fake})"
-                for v, (real, fake) in zip(row, counts, strict=True)
+        for name, row in zip(self.rows, self.cells, strict=True):
+            said = [(getattr(cell, metric), cell) for cell in row]
+            numbers = (
+                f"{'-' if math.isnan(found.value) else f'{100 * found.value:.1f}'} "
+                f"({cell.reals}+{cell.fakes})"
+                for found, cell in said
             )
-            lines.append(f"{name:{width}} " + " ".join(cell.rjust(width) for cell in cells))
-        lines.append("in brackets: reals + generated videos that were tested")
-        return "\n".join(lines)
+            lines.append(f"{name:{width}} " + " ".join(text.rjust(width) for text in numbers))
+            brackets = " ".join(found.brackets.rjust(width) for found, _ in said)
+            lines.append(f"{'':{width}} {brackets}".rstrip())
+        lines.append(
+            "(reals + generated videos that were tested) [95% interval, where each class has "
+            f"{MINIMUM} videos or more]"
+        )
+        return "\n".join(line for line in lines if line)
 
 
 def cross(
@@ -70,7 +88,7 @@ def cross(
     they decide and are tested."""
     known = sources_of_table(whole.train, at_least=2)
     sources, reals = known.generators, known.reals
-    rows, numbers = [], []
+    rows, cells = [], []
     unknown: dict[str, Interval] = {}
     for source in sources:
         learning, judging = (
@@ -84,16 +102,11 @@ def cross(
         rows.append(f"all but {source}" if leave_one_out else source)
         others = whole.validation.take(~judging)
         tested = [source] if leave_one_out else sources
-        numbers.append([_tested(head, others, name, reals) for name in tested])
+        cells.append(tuple(_tested(head, others, name, reals) for name in tested))
         if leave_one_out and (told := _unknown(head, data, others.take(of(others, [source])))):
             unknown[source] = told
     columns = ("the one left out",) if leave_one_out else tuple(sources)
-    cells = np.array(numbers, np.float64)
-    return CrossTable(
-        rows=tuple(rows), columns=columns, accuracy=cells[..., 0], auc=cells[..., 1],
-        reals=cells[..., 2].astype(np.int64), fakes=cells[..., 3].astype(np.int64),
-        unknown=unknown,
-    )  # fmt: skip
+    return CrossTable(rows=tuple(rows), columns=columns, cells=tuple(cells), unknown=unknown)
 
 
 def _learning(table: Table, source: str, reals: Sequence[str], *, leave_one_out: bool) -> Mask:
@@ -101,17 +114,18 @@ def _learning(table: Table, source: str, reals: Sequence[str], *, leave_one_out:
     return ((~own if leave_one_out else own) & ~real) | (real & _half(table))
 
 
-def _tested(
-    head: Head, others: Table, source: str, reals: Sequence[str]
-) -> tuple[float, float, int, int]:
+def _tested(head: Head, others: Table, source: str, reals: Sequence[str]) -> Cell:
     """On a source's videos that were not learnt from, and the other half of the reals. On its own
     source a head is tested on nothing here: that number would be training accuracy."""
     if not of(others, [source]).any():
-        return float("nan"), float("nan"), 0, 0
+        return NOTHING
     tested = others.take(of(others, [source, *reals]))
-    found = measure(averaged(head.predict(tested)), tested.labels, head.classes)
-    real = int((tested.labels == tested.classes.index(REAL)).sum()) if REAL in tested.classes else 0
-    return found.accuracy, found.auc, real, len(tested) - real
+    means, labels = averaged(head.predict(tested)), tested.labels.astype(np.int64)
+    real = int((labels == tested.classes.index(REAL)).sum()) if REAL in tested.classes else 0
+    return Cell(
+        accuracy=accuracy(means, labels), auc=macro_auc_interval(means, labels, head.classes),
+        reals=real, fakes=len(tested) - real,
+    )  # fmt: skip
 
 
 def _unknown(head: Head, data: Data, left_out: Table) -> Interval | None:

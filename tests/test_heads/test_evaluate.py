@@ -170,11 +170,14 @@ def test_cross_generator_tables_tell_who_travels() -> None:
     twice = Data(train=whole, validation=whole)
     result = cross(twice, lambda: make_head("linear", {}, CLASSES))
     assert (result.rows, result.columns) == (("kappa", "lambda"), ("kappa", "lambda"))
-    assert np.isnan(np.diag(result.accuracy)).all()
-    assert (result.accuracy[~np.eye(2, dtype=bool)] > 0.7).all()
+    assert np.isnan(np.diag(result.values("accuracy"))).all()
+    assert (result.values("accuracy")[~np.eye(2, dtype=bool)] > 0.7).all()
+    tested = result.cells[0][1]
+    assert tested.accuracy.n == tested.reals + tested.fakes
+    assert tested.accuracy.brackets in result.text("accuracy")
     left = cross(twice, lambda: make_head("linear", {}, CLASSES), leave_one_out=True)
     assert left.rows == ("all but kappa", "all but lambda")
-    assert (left.accuracy > 0.7).all()
+    assert (left.values("accuracy") > 0.7).all()
     one = found.take(found.sources == "kappa")
     with pytest.raises(BadTable, match="2 generators or more"):
         cross(Data(train=one, validation=one), lambda: make_head("linear", {}, CLASSES))
