@@ -25,6 +25,12 @@ def test_the_fields_detectors_are_there() -> None:
     assert set(recipe_names()) >= WANTED
 
 
+@pytest.mark.parametrize("name", sorted(WANTED - {"humansam"}))
+def test_rank_weights_are_humansams_own(name: str) -> None:
+    config = read_recipe(name).make(FOUR).config
+    assert not getattr(config, "rank_loss", False)
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_is_whole(name: str) -> None:
     found = read_recipe(name)
