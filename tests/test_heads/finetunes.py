@@ -23,12 +23,12 @@ TOKENS = "cls,avg,attn,tokens,tokens@2,tokens@3"
 CHOICE = Choice(protocol=PROTOCOL, validation=0.3)
 
 
-def write_store(folder: Path, count: int = 20, backbone: str = "internvideo2=tiny?") -> Manifest:
+def write_store(folder: Path, count: int = 20, options: str = "") -> Manifest:
     """Videos in `data`, their features in `store.zarr`."""
     for _ in write_data_set(folder / "data", SyntheticOptions(videos=count, difficulty=0.0)):
         pass
     manifest = read_manifest(str(folder / "data"))
-    requests = (f"{backbone}&outputs={TOKENS}&dtype=float32", "depthpro=tiny")
+    requests = (f"internvideo2=tiny?{options}outputs={TOKENS}&dtype=float32", "depthpro=tiny")
     branches = [load_branch(BranchRequest.parse(text)) for text in requests]
     settings = Settings(protocol=PROTOCOL, seed=SEED, shard_rows=4)
     Extraction.begin(manifest, folder / "store.zarr", branches, settings).run(workers=2, bar=False)

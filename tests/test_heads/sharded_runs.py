@@ -15,7 +15,7 @@ from tests.test_heads.finetunes import config, finetuning
 
 VIDEOS = 22
 """Eight to learn from."""
-BACKBONE = "internvideo2=tiny?random=true"
+RANDOM = "random=true"
 """Of trained weights many have next to no gradient, see `test_sharding.same`."""
 STOP, SAVED = 5, 4
 """The step where runs are stopped, and the one of the last checkpoint, in the second epoch."""
@@ -63,7 +63,7 @@ def running(
         config=settings,
         videos=videos,
         out=out,
-        backbone=BranchRequest.parse(BACKBONE),
+        backbone=BranchRequest.parse(f"internvideo2=tiny?{RANDOM}"),
     ) as ready:
         yield ready
 

@@ -12,7 +12,7 @@ import torch
 from heads.errors import BadSetting
 from heads.finetuning.setup import BACKBONE, HEAD
 from heads.parts.arrays import load_tensors
-from tests.test_heads import finetunes, ranks, sharded_runs
+from tests.test_heads import finetunes, ranks
 from tests.test_heads.finetunes import config, finetuning
 from tests.test_heads.sharded_rank import numbers
 from tests.test_heads.sharded_runs import (
@@ -20,6 +20,7 @@ from tests.test_heads.sharded_runs import (
     INTERRUPTED,
     INTERRUPTED_CASE,
     JUDGED,
+    RANDOM,
     SAVED,
     STOP,
     VIDEOS,
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("sharding")
-    finetunes.write_store(folder, VIDEOS, sharded_runs.BACKBONE)
+    finetunes.write_store(folder, VIDEOS, f"{RANDOM}&")
     with running(folder, INTERRUPTED_CASE, out=folder / "shared" / "alone") as ready:
         ready.finetuner.fit(stop_after=STOP)
     ranks.wait(ranks.start("tests.test_heads.sharded_rank", folder, folder / "shared"))
