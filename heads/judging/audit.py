@@ -88,15 +88,22 @@ class Audit:
 
     @property
     def alarm(self) -> bool:
-        return any(leak.found for leak in self._every().values())
+        """Whether files tell labels. That they tell real sources from each other is no such thing:
+        where every source has videos of all classes it does no harm."""
+        return any(leak.found for leak in self._labels().values())
 
     def lines(self) -> list[str]:
         lines = [leak.line(name) for name, leak in self._every().items()]
         lines += [f"left out: {text}" for text in self.left_out]
         if self.constant:
             lines.append(f"the same in every file, or not known: {', '.join(self.constant)}")
-        lines += [*self._copies(), *self._verdict()]
-        return lines
+        lines += self._copies()
+        if self.reals is not None and self.reals.found:
+            lines.append(
+                "Files tell sources apart, also among real videos: where real and generated videos "
+                "come from different sources, a head may know the source and not the forgery."
+            )
+        return [*lines, *self._verdict()]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -107,11 +114,13 @@ class Audit:
             for name, leak in self._every().items()
         }  # fmt: skip
 
-    def _every(self) -> dict[str, Leak]:
+    def _labels(self) -> dict[str, Leak]:
         found = {} if self.together is None else {TOGETHER: self.together}
         found |= {f"  {name}": leak for name, leak in self.facts.items()}
-        found |= {f"within {name}": leak for name, leak in self.sources.items()}
-        return found if self.reals is None else found | {REALS: self.reals}
+        return found | {f"within {name}": leak for name, leak in self.sources.items()}
+
+    def _every(self) -> dict[str, Leak]:
+        return self._labels() | ({} if self.reals is None else {REALS: self.reals})
 
     def _copies(self) -> list[str]:
         if self.copies is None:

@@ -114,6 +114,22 @@ def test_real_sources_that_facts_tell_apart_are_named(tmp_path: Path) -> None:
     assert audit.audit(facts_store(tmp_path / "t", labels, known, sources=one)).reals is None
 
 
+def test_sources_that_differ_give_no_labels_away(tmp_path: Path) -> None:
+    """Both sources have as many real videos as generated ones."""
+    real = CLASSES.index("real")
+    known = ordinary(160)
+    labels = [real if n % 2 else 0 for n in range(160)]
+    sources = [("kling", "pika")[n // 2 % 2] for n in range(160)]
+    known["fps"] = [30.0 if name == "pika" else 25.0 for name in sources]
+    found = audit.audit(facts_store(tmp_path / "s", labels, known, sources=sources))
+    assert found.reals is not None
+    assert found.reals.found
+    assert not found.alarm
+    text = "\n".join(found.lines())
+    assert "Files tell sources apart, also among real videos" in text
+    assert "give labels away" not in text
+
+
 def test_rare_classes_are_left_out_and_named(tmp_path: Path) -> None:
     labels = [0] * 40 + [3] * 40 + [1] * 2
     found = audit.audit(facts_store(tmp_path / "s", labels, ordinary(82)))
