@@ -37,7 +37,7 @@ class Group:
 def groups(scores: Scores) -> list[Group]:
     """By right and wrong where truth is known, else by what was said. No row comes twice."""
     usable = ~np.isnan(scores.confidence) & ~scores.failed
-    judged = usable & (scores.labels >= 0) & (scores.verdicts >= 0)
+    judged = usable & scores.judged & (scores.verdicts >= 0)
     if judged.any():
         right = judged & (scores.labels == scores.verdicts)
         plans = [

@@ -11,7 +11,7 @@ names in `reporting.files.NAMES`.
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files as resources
@@ -23,6 +23,7 @@ from features_store.outputs import Product
 from heads.errors import BadRun
 from heads.reporting.files import RunFiles, find
 from heads.reporting.gallery import gallery, groups
+from heads.reporting.known import known
 from heads.reporting.parts import Section, paragraph, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from heads.reporting.sections import sections, warnings
@@ -84,6 +85,8 @@ def _scored(files: RunFiles, bar: Bar) -> tuple[list[Section], list[str]]:
     ]
     try:
         scores = read_scores(places[0])
+        told = known(places[0], scores.texts["id"], files.of("bundle.json"))
+        scores = replace(scores, known=told)
     except BadRun as error:
         return [], [str(error), *problems]
     return list(_score_sections(scores, places[0].parent, bar)), problems

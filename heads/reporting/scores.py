@@ -46,6 +46,8 @@ class Scores:
     numbers: Mapping[str, Column]
     """Column → a number per row, NaN where there is none."""
     classes: tuple[str, ...]
+    known: NDArray[np.bool_] | None = None
+    """Rows that the bundle learnt from or was decided by; None where that cannot be told."""
 
     def __len__(self) -> int:
         return len(self.texts["id"])
@@ -76,8 +78,9 @@ class Scores:
 
     @cached_property
     def judged(self) -> NDArray[np.bool_]:
-        """Rows that were scored and whose truth is known."""
-        return self.scored & (self.labels >= 0)
+        """Rows that were scored, whose truth is known, and which were new to the bundle."""
+        found = self.scored & (self.labels >= 0)
+        return found if self.known is None else found & ~self.known
 
     @cached_property
     def confidence(self) -> Column:

@@ -31,13 +31,32 @@ _MOST_POINTS = 50_000
 
 def overview(scores: Scores) -> str:
     """Counts for everyone; accuracy and curves where labels are known."""
-    body = headline(list(_big(scores)))
+    body = headline(list(_big(scores))) + paragraph(_new(scores), "note")
     if scores.judged.any():
         body += paragraph(
             "Accuracy with its 95% interval (Wilson); unsure counts as wrong.", "note"
         )
         body += _curves(scores)
     return body + _by_source(scores)
+
+
+def _new(scores: Scores) -> str:
+    """Whose figures these are."""
+    if not (scores.labels >= 0).any():
+        return ""
+    if scores.known is None:
+        return (
+            "Whether the bundle learnt from some of these videos is not known: it is not in this "
+            "folder."
+        )
+    count = int(scores.known.sum())
+    if not count:
+        return "All of them were new to the bundle."
+    return (
+        f"It learnt from {number(count)} of these videos, or was decided by them: they are in no "
+        f"figure of how right it is, and the other {number(int(scores.judged.sum()))} that have a "
+        f"label and a score are."
+    )
 
 
 def _big(scores: Scores) -> Iterator[Big]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
+from heads.commands.main import main
 from heads.errors import BadRun
 from heads.reporting import gallery as report_gallery
 from heads.reporting import table as report_table
@@ -19,6 +21,7 @@ from heads.reporting.parts import percent, picture, shown, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from tests.test_features_store.test_cli import telltale
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
+from tests.test_heads.stores import write_store
 from tests.test_heads.tables import CLASSES
 
 
@@ -264,3 +267,20 @@ def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     printed = telltale("report", tmp_path / "empty", expect=1)
     assert "bundle.json (telltale train)" in printed
+
+
+def test_what_was_learnt_from_is_in_no_figure_of_how_right_it_is(tmp_path: Path) -> None:
+    write_store(tmp_path / "s", 120)
+    run = tmp_path / "run"
+    place = ["--store", str(tmp_path / "s"), "--head", "linear"]
+    assert main(["train", *place, "--out", str(run / "head")]) == 0
+    scores = str(run / "scores.parquet")
+    assert main(["score", str(tmp_path / "s"), "--bundle", str(run / "head"), "--out", scores]) == 0
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "It learnt from 92 of these videos, or was decided by them" in page
+    assert "n = 28" in page
+    assert "n = 120" not in page
+    shutil.rmtree(run / "head")
+    assert main(["report", str(run)]) == 0
+    assert "learnt from some of these videos is not known" in (run / "report.html").read_text()
