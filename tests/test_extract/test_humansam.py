@@ -16,7 +16,7 @@ from extract.branches import depthpro, internvideo2
 from extract.errors import BadWeights
 from extract.networks.weights import seeded
 from extract.released.humansam import columns_by_vector, import_checkpoint, save_imported
-from tests.test_features_store.test_cli import telltale
+from tests.test_features_store.test_cli import here
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 WIDTH, ATTN, OUT = 128, 96, 64
@@ -103,19 +103,19 @@ def test_columns_are_put_in_order_as_the_golden_fusion_needs() -> None:
 @pytest.mark.parametrize(("classes", "scheme"), [(4, "hfv4"), (2, "hfv2")])
 def test_the_command(tmp_path: Path, classes: int, scheme: str) -> None:
     path = save(checkpoint(classes), tmp_path / "humansam.pth")
-    printed = telltale("import-checkpoint", path, "--out", tmp_path / "out")
+    printed = here("import-checkpoint", path, "--out", tmp_path / "out")
     for name in ("internvideo2-tiny", "depthpro-tiny", "head"):
         assert f"{name}.safetensors" in printed
     described = json.loads((tmp_path / "out/import.json").read_text())
     assert described["scheme"] == scheme
     assert (tmp_path / "out" / "bundle" / "bundle.json").exists()
     again = ("import-checkpoint", path, "--out", tmp_path / "out")
-    assert "there already" in telltale(*again)
-    assert "another precision" in telltale(*again, "--precision", "float16", expect=1)
+    assert "there already" in here(*again)
+    assert "another precision" in here(*again, "--precision", "float16", expect=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("")
     again = ("import-checkpoint", path, "--out", tmp_path / "mine")
-    assert "did not make it" in telltale(*again, expect=1)
+    assert "did not make it" in here(*again, expect=1)
 
 
 @pytest.mark.parametrize(

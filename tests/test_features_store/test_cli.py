@@ -1,5 +1,7 @@
 """`telltale store …` as a user runs it."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from features_store import Store
+from heads.commands.main import main
 from tests.test_features_store import samples
 
 BRANCH = f"{samples.PROTOCOL}/{samples.SPEC.group}"
@@ -23,6 +26,15 @@ def telltale(*arguments: str | Path, expect: int = 0) -> str:
     assert done.returncode == expect, printed
     assert "Traceback" not in printed
     return printed
+
+
+def here(*arguments: str | Path, expect: int = 0) -> str:
+    """The same in this process, without the seconds that libraries take to load."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = main([str(argument) for argument in arguments])
+    assert status == expect, printed.getvalue()
+    return printed.getvalue()
 
 
 @pytest.fixture

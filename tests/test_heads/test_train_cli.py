@@ -8,7 +8,7 @@ import pytest
 
 from features_store import Store
 from heads.bundle import Bundle
-from tests.test_features_store.test_cli import telltale
+from tests.test_features_store.test_cli import here, telltale
 from tests.test_heads.stores import write_store
 
 
@@ -36,7 +36,7 @@ def test_train_and_evaluate(store: Path, tmp_path: Path) -> None:
 
 
 def test_ablate_cross_and_heads(store: Path, tmp_path: Path) -> None:
-    said = telltale("ablate", "--store", store, "--seeds", "2", "--set", "epochs=4", "--grid",
+    said = here("ablate", "--store", store, "--seeds", "2", "--set", "epochs=4", "--grid",
                     "depth=true,false", "--out", tmp_path / "g")  # fmt: skip
     assert "depth=false" in said
     assert "on 40 test videos" in said
@@ -44,27 +44,27 @@ def test_ablate_cross_and_heads(store: Path, tmp_path: Path) -> None:
         ".made.json", "ablation.csv", "ablation.svg", "ablation.tex", "ablation.txt", "runs.jsonl",
         "said",
     }  # fmt: skip
-    said = telltale("cross", "--store", store, "--out", tmp_path / "x.svg")
+    said = here("cross", "--store", store, "--out", tmp_path / "x.svg")
     assert "kappa" in said
     assert (tmp_path / "x.svg").read_text().startswith("<svg")
-    said = telltale("heads", "fusion")
+    said = here("heads", "fusion")
     assert "alpha=None  (free | sigmoid | fixed | none)" in said
 
 
 def test_mistakes_are_explained(store: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "m")
     train = ("train", "--store", store)
-    assert "no setting 'lrr'" in telltale(*train, *out, "--set", "lrr=1", expect=1)
-    assert "given twice" in telltale(*train, *out, "--set", "lr=1", "--set", "lr=2", expect=1)
-    assert "Head 'fsn' unknown" in telltale(*train, *out, "--head", "fsn", expect=1)
-    assert "is no bundle" in telltale("evaluate", tmp_path, "--store", store, expect=1)
-    assert "no facts about its files" in telltale("audit", store, expect=1)
+    assert "no setting 'lrr'" in here(*train, *out, "--set", "lrr=1", expect=1)
+    assert "given twice" in here(*train, *out, "--set", "lr=1", "--set", "lr=2", expect=1)
+    assert "Head 'fsn' unknown" in here(*train, *out, "--head", "fsn", expect=1)
+    assert "is no bundle" in here("evaluate", tmp_path, "--store", store, expect=1)
+    assert "no facts about its files" in here("audit", store, expect=1)
     if importlib.util.find_spec("tensorboard") is None:
-        said = telltale(*train, *out, "--tensorboard", tmp_path / "t", expect=1)
+        said = here(*train, *out, "--tensorboard", tmp_path / "t", expect=1)
         assert "pip install tensorboard" in said
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "mine.txt").write_text("keep")
-    assert "did not make it, or it was changed since" in telltale(
+    assert "did not make it, or it was changed since" in here(
         *train, *out, "--set", "epochs=1", expect=1
     )
     assert (tmp_path / "m" / "mine.txt").read_text() == "keep"
