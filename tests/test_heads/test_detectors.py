@@ -11,7 +11,7 @@ from extract.branch import BranchRequest, for_protocol, load_branch
 from extract.views.protocol import Protocol
 from heads.commands.detectors import fill_in, fill_in_branches
 from heads.commands.main import build_parser, main
-from heads.detectors.recipe import OWN, Recipe, joined, read_recipe, recipe_names
+from heads.detectors.recipe import OWN, Recipe, joined, read_recipe, read_recipes, recipe_names
 from heads.errors import BadSetting
 
 FOUR = ("appearance", "spatial", "motion", "real")
@@ -23,6 +23,18 @@ WANTED = {
 
 def test_the_fields_detectors_are_there() -> None:
     assert set(recipe_names()) >= WANTED
+
+
+def test_one_network_sees_a_protocol_in_one_way() -> None:
+    """Else a store of all that is ready would hold its features twice, and no head knew which."""
+    ways: dict[tuple[str, str, str], set[str]] = {}
+    for recipe in read_recipes("ready"):
+        for text in recipe.requests({}):
+            request = BranchRequest.parse(text)
+            others = {f"{k}={v}" for k, v in request.options.items() if k != "outputs"}
+            place = (request.name, request.preset, recipe.protocol)
+            ways.setdefault(place, set()).add("&".join(sorted(others)))
+    assert {place: len(found) for place, found in ways.items()} == dict.fromkeys(ways, 1)
 
 
 @pytest.mark.parametrize("name", sorted(WANTED - {"humansam"}))
@@ -187,7 +199,7 @@ def test_extract_fills_in_branches_and_protocol(tmp_path: Path) -> None:
     assert other.protocol == "val"
     assert other.branch == [
         "internvideo2=tiny",
-        "image=efficientnet-lite0?protocol=frames-16@8",
+        "image=efficientnet-lite0?look=visible&protocol=frames-16@8",
         f"image=xclip-b16:{file}?look=d3&protocol=frames-16@8:d3",
     ]
     with pytest.raises(BadSetting, match="nothing to extract"):
