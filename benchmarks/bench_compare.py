@@ -15,10 +15,7 @@ import contextlib
 import io
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,17 +111,13 @@ def memory(folder: Path, counts: Sequence[int]) -> list[measure.Row]:
     rows: list[measure.Row] = []
     for count in counts:
         data = folder / f"many{count}"
-        data.mkdir()
-        for number in range(count):
-            (data / f"{number}.mp4").hardlink_to(clips[number % len(clips)])
-        command = [sys.executable, "-m", "benchmarks.bench_compare", "--child", str(data)]
-        start = time.perf_counter()
-        said = subprocess.run(
-            [*command, str(folder / f"m{count}")], check=True, capture_output=True, text=True
-        ).stdout.split()
+        measure.many_names(clips, data, count)
+        said, seconds = measure.alone(
+            "benchmarks.bench_compare", "--child", data, folder / f"m{count}"
+        )
         rows.append(
             {"what": f"memory: one pass over {count} videos", "peak MB": int(said[-1]),
-             "s": time.perf_counter() - start}
+             "s": seconds}
         )  # fmt: skip
     return rows
 

@@ -158,15 +158,10 @@ def memory(folder: Path) -> list[measure.Row]:
     rows: list[measure.Row] = []
     for count in (200, 2000):
         data = folder / f"many{count}"
-        data.mkdir()
-        for number in range(count):
-            (data / f"{number}.mp4").hardlink_to(clips[number % len(clips)])
-        command = [sys.executable, "-m", "benchmarks.bench_extract", "--child", str(data)]
-        start = time.perf_counter()
-        said = subprocess.run(
-            [*command, str(folder / f"m{count}")], check=True, capture_output=True, text=True
-        ).stdout.split()
-        seconds = time.perf_counter() - start
+        measure.many_names(clips, data, count)
+        said, seconds = measure.alone(
+            "benchmarks.bench_extract", "--child", data, folder / f"m{count}"
+        )
         rows.append(
             {
                 "what": f"memory: {said[0]} videos", "peak MB": int(said[1]),

@@ -11,8 +11,9 @@ import platform
 import re
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +61,21 @@ def card(name: str) -> str:
     words = [word for word in re.split(r"[\s-]+", name.lower()) if word not in _MAKERS]
     model = words[0] if any(letter.isdigit() for letter in words[0]) else "".join(words[:2])
     return re.sub(r"[^a-z0-9]", "", model) or "gpu"
+
+
+def many_names(clips: Sequence[Path], folder: Path, count: int) -> None:
+    """The same few clips as so many files."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.mp4").hardlink_to(clips[number % len(clips)])
+
+
+def alone(module: str, *arguments: str | Path) -> tuple[list[str], float]:
+    """What a module prints in a process of its own, so that its peak is its own; and seconds."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.split(), time.perf_counter() - start
 
 
 def report(theme: str, rows: list[Row], packages: tuple[str, ...] = ("numpy",)) -> None:

@@ -206,11 +206,13 @@ def _from_videos(
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
-        show = one_video if count == 1 else a_line_each
-        return show(
-            arguments, scorer, manifest, protocol, output,
-            lambda: _score_all(arguments, scorer, manifest, protocol, output),
-        )  # fmt: skip
+        if count == 1:
+            return one_video(
+                arguments, scorer, manifest, protocol, output,
+                lambda: _score_all(arguments, scorer, manifest, protocol, output),
+            )  # fmt: skip
+        result = _score_all(arguments, scorer, manifest, protocol, output)
+        return a_line_each(scorer, manifest, output, result)
 
 
 def _score_all(

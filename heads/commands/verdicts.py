@@ -57,20 +57,12 @@ def one_video(
     return end(output, result) if arguments.out else (SOME_FAILED if row["error"] else 0)
 
 
-def a_line_each(
-    arguments: argparse.Namespace,
-    scorer: "Scorer",
-    manifest: "Manifest",
-    protocol: str,
-    output: "Output",
-    score: "Callable[[], Result]",
-) -> int:
+def a_line_each(scorer: "Scorer", manifest: "Manifest", output: "Output", result: "Result") -> int:
     """The verdicts of a few videos, in their order."""
     from heads.parts.model_card import warning
     from heads.scoring.output import read_scores
     from heads.scoring.screen import verdict
 
-    result = score()
     if result.counts is None:
         return end(output, result)
     rows = {row["id"]: row for row in read_scores(output.out).to_pylist()}
