@@ -6,7 +6,7 @@ A branch is one file in `extract/branches/`; the file's name is its name, and it
 several protocols, a branch says which is its own: `image=efficientnet-lite0?protocol=frames-16@8`.
 
 What a branch writes into a store, by families of outputs with a fingerprint each, is said in
-`extract.offer`.
+`extract.offer`; what it offers to be trained, in `extract.trainable`.
 """
 
 import copy
@@ -30,6 +30,7 @@ from extract.errors import BadSetting, DoesNotFit
 from extract.libraries import library_versions
 from extract.networks.exact import exact_float32
 from extract.offer import Offer
+from extract.trainable import Trainable
 from extract.views.protocol import Protocol
 from features_store.schema import ArraySpec, BranchSpec
 
@@ -196,6 +197,10 @@ class Branch(ABC):
         narrow.families = tuple(tuple(group.arrays) for group in groups)
         narrow.asked = ()
         return narrow
+
+    def trainable(self) -> Trainable | None:
+        """Its network as `telltale finetune` trains it; None: it stays frozen."""
+        return None
 
     @torch.inference_mode()
     def forward(self, batch: Tensor) -> dict[str, Tensor]:

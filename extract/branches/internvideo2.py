@@ -22,17 +22,19 @@ from extract.errors import BadSetting, BadWeights
 from extract.networks import position, weights
 from extract.networks.internvideo2 import (
     FIELD,
+    NOT_DECAYED,
     POOLED,
     PRESETS,
     Architecture,
     InternVideo2,
 )
+from extract.trainable import Trainable
 from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 from features_store.schema import ArraySpec
 
 __all__ = [
     "FIELD", "POOLED", "PRESETS", "Architecture", "InternVideo2", "InternVideo2Branch",
-    "asked_outputs", "families", "from_state", "load", "output_shapes",
+    "InternVideo2Training", "asked_outputs", "families", "from_state", "load", "output_shapes",
     "stored_outputs", "view_flops",
 ]  # fmt: skip
 REVISION = 1
@@ -73,8 +75,7 @@ class InternVideo2Branch(Branch):
         }
         self.provenance = {"source": source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
-        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        self._mean, self._std = (x.view(3, 1, 1, 1).to(self.device) for x in (mean, std))
+        self._statistics = statistics(self.device)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = self.model(self.normalised(batch), tuple(self.outputs))
@@ -82,13 +83,62 @@ class InternVideo2Branch(Branch):
 
     def normalised(self, batch: Tensor) -> Tensor:
         """uint8 clips as the network takes them."""
-        clips_bcthw = batch.permute(0, 4, 1, 2, 3).float() / 255
-        return (clips_bcthw - self._mean) / self._std
+        return normalised(batch, *self._statistics)
+
+    def trainable(self) -> "InternVideo2Training":
+        return InternVideo2Training(self.model)
 
     def example(self, count: int) -> Tensor:
         a = self.model.architecture
         shape = (count, a.frames, a.image, a.image, 3)
         return torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
+
+
+class InternVideo2Training(Trainable):
+    """Layer 0 is the embedding, then the blocks, then the pool; each can be the first to learn."""
+
+    def __init__(self, model: InternVideo2) -> None:
+        self.model: InternVideo2 = model
+        self.blocks = tuple(model.blocks)
+        self.paths = len(self.blocks)
+        self.layers = self.paths + 2
+        self.cuts = tuple(range(self.layers))
+        self.not_decayed = NOT_DECAYED
+        self._statistics = statistics(torch.device("cpu"))
+
+    def layer_of(self, name: str) -> int:
+        return self.model.layer_of(name)
+
+    def cached(self, layer: int) -> str | None:
+        if layer == 0:
+            return None
+        return f"tokens@{layer - 1}" if layer <= self.paths else "tokens"
+
+    def enter(self, rows: Tensor, layer: int) -> Tensor:
+        clips_bcthw = normalised(rows, *(x.to(rows.device) for x in self._statistics))
+        if layer == 0:
+            return clips_bcthw
+        return self.model.run(self.model.embed(clips_bcthw), 0, layer - 1)
+
+    def vectors(self, x: Tensor, layer: int, keep: Tensor | None = None) -> dict[str, Tensor]:
+        tokens_bnd = x if layer else self.model.embed(x)
+        for index in range(max(0, layer - 1), self.paths):
+            tokens_bnd = self.blocks[index](tokens_bnd, None if keep is None else keep[index])
+        return self.model.vectors(self.model.adapted(tokens_bnd))
+
+    def adapt(self, channels: int, seed: int) -> None:
+        self.model.add_adapter(channels, seed)
+
+
+def normalised(clips_bthwc: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 clips as the network takes them."""
+    return (clips_bthwc.permute(0, 4, 1, 2, 3).float() / 255 - mean) / std
+
+
+def statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The mean and standard deviation of colours, to be kept."""
+    mean, std = (torch.tensor(x).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean.to(device), std.to(device)
 
 
 def load(request: BranchRequest) -> InternVideo2Branch:

@@ -14,6 +14,9 @@ from extract.views.sampling import CLIP_FRAMES
 from extract.views.view import CLIP_SIZE
 
 POOLED = ("cls", "avg", "attn")
+_POSITIONS = ("pos_embed", "pos_embed_spatial", "pos_embed_temporal", "pos_embed_cls")
+NOT_DECAYED = ("cls_token", *_POSITIONS)
+_INPUT = ("patch_embed", *NOT_DECAYED)
 FIELD = 4
 """Sides of the grid that `tokens:4x4` are averaged to."""
 
@@ -92,6 +95,13 @@ class InternVideo2(nn.Module):
         self.clip_projector = AttentionPool(a.width, a.pool_heads, a.pool_width)
         self.adapter: SpaceTimeAdapter | None = None
         """Behind the last block, in checkpoints of our own that have one."""
+
+    def layer_of(self, name: str) -> int:
+        """0 makes the first block's input, i + 1 is block i, the last one is the pool."""
+        part, _, rest = name.partition(".")
+        if part in _INPUT:
+            return 0
+        return int(rest.partition(".")[0]) + 1 if part == "blocks" else len(self.blocks) + 1
 
     def add_adapter(self, channels: int, seed: int = 0) -> None:
         a = self.architecture
