@@ -7,6 +7,7 @@
         ├── BadSetting           a limit, count or option outside what is allowed
         │   └── DoesNotFit       a network's numbers, too large for the type they are stored in
         ├── BadWeights           a weights file that is missing, broken, hostile or another model's
+        ├── BadBoxes             a file of boxes that is missing, broken or has other columns
         └── VideoError           one video cannot be used; the run goes on without it
             ├── NotAFile         missing, a directory, a FIFO, outside the root, unreadable
             ├── NotAVideo        no container or no video stream that Telltale opens
@@ -59,6 +60,10 @@ class DoesNotFit(BadSetting):
 
 class BadWeights(ExtractError):
     """A weights file that is missing, broken, hostile, or another model's."""
+
+
+class BadBoxes(ExtractError):
+    """A file of boxes that is missing, broken, or has other columns than boxes have."""
 
 
 class TooManyFailures(ExtractError):

@@ -202,6 +202,8 @@ class Protocol:
                 blended=clip.blended,
                 canonical=self.canonical,
                 perturbation=self.perturbation,
+                video=video_id,
+                length=frame_count,
                 seed=view_seed(seed, video_id, index),
             )
             for index, (clip, crop) in enumerate(plan)

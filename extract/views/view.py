@@ -48,6 +48,10 @@ class View:
     canonical: bool = False
     """Frames are those of the video's canonical encoding."""
     perturbation: Perturbation | None = None
+    video: str = ""
+    """Its id, for what is known of a video beside its pixels, such as boxes."""
+    length: int = 0
+    """How many frames the video has; 0: nobody said."""
     seed: int
     """Of everything random in this view."""
 
