@@ -6,11 +6,12 @@ Outputs: `cls`, a vector per frame, and `present`, which frames the video has; C
 `tokens`, those of all patches, `tokens:4x4`, averaged over fields, CLIP's `tokens-projected`; what
 detectors reduce tokens to: `steps` and `angles` (of all tokens of a frame as one vector),
 `roughness` and `incoherence` (of each patch's path), `velocity`. `?look=` feeds frames as a
-detector does, see `extract.views.looks`. A frame that the video does not have is mean grey.
+detector does, see `extract.views.looks`; `?size=320` at another size, where the encoder takes any. A frame that the video does not have is mean grey.
 Legend: b views, f frames, p patches, d channels.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ from extract.encoders.branch_parts import (
     wanted_outputs,
 )
 from extract.encoders.encoder import CLS, EMBEDDING, PROJECTED, TOKENS, Encoder
-from extract.encoders.known import PRESETS, known_encoder
+from extract.encoders.known import EFFICIENTNET, PRESETS, known_encoder
 from extract.errors import BadSetting
 from extract.networks import paths, weights
 from extract.views.looks import Look
@@ -45,8 +46,9 @@ FAMILIES = (
     ("roughness", "incoherence"),
     (VELOCITY,),
 )
-OPTIONS = ("outputs", "dtype", "frames", "look")
+OPTIONS = ("outputs", "dtype", "frames", "look", "size")
 MAX_FRAMES = 256
+MAX_SIZE = 1024
 _LEAST = 3
 """Frames that a patch's path needs."""
 
@@ -99,6 +101,11 @@ class ImageBranch(Branch):
 def load(request: BranchRequest) -> ImageBranch:
     request.check_options(OPTIONS)
     look = named_look(request)
+    if "size" in request.options and request.preset != EFFICIENTNET:
+        raise BadSetting(
+            f"image={request.preset} looks at pictures of one size only; size= is for "
+            f"image={EFFICIENTNET}."
+        )
     if request.preset == HUGGING_FACE:
         from extract.encoders.hugging_face import image_encoder
 
@@ -108,7 +115,11 @@ def load(request: BranchRequest) -> ImageBranch:
         have = ", ".join([*PRESETS, f"{HUGGING_FACE}:FOLDER"])
         raise BadSetting(f"Branch image: encoder {request.preset!r} unknown; have: {have}.")
     model = known_encoder(request.preset, request.weights)
-    return ImageBranch(request, model, look or model.look)
+    look = look or model.look
+    if "size" in request.options:
+        size = request.whole_number("size", look.short, MAX_SIZE)
+        look = model.look = replace(look, height=size, width=size, short=size)
+    return ImageBranch(request, model, look)
 
 
 def _shapes(model: Encoder, frames: int) -> dict[str, tuple[int, ...]]:

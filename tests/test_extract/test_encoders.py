@@ -209,6 +209,25 @@ def test_a_request_gets_the_protocols_number_of_frames() -> None:
     assert for_protocol(other, Protocol.parse("frames-16@8")) == other
 
 
+def test_an_encoder_of_any_size_is_fed_at_the_size_that_is_asked_for() -> None:
+    usual, large = (
+        branch(f"image=efficientnet-lite0?frames=3&look=visible{size}")
+        for size in ("", "&size=320")
+    )
+    assert usual.offer.fingerprints["cls"] != large.offer.fingerprints["cls"]
+    views = Protocol.parse("frames-3@all").views("v", 3)
+    seen = look_at(frames(3, 400, 640), views, **dict(large.prepare.options))
+    assert seen.shape == (1, 3, 1 + 320 * 320 * 3)
+    said = large.forward(torch.from_numpy(seen))
+    assert said["cls"].shape == (1, 3, 1280)
+    tokens = branch("image=efficientnet-lite0?frames=3&size=320&outputs=tokens")
+    assert tokens.outputs["tokens"].shape == (3, 100, 1280)
+    with pytest.raises(BadSetting, match="one size only"):
+        branch("image=dinov2-tiny?size=320")
+    with pytest.raises(BadSetting, match="1 to 1024"):
+        branch("image=efficientnet-lite0?size=5000")
+
+
 def test_looks_cut_pad_and_turn_colours() -> None:
     frame = frames(1, 40, 100)[0]
     look = Look(height=40, width=80, resize="none", cut=0.1)
