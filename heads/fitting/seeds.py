@@ -84,8 +84,7 @@ def best_bundle(
     ]
     decided = [*table.ids.tolist(), *data.deciding.ids.tolist()]
     rows = Rows.made(learnt=data.train.ids.tolist(), decided=decided)
-    known = familiar(head, data.train, means) if len(means) else None
-    return Bundle(head, about, rows, learning, known)
+    return Bundle(head, about, rows, learning, familiar(head, data.train, means))
 
 
 def _by_source(table: Table) -> dict[str, dict[str, int]]:

@@ -18,6 +18,7 @@ from heads.measuring.conformal import all_thresholds
 from heads.measuring.detection import NAMES, forgery
 from heads.measuring.intervals import MINIMUM, auc, wilson
 from heads.measuring.metrics import REAL, Floats, Labels, averaged, has_result
+from heads.parts.novelty import histogram
 
 if TYPE_CHECKING:
     from heads.bundle import Bundle
@@ -47,7 +48,8 @@ def calibrated(
         },
         operating=(),
     )  # fmt: skip
-    return replace(bundle, about=about, rows=bundle.rows.joined(calibrated=ids))
+    known = bundle.familiar and replace(bundle.familiar, verdicts=histogram(means))
+    return replace(bundle, about=about, rows=bundle.rows.joined(calibrated=ids), familiar=known)
 
 
 def check_calibrating(

@@ -17,8 +17,9 @@ from torch import Tensor
 from features_store.table import Table
 from heads.data.sides import by_id
 from heads.head import Head
-from heads.measuring.metrics import Floats
+from heads.measuring.metrics import Floats, has_result
 from heads.parts.arrays import DEPTH, matrix
+from heads.parts.present import is_mask, present_key, seen
 
 DIRECTIONS = 64
 FEWEST = 40
@@ -31,6 +32,8 @@ _SAMPLED = 256
 """Videos of a part that are looked at."""
 FEWEST_SCORED = 20
 _TINY = 1e-6
+_PER_VIEW, _PER_FRAME = 3, 4
+"""Dimensions of arrays that have a vector for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,8 @@ class Familiar:
     distances: Tensor
     """Quantiles 0, 0.01, … 1 of the distances of training videos that were kept out."""
     verdicts: Tensor
-    """(classes, bins): how often the deciding videos were given a probability of each size."""
+    """(classes, bins): how often the deciding videos, or those that calibrated, were given a
+    probability of each size; zeros: there were none."""
 
     def distance(self, vectors_nd: Tensor) -> NDArray[np.float64]:
         """Mean square of the deviations, each by what is usual: about 1 for a known video."""
@@ -72,9 +76,13 @@ class Familiar:
 
 
 def vectors(head: Head, table: Table) -> Tensor | None:
-    """A vector per video, its views averaged: (n, d). None where a head reads tokens or frames."""
+    """A vector per video, its views averaged, and its frames where `present` says which are there:
+    (n, d). None where a head reads tokens or pictures."""
     for key in head.keys:
-        if key not in table.arrays or (table.arrays[key].ndim != 3 and key != DEPTH):
+        if key not in table.arrays:
+            return None
+        frames = table.arrays[key].ndim == _PER_FRAME and present_key(key) in head.keys
+        if not (is_mask(key) or key == DEPTH or table.arrays[key].ndim == _PER_VIEW or frames):
             return None
     return matrix(table, head.keys).mean(1)
 
@@ -82,6 +90,7 @@ def vectors(head: Head, table: Table) -> Tensor | None:
 def familiar(head: Head, table: Table, means: Floats) -> Familiar | None:
     """From the table that a head learnt from, and what it says of others: `means` are (n, C) of
     videos that it did not learn from, for it is surer of those that it did."""
+    table = seen(table, head.keys)
     found = vectors(head, table)
     if found is None or len(table) < FEWEST:
         return None
@@ -109,7 +118,8 @@ def familiar(head: Head, table: Table, means: Floats) -> Familiar | None:
 
 def histogram(means: Floats) -> Tensor:
     """(classes, bins): shares of videos by the probability that each class was given."""
-    place = np.minimum((np.asarray(means) * _BINS).astype(int), _BINS - 1)
+    means = np.asarray(means)[has_result(np.asarray(means))]
+    place = np.minimum((means * _BINS).astype(int), _BINS - 1)
     counts = [np.bincount(column, minlength=_BINS) for column in place.T]
     return torch.from_numpy(np.stack(counts) / max(len(place), 1)).float()
 
@@ -131,9 +141,11 @@ class Drift:
         self._sums = torch.zeros_like(known.verdicts)
 
     def add(self, head: Head, table: Table, means: Floats) -> None:
-        """A part's features and verdicts."""
-        if not len(table):
+        """A part's features and verdicts; videos without a verdict do not count."""
+        judged = has_result(means)
+        if not judged.any():
             return
+        table, means = table.take(judged), means[judged]
         step = -(-len(table) // _SAMPLED)  # enough to say a share; all would slow scoring down
         table, means = table.take(slice(None, None, step)), means[::step]
         found = vectors(head, table)
@@ -152,11 +164,12 @@ class Drift:
         """What a reader of the scores should know."""
         if not self.enough:
             return f"drift: {self.videos} videos are too few to tell, {FEWEST_SCORED} are needed"
-        index = stability_index(self.known.verdicts, self._sums / self.videos)
-        share = self._far / self.videos
+        share, index, verdicts = self._far / self.videos, 0.0, ""
+        if self.known.verdicts.any():
+            index = stability_index(self.known.verdicts, self._sums / self.videos)
+            verdicts = f"; verdicts' stability index {index:.2f} (0.1 little, 0.25 much)"
         words = "much" if index > 0.25 or share > 0.25 else "some" if index > 0.1 else "little"
         return (
             f"drift: {words}; {share:.1%} of {self.videos:,} videos looked at lie farther from "
-            f"what was learnt than 95% of it lies (5% expected); verdicts' stability index "
-            f"{index:.2f} (0.1 little, 0.25 much)"
+            f"what was learnt than 95% of it lies (5% expected){verdicts}"
         )

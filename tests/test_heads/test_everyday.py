@@ -171,7 +171,8 @@ def test_a_head_without_epochs_may_learn_from_every_video(store: Store) -> None:
     bundle = best_bundle(store, trained, every)
     assert bundle.rows.counts()["learnt"] == store.videos.count
     assert bundle.about.metrics["validation videos"] == 0
-    assert bundle.familiar is None  # there are no verdicts to compare an archive's with
+    assert bundle.familiar is not None
+    assert not bundle.familiar.verdicts.any()  # of videos that it was not told of
     with pytest.raises(BadTable, match="goes with --validation"):
         Choice(every=True).load(store, head)
     with pytest.raises(BadTable, match="no validation videos"):

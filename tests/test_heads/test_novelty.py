@@ -15,8 +15,11 @@ from heads.data.splits import Choice
 from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import Head, make_head
 from heads.judging.cross import cross
+from heads.judging.papers import calibrated
+from heads.measuring.calibration import tempered
 from heads.measuring.metrics import averaged
-from heads.parts.novelty import Drift, Familiar, familiar, stability_index, vectors
+from heads.parts.about import About
+from heads.parts.novelty import Drift, Familiar, familiar, histogram, stability_index, vectors
 from tests.test_heads.stores import write_store
 from tests.test_heads.tables import CLASSES, table
 
@@ -79,6 +82,40 @@ def test_too_few_videos_and_tokens_have_no_distance() -> None:
     head, found, _ = fitted()
     assert familiar(head, found.take(slice(0, 20)), np.full((20, 4), 0.25)) is None
     assert vectors(make_head("attnpool", {}, CLASSES), found) is None
+
+
+def test_frames_that_are_there_have_a_distance() -> None:
+    """Vectors of single frames count by what `present` says of them, as in the head."""
+    keys = ("image-clip/cls", "image-clip/present")
+    head = make_head("linear", {"arrays": ",".join(keys)}, CLASSES)
+    random = np.random.default_rng(3)
+    usual = random.normal(size=(400, 1, 5, 8)).astype(np.float32)
+    there = np.ones((400, 1, 5), np.uint8)
+    usual[::2, :, 3:], there[::2, :, 3:] = 100.0, 0  # pixels of nothing
+    found = replace(table(400), arrays=dict(zip(keys, (usual, there), strict=True)))
+    known = familiar(head, found, np.zeros((0, 4), np.float32))
+    assert known is not None
+    assert distances(head, known, found).mean() == pytest.approx(1, abs=0.35)
+    none_there = replace(found, arrays={**found.arrays, keys[1]: there * 0})
+    drift = Drift(known)
+    drift.add(head, none_there, np.full((400, 4), np.nan, np.float32))
+    assert drift.videos == 0
+    drift.add(head, found, np.full((400, 4), 0.25, np.float32))
+    assert drift.line().endswith("(5% expected)")  # nothing is known of verdicts
+
+
+def test_what_calibrates_says_which_verdicts_are_usual() -> None:
+    head, found, known = fitted()
+    about = About(
+        head="linear", config={}, scheme="hfv4", classes=CLASSES, protocol="val",
+        fingerprints={}, branches={},
+    )  # fmt: skip
+    sure = np.tile(np.array([0.97, 0.01, 0.01, 0.01], np.float32), (200, 1, 1))
+    labels = np.tile(np.arange(4), 50)
+    again = calibrated(Bundle(head, about, familiar=known), sure, labels, found.ids[:200].tolist(), "these")
+    assert again.familiar is not None
+    softer = averaged(tempered(sure, again.about.temperature))
+    torch.testing.assert_close(again.familiar.verdicts, histogram(softer))
 
 
 def test_an_unknown_generator_is_told_from_known_ones() -> None:
