@@ -6,7 +6,8 @@ Outputs: `cls`, a vector per frame, and `present`, which frames the video has; C
 `tokens`, those of all patches, `tokens:4x4`, averaged over fields, CLIP's `tokens-projected`; what
 detectors reduce tokens to: `steps` and `angles` (of all tokens of a frame as one vector),
 `roughness` and `incoherence` (of each patch's path), `velocity`. `?look=` feeds frames as a
-detector does, see `extract.views.looks`; `?size=320` at another size, where the encoder takes any. A frame that the video does not have is mean grey.
+detector does, see `extract.views.looks`; `?size=320` at another size, where the encoder takes any.
+A frame that the video does not have is mean grey.
 Legend: b views, f frames, p patches, d channels.
 """
 

@@ -112,7 +112,8 @@ def test_what_calibrates_says_which_verdicts_are_usual() -> None:
     )  # fmt: skip
     sure = np.tile(np.array([0.97, 0.01, 0.01, 0.01], np.float32), (200, 1, 1))
     labels = np.tile(np.arange(4), 50)
-    again = calibrated(Bundle(head, about, familiar=known), sure, labels, found.ids[:200].tolist(), "these")
+    bundle = Bundle(head, about, familiar=known)
+    again = calibrated(bundle, sure, labels, found.ids[:200].tolist(), "these")
     assert again.familiar is not None
     softer = averaged(tempered(sure, again.about.temperature))
     torch.testing.assert_close(again.familiar.verdicts, histogram(softer))
