@@ -14,6 +14,15 @@ def parted(key: str) -> tuple[str, str]:
     return name, array
 
 
+def the_only(protocols: Sequence[str], store: str) -> str:
+    """The protocol that is meant where none is named."""
+    if not protocols:
+        raise UnknownKey(f"{store} holds no features yet; run `telltale extract`.")
+    if len(protocols) > 1:
+        raise AmbiguousKey(f"Which protocol? The store has {', '.join(protocols)}; name one.")
+    return protocols[0]
+
+
 def fitting(groups: Sequence[str], name: str, protocol: str) -> list[str]:
     """The groups that a branch's name may mean: in full, or without fingerprint, or preset too."""
     found = [g for g in groups if name in (g, g.split("@", 1)[0], g.split("-", 1)[0])]

@@ -10,7 +10,8 @@
 NumPy in, NumPy out. The store is plain Zarr v3: any reader opens it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from features_store.errors import (
     UnknownKey,
 )
 from features_store.installing import how_to_install
-from features_store.keys import fitting, holder, parted
+from features_store.keys import fitting, holder, parted, the_only
 from features_store.place import Location, Place, open_place
 from features_store.schema import FORMAT_VERSION, BranchSpec, Layout, check_name
 from features_store.selection import Selection
@@ -48,6 +49,7 @@ class Store:
         self.classes = tuple(document["classes"])
         self.layout = Layout(format=int(document["format"]))
         self.videos = Videos(place, self.classes, self.layout)
+        self._hidden: frozenset[tuple[str, str]] = frozenset()
 
     def __repr__(self) -> str:
         return f"Store({self.place.name!r}, {self.scheme}, {self.videos.count} videos)"
@@ -113,8 +115,15 @@ class Store:
         if protocol not in self.protocol_folders():
             have = ", ".join(self.protocols()) or "none"
             raise UnknownKey(f"Protocol {protocol!r} unknown; have: {have}.")
-        groups = self.branch_folders(protocol)
+        groups = [g for g in self.branch_folders(protocol) if (protocol, g) not in self._hidden]
         return [name for name in groups if self._attributes(f"{protocol}/{name}")]
+
+    def without(self, groups: Iterable[tuple[str, str]]) -> "Store":
+        """The same, as if it had none of these, each a protocol and a branch's full name: then a
+        name that fits several means the one that is left."""
+        other = copy.copy(self)
+        other._hidden = self._hidden | frozenset(groups)
+        return other
 
     def protocol_folders(self) -> list[str]:
         """The same by their folders alone, to look at damaged stores."""
@@ -193,7 +202,7 @@ class Store:
             raise BadInput(
                 f"Keys {keys!r}: give a list of different keys such as 'internvideo2/cls'."
             )
-        protocol = protocol or self._only_protocol()
+        protocol = protocol or the_only(self.protocols(), self.place.name)
         branches = self._find(protocol, keys)
         return selection.select(self.videos, branches, where, allow_missing=allow_missing)
 
@@ -228,14 +237,6 @@ class Store:
         order = stream.Order(batch=batch, shuffle=shuffle, hold=hold, part=part)
         chosen = self.select(keys, protocol=protocol, where=where, allow_missing=allow_missing)
         return stream.stream(chosen, order, verify=verify)
-
-    def _only_protocol(self) -> str:
-        protocols = self.protocols()
-        if not protocols:
-            raise UnknownKey(f"{self.place.name} holds no features yet; run `telltale extract`.")
-        if len(protocols) > 1:
-            raise AmbiguousKey(f"Which protocol? The store has {', '.join(protocols)}; name one.")
-        return protocols[0]
 
     def info(self) -> Json:
         """What the store holds, as plain data for printing or JSON."""

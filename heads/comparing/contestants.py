@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from extract.branch import PATH_OPTIONS, BranchRequest
 from extract.networks.weights import RANDOM as RANDOM_SOURCE
 from features_store.branch_arrays import BranchArrays
-from features_store.errors import TelltaleError
+from features_store.errors import TelltaleError, UnknownKey
 from features_store.schema import BranchSpec, Status
 from features_store.store import Store
 from heads.comparing.comparison import MADE_UP, RANDOM
@@ -22,7 +22,7 @@ from heads.errors import BadSetting, WrongFeatures
 from heads.head import Head
 from heads.parts.model_card import warning
 
-_FREE = ("outputs", "dtype", "frames", "quantise", "precision", *PATH_OPTIONS)
+_FREE = ("outputs", "dtype", "frames", "quantise", "precision", "random", *PATH_OPTIONS)
 """Options of a branch that a recipe leaves to whoever extracts."""
 Mask = NDArray[np.bool_]
 
@@ -34,6 +34,8 @@ class Contestant:
     recipe: Recipe
     head: Head
     """Not trained: it says which arrays are read."""
+    store: Store
+    """As if it had, of the networks that the recipe names, only what is made as it says."""
     judging: str
     """Protocol of the views that are judged."""
     has: Mask = field(repr=False)
@@ -63,8 +65,13 @@ def _contestant(store: Store, recipe: Recipe) -> Contestant:
     if recipe.protocol not in protocols:
         have = ", ".join(protocols) or "none"
         raise WrongFeatures(f"It reads views of {recipe.protocol}; the store has {have}.")
-    groups = _groups(store, recipe.protocol, head.keys)
-    _check_networks(recipe, groups)
+    store, others = _narrowed(store, recipe)
+    try:
+        groups = _groups(store, recipe.protocol, head.keys)
+    except UnknownKey as error:
+        if others:
+            raise WrongFeatures(" ".join(others)) from error
+        raise
     has = _complete(groups.values())
     if not has.any():
         raise WrongFeatures(f"No video has all of {', '.join(head.keys)}.")
@@ -74,7 +81,7 @@ def _contestant(store: Store, recipe: Recipe) -> Contestant:
         judging = usable(store, testing_protocols(store, judging), prints, has) or judging
     seen = _groups(store, judging, head.keys)
     return Contestant(
-        recipe=recipe, head=head, judging=judging, has=has & _complete(seen.values()),
+        recipe=recipe, head=head, store=store, judging=judging, has=has & _complete(seen.values()),
         cached=_bytes(seen), marks=_marks(groups.values()),
     )  # fmt: skip
 
@@ -83,28 +90,41 @@ def _groups(store: Store, protocol: str, keys: Sequence[str]) -> dict[str, Branc
     return {key: store.find(protocol, key)[0] for key in keys}
 
 
-def _check_networks(recipe: Recipe, groups: Mapping[str, BranchArrays]) -> None:
-    """What goes by a recipe's name must be of the networks that it names."""
+def _narrowed(store: Store, recipe: Recipe) -> tuple[Store, list[str]]:
+    """What goes by a recipe's name must be of the networks that it names, fed as it says: the store
+    without the others, and why they are others."""
     given = {name: Path("FILE") for name in recipe.weights}
     asked = [BranchRequest.parse(text) for text in recipe.requests(given)]
-    for key, arrays in groups.items():
-        spec = arrays.spec
-        presets = {each.preset: each for each in asked if each.name == spec.name}
-        if not presets:
-            continue  # computed elsewhere
-        if spec.preset not in presets:
-            raise WrongFeatures(
-                f"{key} is of {spec.name}={spec.preset}; it reads "
-                f"{' or '.join(f'{spec.name}={preset}' for preset in presets)}."
-            )
-        wanted = presets[spec.preset]
-        options = spec.provenance.get("options", {})
-        for name in set(wanted.options) - set(_FREE):
-            if options.get(name) != wanted.options[name]:
-                raise WrongFeatures(
-                    f"{key} was made with {name}={options.get(name, 'nothing')}; it reads "
-                    f"{name}={wanted.options[name]}."
-                )
+    others: dict[tuple[str, str], str] = {}
+    for protocol in store.protocols():
+        for group in store.branches(protocol):
+            spec = store.open_branch(protocol, group).spec
+            if why := _differs(spec, [each for each in asked if each.name == spec.name]):
+                others[protocol, group] = f"{group} {why}"
+    reasons = [why for (protocol, _), why in others.items() if protocol == recipe.protocol]
+    return store.without(others), reasons
+
+
+def _differs(spec: BranchSpec, asked: Sequence[BranchRequest]) -> str:
+    """In what from each of these; nothing where there are none: it was computed elsewhere."""
+    presets = [each for each in asked if each.preset == spec.preset]
+    if not presets:
+        wanted = " or ".join(f"{each.name}={each.preset}" for each in asked)
+        return f"is of {spec.name}={spec.preset}; it reads {wanted}." if asked else ""
+    made = _fixed(spec.provenance.get("options", {}))
+    wishes = [_fixed(each.options) for each in presets]
+    if made in wishes:
+        return ""
+    return f"was made with {_said(made)}; it reads {' or '.join(map(_said, wishes))}."
+
+
+def _fixed(options: Mapping[str, str]) -> dict[str, str]:
+    """Those that a recipe does not leave to whoever extracts."""
+    return {name: value for name, value in options.items() if name not in _FREE}
+
+
+def _said(options: Mapping[str, str]) -> str:
+    return " and ".join(f"{k}={options[k]}" for k in sorted(options)) or "no option"
 
 
 def _complete(groups: Iterable[BranchArrays]) -> Mask:

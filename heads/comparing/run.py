@@ -180,8 +180,8 @@ class Comparing:
         own = one.recipe.protocol
         choice = Choice(protocol=own, judging=own)
         sides, head = self.sides, one.head
-        data = choice.load_sides(self.store, head, sides.learning, sides.deciding)
-        judged = self.store.table(
+        data = choice.load_sides(one.store, head, sides.learning, sides.deciding)
+        judged = one.store.table(
             head.keys, protocol=one.judging, where=sides.judging, lazy=head.lazy
         )
         return data, judged

@@ -76,6 +76,37 @@ def typed(place: Path, out: Path, detectors: str, *options: str) -> tuple[int, s
     return status, said.getvalue(), wrong.getvalue()
 
 
+def test_of_one_network_fed_in_two_ways_each_detector_reads_its_own(
+    place: Path, tmp_path: Path
+) -> None:
+    """The same names, two groups: the recipe says which; what nobody asked for is another's."""
+    shutil.copytree(place, tmp_path / "s")
+    store = Store.open(tmp_path / "s")
+    labels = store.videos.column("label")
+    for look, seen in (("whole", labels), ("d3", labels * 0)):
+        spec = BranchSpec(
+            name="image", preset="dinov2-tiny", fingerprint=look.encode().hex().ljust(16, "0"),
+            arrays={"cls": ArraySpec(shape=(1, 4, 4), dtype="float32")},
+            provenance={"options": {"look": look, "precision": "float32"}},
+        )  # fmt: skip
+        cls = np.eye(4, dtype=np.float32)[seen][:, None, None].repeat(4, 2)
+        store.branch("frames-4@8", spec).write_shard(0, {"cls": cls})
+    names = []
+    for look in ("whole", "d3", ""):
+        names.append(str(tmp_path / f"look-{look}.toml"))
+        preset = f"dinov2-tiny?look={look}" if look else "dinov2-tiny"
+        text = RANDOM.replace("image=clip-tiny", f"image={preset}")
+        Path(names[-1]).write_text(text.replace("image-clip-tiny", "image-dinov2-tiny"))
+    found = compare_detectors(store, names, out=tmp_path / "c", seeds=1)
+    aucs = {
+        one.name: measure(one.runs[0], found.judged.labels, found.judged.classes).auc
+        for one in found.entries
+    }
+    assert aucs == {"look-whole": 1.0, "look-d3": 0.5}
+    assert "was made with look=" in found.missing["look-"]
+    assert "it reads no option" in found.missing["look-"]
+
+
 @contextmanager
 def fits() -> Iterator[list[str]]:
     """Names of the heads that are trained."""
@@ -101,7 +132,8 @@ def test_as_typed_with_a_random_network_and_one_that_is_not_there(
     assert f"{VIDEOS // 4 - FAILED} test videos judged" in out
     assert f"left out: {FAILED} test videos that random has no features or result of" in out
     assert "not compared, d3: It reads views of frames-16@8:d3; the store has" in out
-    assert "not compared, humansam: internvideo2/cls is of internvideo2=tiny" in out
+    assert "not compared, humansam: depthpro-tiny@" in out
+    assert " is of internvideo2=tiny; it reads internvideo2=" in out
     assert "published, random: AUC: .99 (a leaflet; not checked)" in out
     assert "against tiny-depth" in out  # never a random one, unless nothing else is there
     with (tmp_path / "c" / "comparison.csv").open(newline="") as file:
