@@ -52,6 +52,11 @@ class FinetuneConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         TrainConfig.__post_init__(self)
+        if self.strategy != "plain":
+            raise BadSetting(
+                f"strategy={self.strategy}: fine-tuning learns plainly. A strategy is for a head "
+                f"on cached features: telltale train --set strategy={self.strategy}."
+            )
         if self.mixup or self.dropout:
             raise BadSetting("Fine-tuning has no mixup and no dropout of features; use drop_path.")
         if self.rank_within_class:

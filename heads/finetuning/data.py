@@ -23,7 +23,7 @@ from heads.errors import BadTable
 from heads.head import check_labels, check_table
 from heads.parts import arrays
 from heads.parts.arrays import DEPTH
-from heads.training.loop import Samples
+from heads.training.model import Samples
 
 T = TypeVar("T")
 Numbers = NDArray[np.generic]

@@ -20,7 +20,8 @@ from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, ch
 from heads.parts import arrays
 from heads.parts.arrays import DEPTH
 from heads.training.config import TrainConfig
-from heads.training.loop import Batch, Model, Samples, train_model
+from heads.training.loop import train_model
+from heads.training.model import Batch, Model, Samples
 
 if TYPE_CHECKING:
     from features_store.lazy import LazyRows
@@ -33,6 +34,7 @@ class TokenModel(Model):
     """A model that makes logits of tokens and depth vectors."""
 
     is_small = False
+    sees_vectors = False
 
     def __init__(self, key: str) -> None:
         self.key = key

@@ -50,6 +50,8 @@ class TrainConfig:
     """Epochs without a better validation metric before training stops; 0: never."""
     select: Metric = "auc"
     """What decides on the best epoch, on the validation videos."""
+    strategy: str = "plain"
+    """How it learns: NAME[:option=value…], as `telltale heads --strategies` lists them."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2 or self.patience < 0 or self.repeat < 1:
@@ -67,6 +69,9 @@ class TrainConfig:
             value = getattr(self, name)
             if not low <= value <= high or not math.isfinite(value):
                 raise BadSetting(f"{name}={value:g}: give {low:g} to {high:g}.")
+        from heads.training.strategy import parse  # which knows these settings
+
+        parse(self.strategy)
 
     def samples(self, videos: int, views: int) -> int:
         """Of an epoch."""

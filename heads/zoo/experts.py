@@ -34,7 +34,8 @@ from heads.parts.grids import Cue, CueModel
 from heads.parts.space import OneOf, Range, Space
 from heads.parts.tokens import token_rows
 from heads.training.config import TrainConfig
-from heads.training.loop import Samples, defined_metric, judge, train_model
+from heads.training.loop import defined_metric, judge, train_model
+from heads.training.model import Samples
 
 _SMALLEST = 1e-12
 CUES = ("appearance", "motion", "geometry")

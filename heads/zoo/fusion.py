@@ -44,7 +44,8 @@ from heads.parts.fusion_net import (
 from heads.parts.space import OneOf, Range, Space
 from heads.parts.training_means import means_of, start_statistics
 from heads.training.config import TrainConfig
-from heads.training.loop import Batch, Model, Samples, parameters_to_train, train_model
+from heads.training.loop import parameters_to_train, train_model
+from heads.training.model import Batch, Model, Samples
 from heads.training.threads import one_thread
 
 _VIDEO = {"cat": (CLS, AVG, ATTN), "avg+attn": (AVG, ATTN), "attn": (ATTN,)}
@@ -76,8 +77,11 @@ class FusionConfig(TrainConfig):
             raise BadSetting(f"alpha_start={self.alpha_start:g}: give more than 0, less than 1.")
         if self.hidden < 1:
             raise BadSetting(f"hidden={self.hidden}: give 1 or more.")
-        if self.official and (self.repeat < 2 or self.mixup or not self.depth):
-            raise BadSetting("official=true needs depth, repeat=2 or more, and no mixup.")
+        plain = self.strategy == "plain" and not self.mixup
+        if self.official and (self.repeat < 2 or not plain or not self.depth):
+            raise BadSetting(
+                "official=true needs depth, repeat=2 or more, and no mixup and no strategy."
+            )
 
     @property
     def alpha_mode(self) -> AlphaMode:

@@ -23,6 +23,7 @@ QUICK = {
     "gbdt": {"trees": "30", "min_leaf": "4", "columns": "0.5"},
     "demamba": {"epochs": "5", "lr": "3e-3"},
     "vpvp": {"epochs": "15", "lr": "3e-3", "channels": "16", "gate": "8", "tokens": "image/tokens"},
+    "mlp": {"epochs": "15", "lr": "3e-3", "hidden": "16"},
     "experts": {"epochs": "4", "lr": "3e-3", "channels": "16"},
 }
 TWO = ("forgery", "real")

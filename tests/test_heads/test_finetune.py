@@ -23,8 +23,8 @@ from heads.finetuning.loop import CHECKPOINT
 from heads.finetuning.setup import BACKBONE, HEAD
 from heads.scoring.branches import find_branches
 from heads.training.config import epoch_order
-from heads.training.loop import Batch
 from heads.training.losses import smoothed_losses
+from heads.training.model import Batch
 from heads.zoo.fusion import Fusion
 from tests.test_heads import finetunes, ranks
 from tests.test_heads.finetunes import config, finetuning

@@ -22,8 +22,8 @@ from heads.parts.fusion_net import (
     logits_uncollapsed,
     misordered,
 )
-from heads.training.loop import Batch
 from heads.training.losses import rank_weights, smoothed_losses
+from heads.training.model import Batch
 from heads.training.schedule import cosine_schedule
 from heads.zoo.fusion import FusionConfig, FusionModel
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from heads.errors import BadSetting, BadTable
 from heads.training.alternate import Alternation
-from heads.training.loop import Batch
+from heads.training.model import Batch
 from heads.zoo.spacetime import SpaceTime, SpaceTimeConfig, SpaceTimeModel, grid
 from tests.test_heads.tables import CLASSES, WIDTH, table
 

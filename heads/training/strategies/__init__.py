@@ -1,0 +1,1 @@
+"""How a head learns: a file a strategy, by its name; the contract is `heads.training.strategy`."""
