@@ -64,6 +64,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "telltale score clip.mp4 --bundle runs/fusion --explain why.png",
             "telltale score inbox/ --bundle runs/fusion --out scores.parquet",
         ],
+        "verdict": ["telltale verdict scores.parquet clip.mp4"],
         "import-checkpoint": ["telltale import-checkpoint humansam.pth --out humansam"],
         "demo": ["telltale demo --out runs/demo"],
         "doctor": ["telltale doctor"],

@@ -35,6 +35,7 @@ from heads.commands import (
     score,
     train,
     tune,
+    verdict,
 )
 from heads.commands.doctor import check_packages_belong_together
 from heads.commands.guide import GROUPS
@@ -122,7 +123,7 @@ def build_parser() -> Main:
         extract.commands.data, extract.commands.extract, extract.commands.features,
         extract.commands.label, features_store.cli, train, listing, judge, compare, robustness,
         audit,
-        finetune, tune, score, calibrate, detectors,
+        finetune, tune, score, verdict, calibrate, detectors,
         import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)

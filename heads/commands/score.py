@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from extract.commands.data import add_limit_options
 from extract.running.interrupt import Interrupt
 from heads.commands import watching
-from heads.commands.verdicts import a_line_each, end, one_video
+from heads.commands.outcome import a_line_each, end, one_video
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,6 @@ def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.commands.device import one_device
-    from heads.parts.model_card import first_lines
     from heads.scoring.branches import check_weights
     from heads.shipped.places import default_bundle
 
@@ -98,14 +97,22 @@ def _score(arguments: argparse.Namespace) -> int:
     check_weights(arguments.weights)
     arguments.bundle = arguments.bundle or default_bundle()
     bundle = Bundle.load(arguments.bundle)
-    print("\n".join(first_lines(bundle.about)))
     scorer, reference = _scorer(arguments, bundle)
     if _is_store(arguments.inputs):
+        _say_worth(bundle)
         return _from_store(arguments, scorer, Store.open(arguments.inputs[0]), reference)
     protocol = arguments.protocol or bundle.scoring_protocol
     if arguments.watch is not None:
+        _say_worth(bundle)
         return watching.watch(arguments, scorer, protocol, reference)
     return _from_videos(arguments, scorer, _manifest(arguments), protocol, reference)
+
+
+def _say_worth(bundle: "Bundle") -> None:
+    """Before rows go to a file: what they are worth."""
+    from heads.parts.model_card import first_lines
+
+    print("\n".join(first_lines(bundle.about)))
 
 
 def _scorer(arguments: argparse.Namespace, bundle: "Bundle") -> "tuple[Scorer, str | None]":
@@ -151,7 +158,8 @@ def _output(
     from heads.scoring.about import about
     from heads.scoring.output import Output
 
-    return Output(out, plan, about=about(scorer, plan), overwrite=arguments.overwrite)
+    papers = about(scorer, plan, arguments.bundle.name)
+    return Output(out, plan, about=papers, overwrite=arguments.overwrite)
 
 
 def _from_store(
@@ -192,6 +200,7 @@ def _from_videos(
 
     from heads.errors import BadSetting
     from heads.scoring.about import plan
+    from heads.scoring.meaning import Meaning
 
     say_seen(scorer.bundle, [video.id for video in manifest.videos])
     count = len(manifest.videos)
@@ -201,6 +210,7 @@ def _from_videos(
         raise BadSetting(f"{count:,} videos: give --out scores.parquet for their rows.")
     made_from = plan(scorer, protocol, str(manifest.root), reference)
     if arguments.out is not None and arguments.explain is None:
+        _say_worth(scorer.bundle)
         output = _output(arguments, arguments.out, scorer, made_from)
         return end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
@@ -212,7 +222,8 @@ def _from_videos(
                 lambda: _score_all(arguments, scorer, manifest, protocol, output),
             )  # fmt: skip
         result = _score_all(arguments, scorer, manifest, protocol, output)
-        return a_line_each(scorer, manifest, output, result)
+        meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
+        return a_line_each(meaning, manifest, output, result)
 
 
 def _score_all(

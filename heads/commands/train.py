@@ -1,6 +1,7 @@
 """`telltale train`. Mounted by `heads.commands.main`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -205,7 +206,7 @@ def _train(arguments: argparse.Namespace) -> int:
             f"seed {seed}: {best} (epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
         )
     bundle = best_bundle(store, trained, data, ensemble=arguments.ensemble)
-    bundle = adapting.with_past(bundle, start)
+    bundle = _named(adapting.with_past(bundle, start), arguments.detector)
     _say_validation(data, bundle)
     bundle = _calibrated(arguments, store, chosen, bundle, make)
     bundle = bundle.save(arguments.out, finished("train", made_from))
@@ -214,6 +215,14 @@ def _train(arguments: argparse.Namespace) -> int:
         print(words)
     print(f"bundle: {arguments.out}")
     return 0
+
+
+def _named(bundle: "Bundle", detector: str | None) -> "Bundle":
+    """It remembers which detector it is."""
+    if not detector:
+        return bundle
+    provenance = {**bundle.about.provenance, "detector": Path(detector).stem}
+    return replace(bundle, about=replace(bundle.about, provenance=provenance))
 
 
 def _say_validation(data: "Data", bundle: "Bundle") -> None:

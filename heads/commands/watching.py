@@ -13,8 +13,8 @@ def watch(
 ) -> int:
     """Until it is interrupted; a line for each file."""
     from heads.errors import BadSetting
-    from heads.parts.model_card import warning
-    from heads.scoring.about import plan
+    from heads.scoring.about import about, plan
+    from heads.scoring.meaning import Meaning
     from heads.scoring.screen import verdict
     from heads.scoring.watch import Watch
 
@@ -26,10 +26,13 @@ def watch(
         there = "is no folder" if folder.exists() else "does not exist"
         raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
     made_from = plan(scorer, protocol, str(folder.absolute()), reference)
-    watched = Watch(folder, out, made_from, overwrite=arguments.overwrite)
-    if words := warning(scorer.bundle.about.branches.values()):
-        print(words, flush=True)
+    name = arguments.bundle.name
+    meaning = Meaning.of(scorer.bundle, name)
+    papers = about(scorer, made_from, name)
+    watched = Watch(folder, out, made_from, papers, overwrite=arguments.overwrite)
+    if meaning.note:
+        print(meaning.note, flush=True)
     for event in watched.run(arguments, scorer, protocol):
-        print(event if isinstance(event, str) else verdict(event), flush=True)
+        print(event if isinstance(event, str) else verdict(event, meaning), flush=True)
     print(f"{out}: {watched.count} rows; stopped. The same command goes on.")
     return 0

@@ -57,10 +57,18 @@ def warning(requests: Collection[str]) -> str:
 
     Requests are NAME=PRESET?options, as a bundle has them.
     """
-    tiny = [request for request in requests if request.partition("?")[0].endswith("=tiny")]
-    if any("random=true" in request for request in tiny):
+    if no_verdict(requests):
         return "the networks have random weights: figures show that it runs, nothing else"
-    return MADE_UP if tiny else ""
+    return MADE_UP if _tiny(requests) else ""
+
+
+def no_verdict(requests: Collection[str]) -> bool:
+    """Whether the networks have random weights, so that what they say is nothing."""
+    return any("random=true" in request for request in _tiny(requests))
+
+
+def _tiny(requests: Collection[str]) -> list[str]:
+    return [request for request in requests if request.partition("?")[0].endswith("=tiny")]
 
 
 def model_card(about: About) -> str:

@@ -5,33 +5,44 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from extract.views.protocol import Protocol
 from features_store.installing import DISTRIBUTION
 from features_store.store import Store
 from heads.parts.arrays import ATTN
-from heads.parts.model_card import warning
+from heads.parts.model_card import first_lines
+from heads.scoring.meaning import Meaning
 from heads.scoring.scorer import Scorer
 from heads.scoring.versions import digest
 
 _PACKAGES = (DISTRIBUTION, "torch", "numpy", "av", "pyarrow")
 
 
-def about(scorer: Scorer, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything but what came of it, which is added at the end."""
+def about(scorer: Scorer, plan: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+    """Everything but the hash of the inputs' list and what came of it, which are added at the end.
+
+    `name`: what the bundle's folder is called.
+    """
     bundle = scorer.bundle
+    meaning = Meaning.of(bundle, name)
     found = {
         **plan,
+        "detector": meaning.name,
+        "means": first_lines(bundle.about),
         "head": bundle.about.head,
         "settings": dict(bundle.about.config),
         "classes": list(bundle.classes),
         "scheme": bundle.about.scheme,
         "fingerprints": dict(bundle.about.fingerprints),
         "branches": dict(bundle.about.branches),
+        "views": Protocol.parse(plan["protocol"]).describe(),
         "temperature": bundle.about.temperature,
+        "conformal": dict(bundle.about.conformal),
+        "calibration": dict(bundle.about.calibration),
+        "operating": list(bundle.about.operating),
         "packages": {name: version(name) for name in _PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    words = warning(bundle.about.branches.values())
-    return found | ({"note": words} if words else {})
+    return found | ({"note": meaning.note} if meaning.note else {})
 
 
 def plan(scorer: Scorer, protocol: str, place: str, reference: str | None) -> dict[str, Any]:

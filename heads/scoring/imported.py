@@ -41,7 +41,11 @@ def imported_bundle(imported: Imported, folder: Path, source: str, precision: st
             for output, one in branch.offer.fingerprints.items()
         },
         branches={name: f"{request}?precision={precision}" for name, request in requests.items()},
-        provenance={"checkpoint": source, "trained by": "the released HumanSAM code"},
+        provenance={
+            "checkpoint": source,
+            "trained by": "the released HumanSAM code",
+            "detector": "humansam",
+        },
     )
     return Bundle(head, about)
 

@@ -164,9 +164,8 @@ class Output:
             )
         drafts = [draft]
         if self.out.suffix != ".parquet":
-            text = json.dumps({**about, **counts.to_json()}, indent=1, ensure_ascii=False)
             drafts.append(self.folder / "draft.about.json")
-            write_file(drafts[1], [f"{text}\n".encode()])
+            write_file(drafts[1], [about_text({**about, **counts.to_json()})])
         self._product.publish(drafts, {**self._plan, _INPUTS: inputs})
         self._held.clear()
         self._remove()
@@ -203,6 +202,11 @@ class Output:
 def about_file(out: Path) -> Path:
     """Beside a CSV or JSON lines: what made the scores, and what came of it."""
     return out.with_name(f"{out.name}.about.json")
+
+
+def about_text(about: Mapping[str, Any]) -> bytes:
+    """What stands in it."""
+    return f"{json.dumps(about, indent=1, ensure_ascii=False)}\n".encode()
 
 
 def read_about(out: Path) -> dict[str, Any]:

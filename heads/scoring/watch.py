@@ -19,10 +19,10 @@ from extract.manifest.names import escaped
 from extract.manifest.scan import scan_videos
 from extract.running.interrupt import Interrupt
 from features_store.claim import claimed
-from features_store.outputs import Log
+from features_store.outputs import Log, Product
 from heads.scoring.archive import VideoRun, score_videos
 from heads.scoring.formats import json_line, json_rows, plain_rows
-from heads.scoring.output import Output, read_scores
+from heads.scoring.output import Output, about_file, about_text, read_scores
 from heads.scoring.rows import Version
 from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
 from heads.scoring.scorer import Scorer
@@ -37,10 +37,20 @@ class Watch:
     """One folder, and the lines about its videos."""
 
     def __init__(
-        self, folder: Path, out: Path, made_from: Mapping[str, Any], *, overwrite: bool
+        self,
+        folder: Path,
+        out: Path,
+        made_from: Mapping[str, Any],
+        about: Mapping[str, Any],
+        *,
+        overwrite: bool,
     ) -> None:
+        """`about`: what made the lines, for their readers; it stands beside them."""
         self.folder = folder
         self._log = Log(out, "score", made_from, overwrite=overwrite)
+        self._beside = Product(about_file(out), "score", overwrite=overwrite)
+        self._about = about
+        self._made_from = made_from
         self._done: State = {}
 
     @property
@@ -98,6 +108,8 @@ class Watch:
     def _scored(self) -> State:
         """Ids that have a line, and of which version."""
         self._log.begin()
+        if not self._beside.check(self._made_from):
+            self._beside.write([about_text(self._about)], self._made_from)
         return {row["id"]: (row["size"], row["modified"]) for row in json_rows(self._log.path)}
 
 

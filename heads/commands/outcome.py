@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from extract.manifest.manifest import Manifest
     from heads.parts.novelty import Drift
     from heads.scoring.archive import Result
+    from heads.scoring.meaning import Meaning
     from heads.scoring.output import Output
     from heads.scoring.scorer import Scorer
 
@@ -27,10 +28,12 @@ def one_video(
 ) -> int:
     """One screen about one video, and a picture where one is wanted."""
     from features_store.outputs import Product
+    from heads.scoring.meaning import Meaning
     from heads.scoring.output import read_scores
     from heads.scoring.run import extract_settings, load_branches
     from heads.scoring.screen import caption, screen
 
+    meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
     picture = None
     if arguments.explain is not None:
         from heads.scoring.explain import check_picture, explain  # brings matplotlib
@@ -45,30 +48,28 @@ def one_video(
                  "bundle": scorer.bundle.content}  # fmt: skip
     if picture is not None:
         picture.check(made_from)
-    print("\n".join(screen(row, scorer.bundle)))
+    print("\n".join(screen(row, meaning)))
     if picture is not None and row["error"] is None:
         branches = load_branches(arguments, scorer.bundle)
         settings, kind = extract_settings(arguments, protocol), picture.path.suffix[1:]
-        said = explain(
-            scorer.bundle, branches, manifest, settings, caption(row, scorer.bundle), kind
-        )
+        said = explain(scorer.bundle, branches, manifest, settings, caption(row, meaning), kind)
         picture.write([said.picture], made_from)
         print("\n".join([*said.lines, f"  picture: {picture.path}"]))
     return end(output, result) if arguments.out else (SOME_FAILED if row["error"] else 0)
 
 
-def a_line_each(scorer: "Scorer", manifest: "Manifest", output: "Output", result: "Result") -> int:
+def a_line_each(
+    meaning: "Meaning", manifest: "Manifest", output: "Output", result: "Result"
+) -> int:
     """The verdicts of a few videos, in their order."""
-    from heads.parts.model_card import warning
     from heads.scoring.output import read_scores
-    from heads.scoring.screen import verdict
+    from heads.scoring.screen import papers, verdict
 
     if result.counts is None:
         return end(output, result)
     rows = {row["id"]: row for row in read_scores(output.out).to_pylist()}
-    print("\n".join(verdict(rows[video.id]) for video in manifest.videos))
-    if words := warning(scorer.bundle.about.branches.values()):
-        print(words)
+    print("\n".join(verdict(rows[video.id], meaning) for video in manifest.videos))
+    print("\n".join(papers(meaning)))
     return SOME_FAILED if result.counts.failed else 0
 
 
