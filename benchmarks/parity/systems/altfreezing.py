@@ -1,22 +1,39 @@
 """AltFreezing: the 3D ResNet, its groups of parameters, faces, windows and scores."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from benchmarks.parity.rows import Kind, Row, declared, exact, tensors, weights_of
+from benchmarks.parity.rows import EXACT, Kind, Row, compare, declared, exact, tensors, weights_of
 from extract.networks import resnet3d, weights
 from extract.networks.resnet3d import ResNet3d
+from extract.people import alignment, tracking, windows
+from extract.people.detections import Found
+from extract.people.tracking import Track
+from extract.people.warping import RULES
+
+_MATRIX = 1e-9
+_MEAN = 1e-12
+_LEVEL, _OFTEN = 1.0, 1e-4
+"""By how much, and how often, values under OpenCV 5's rule may differ."""
 
 
 def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
-    if path.parent.name != "altfreezing":
-        return None
-    known = {"grouping": _groups, "i3d_tiny": _network}
     del described
-    return known.get(path.stem)
+    known = {
+        "align": _alignment,
+        "grouping": _groups,
+        "i3d_tiny": _network,
+        "tracking": _tracking,
+        "windows": _windows,
+    }
+    return known.get(path.stem) if path.parent.name == "altfreezing" else None
 
 
 @torch.no_grad()
@@ -46,3 +63,74 @@ def _groups(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     kinds = [model.kind_of(name) for name, *_ in described["rows"]]
     wrong = sum(kind != row[2] for kind, row in zip(kinds, described["rows"], strict=True))
     yield exact(path.name, "groups that differ", wrong, 0)
+
+
+def _alignment(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    cases = described["crop_box_cases [ [h,w], box, crop box ]"]
+    corners = [alignment.crop_corners(box, height, width) for (height, width), box, _ in cases]
+    yield exact(path.name, "crop boxes", corners, [theirs for *_, theirs in cases])
+    with np.load(path.with_suffix(".npz")) as golden:
+        for name in sorted({key.partition(".")[0] for key in golden.files}):
+            case = {
+                key.partition(".")[2]: golden[key]
+                for key in golden.files
+                if key.startswith(f"{name}.")
+            }
+            yield from _aligned(path, name, case)
+
+
+def _aligned(path: Path, name: str, case: dict[str, NDArray[Any]]) -> Iterator[Row]:
+    faces = zip(case["frames"], case["boxes"], case["landmarks5"], strict=True)
+    crops = [alignment.cropped(*face) for face in faces]
+    side, targets = case["aligned"].shape[1], case.get("target_landmarks5")
+    matrix = torch.from_numpy(alignment.window_similarity(crops, side, targets))
+    yield compare(path.name, f"{name}.matrix", matrix, torch.from_numpy(case["matrix"]), _MATRIX)
+    for rule in RULES:
+        key = "aligned" if rule == "opencv4" else "aligned_opencv5"
+        ours = torch.from_numpy(alignment.aligned(crops, side, rule, targets))
+        theirs = torch.from_numpy(case[key])
+        tolerance = EXACT if rule == "opencv4" else _LEVEL
+        yield compare(path.name, f"{name}.{key}", ours, theirs, tolerance)
+        often = (ours != theirs).double().mean()
+        yield compare(path.name, f"{name}.{key} differ", often, often * 0, tolerance * _OFTEN)
+
+
+def _tracking(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    for name, case in described["cases"].items():
+        faces = [
+            [
+                Found(frame=frame, kind="face", box=tuple(box), score=score, person=place)
+                for place, (box, score) in enumerate(found)
+                if score >= tracking.LEAST_SCORE
+            ]
+            for frame, found in enumerate(case["frames"])
+        ]
+        used = tracking.tracked(faces)
+        ours = [
+            _numbers(tracking.whole_tracks(faces)),
+            _numbers(used),
+            [[track.start, track.stop] for track in used],
+        ]
+        theirs = [case["multiple_tracking"], case["used"]["tracks"], case["used"]["tuples"]]
+        differ = sum(a != b for a, b in zip(ours, theirs, strict=True))
+        yield exact(path.name, f"{name}: lists of tracks that differ", differ, 0)
+
+
+def _numbers(tracks: list[Track]) -> list[list[int]]:
+    return [[face.frame * 100 + face.person for face in track.faces] for track in tracks]
+
+
+def _windows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    for case in described["cases"]:
+        lengths, size = case["super_clip_lengths"], case["clip_size"]
+        face = Found(frame=0, kind="face", box=(0, 0, 1, 1))
+        tracks = [Track(start=0, faces=(face,) * length) for length in lengths]
+        ours = [
+            [[window.track, place] for place in window.places]
+            for window in windows.windows(tracks, size)
+        ]
+        same = hashlib.sha256(json.dumps(ours).encode()).hexdigest() == case["sha256"]
+        yield exact(path.name, f"{lengths} by {size}: windows that differ", int(not same), 0)
+        mean = torch.tensor(windows.video_score(case["window_scores"]), dtype=torch.float64)
+        theirs = torch.tensor(case["video_score"], dtype=torch.float64)
+        yield compare(path.name, f"{lengths} by {size}: mean", mean, theirs, _MEAN)
