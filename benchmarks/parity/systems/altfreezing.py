@@ -10,16 +10,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.parity.rows import EXACT, Kind, Row, compare, declared, exact, tensors, weights_of
+from benchmarks.parity.rows import (
+    EXACT,
+    Kind,
+    Row,
+    Tensors,
+    compare,
+    declared,
+    exact,
+    tensors,
+    weights_of,
+)
+from extract.errors import BadWeights
 from extract.networks import resnet3d, weights
+from extract.networks.mtcnn import Sliding
 from extract.networks.resnet3d import ResNet3d
-from extract.people import alignment, tracking, windows
+from extract.people import alignment, mtcnn, tracking, windows
 from extract.people.detections import Found
+from extract.people.mtcnn import Mtcnn, MtcnnSettings
 from extract.people.tracking import Track
 from extract.people.warping import RULES
 
 _MATRIX = 1e-9
 _MEAN = 1e-12
+_PIXEL = 0.01
 _LEVEL, _OFTEN = 1.0, 1e-4
 """By how much, and how often, values under OpenCV 5's rule may differ."""
 
@@ -30,6 +44,7 @@ def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
         "align": _alignment,
         "grouping": _groups,
         "i3d_tiny": _network,
+        "mtcnn": _detector,
         "tracking": _tracking,
         "windows": _windows,
     }
@@ -134,3 +149,47 @@ def _windows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
         mean = torch.tensor(windows.video_score(case["window_scores"]), dtype=torch.float64)
         theirs = torch.tensor(case["video_score"], dtype=torch.float64)
         yield compare(path.name, f"{lengths} by {size}: mean", mean, theirs, _MEAN)
+
+
+@torch.no_grad()
+def _detector(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    """The first network from the weights beside the file; all three, and faces, where the package
+    with the others is installed."""
+    golden = tensors(path)
+    first = Sliding()
+    weights.fill(first, weights_of(path), model="MTCNN's first network")
+    networks: dict[str, Any] = {"pnet": first}
+    whole = _installed()
+    if whole is not None:
+        networks |= {"rnet": whole.second, "onet": whole.third}
+    found = {
+        f"{name}.out{place}": answer
+        for name, network in networks.items()
+        for place, answer in enumerate(network(golden[f"{name}.x"]))
+    }
+    yield from declared(path, described, found, golden)
+    for frame in (0, 1, 2, 3):
+        if whole is not None and f"frame{frame}" in golden:
+            yield from _faces(path, whole, golden, frame)
+
+
+def _installed() -> Mtcnn | None:
+    try:
+        return mtcnn.read()
+    except BadWeights:
+        return None
+
+
+def _faces(path: Path, cascade: Mtcnn, golden: Tensors, frame: int) -> Iterator[Row]:
+    for smallest in (40, 20):
+        cascade.settings = MtcnnSettings(smallest=smallest)
+        name = f"frame{frame}.min{smallest}"
+        faces = cascade.faces(golden[f"frame{frame}"].numpy())
+        boxes = torch.tensor([face.box for face in faces]).reshape(-1, 4)
+        order = (boxes[:, 2:] - boxes[:, :2]).prod(1).argsort(descending=True)
+        points = torch.tensor([face.points for face in faces]).reshape(-1, 5, 2)
+        if not len(golden[f"{name}.boxes"]):
+            yield exact(path.name, f"{name}: faces", len(faces), 0)
+            continue
+        yield compare(path.name, f"{name}.boxes", boxes[order], golden[f"{name}.boxes"], _PIXEL)
+        yield compare(path.name, f"{name}.points", points[order], golden[f"{name}.points"], _PIXEL)
