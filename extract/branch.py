@@ -34,8 +34,8 @@ from extract.trainable import Trainable
 from extract.views.protocol import Protocol
 from features_store.schema import ArraySpec, BranchSpec
 
-PATH_OPTIONS = ("clip", "raft")
-"""Options that name a second file of weights."""
+PATH_OPTIONS = ("boxes", "clip", "raft")
+"""Options that name another file: of boxes, or a second one of weights."""
 Precision = Literal["float32", "bfloat16", "float16"]
 
 

@@ -38,6 +38,8 @@ class Output:
     """How many pairs of adjacent frames a view must have; 0: it must be a clip."""
     frames: int = 0
     """How many frames a view of any kind must have, where it need not be a clip."""
+    consecutive: bool = False
+    """Whether those frames must follow each other."""
     options: tuple[tuple[str, Any], ...] = ()
     """What else the function is called with, by name."""
 
@@ -51,6 +53,8 @@ class Output:
 
     def suits(self, protocol: Protocol) -> bool:
         """Whether this can be made of the protocol's views."""
+        if self.consecutive and protocol.kind != "windows":
+            return False
         if self.frames:
             return protocol.view_frames == self.frames and protocol.kind != "train"
         if self.pairs:
@@ -68,7 +72,7 @@ class Output:
     def fitting(self) -> str:
         """One of them."""
         if self.frames:
-            return f"frames-{self.frames}@8"
+            return f"windows-16x{self.frames}" if self.consecutive else f"frames-{self.frames}@8"
         return f"pairs-{self.pairs}" if self.pairs else "val"
 
     def nbytes(self, views: int) -> int:

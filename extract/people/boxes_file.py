@@ -47,6 +47,12 @@ class BoxesFile:
     rows: Mapping[str, tuple[int, int]]
     """Video → where its rows begin and how many they are."""
 
+    @property
+    def decides(self) -> dict[str, Any]:
+        """What stands for the boxes in a fingerprint: a detector whose weights are known, so that
+        its files for other videos are as good as this one, or else this file's content."""
+        return asdict(self.detector) if self.detector.weights else {"content": self.hash}
+
     def of(self, video: str) -> Detections:
         """A video's boxes. One that the file does not know, or whose boxes are no boxes, fails."""
         if video not in self.rows:

@@ -35,6 +35,12 @@ def frame_numbers(window: Window, tracks: Sequence[Track]) -> tuple[int, ...]:
     return tuple(first + place for place in window.places)
 
 
+def shown_frames(start: int, first: int, stop: int, frames: int) -> tuple[int, ...]:
+    """The same of a window of so many frames that begins with `start`, by where its track begins
+    and ends: what a store says of it."""
+    return tuple(first + mirrored(start + offset - first, stop - first) for offset in range(frames))
+
+
 def video_score(scores: Sequence[float]) -> float:
     """The mean over all windows of all tracks; of none there is none (NaN)."""
     return math.fsum(scores) / len(scores) if scores else math.nan

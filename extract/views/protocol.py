@@ -34,9 +34,9 @@ _FORMS = {
     "train": rf"train-(?P<samples>\d+)(?P<changes>{FORM})",
     "pairs": r"pairs-(?P<pairs>\d+)",
     "frames": r"frames-(?P<frames>\d+)@(?P<rate>all|\d+(?:\.\d+)?)(?::(?P<rule>[a-z0-9]+))?",
-    "windows": r"windows-(?P<windows>\d+)x(?P<frames>\d+)",
+    "windows": r"windows-(?P<windows>\d+)x(?P<frames>\d+)(?::step(?P<step>[1-9]\d*))?",
 }
-_OPTIONAL = ("changes", "pairs", "windows", "frames", "rate", "rule")
+_OPTIONAL = ("changes", "pairs", "windows", "frames", "rate", "rule", "step")
 """What older protocols' descriptions say nothing of."""
 
 
@@ -56,6 +56,9 @@ class Protocol:
     """pairs: how many pairs of adjacent frames the one view has."""
     windows: int = 1
     """windows: how many runs of consecutive frames, each a view."""
+    step: int = 0
+    """windows: how many frames after a run the next one begins; 0: they are spread and do not
+    overlap."""
     frames: int = CLIP_FRAMES
     """frames, windows: how many frames a view has."""
     rate: float = 0.0
@@ -70,7 +73,8 @@ class Protocol:
 
     def __post_init__(self) -> None:
         limits = {
-            "segments": 64, "crops": 16, "samples": 256, "pairs": 256, "windows": 64, "frames": 256,
+            "segments": 64, "crops": 16, "samples": 256, "pairs": 256, "windows": 512,
+            "frames": 256,
         }  # fmt: skip
         for what, limit in limits.items():
             count = getattr(self, what)
@@ -100,7 +104,8 @@ class Protocol:
             "train": f"train-{self.samples}" + "".join(change.name for change in self.changes),
             "pairs": f"pairs-{self.pairs}",
             "frames": f"frames-{self.frames}@{rate}" + (f":{self.rule}" if self.rule else ""),
-            "windows": f"windows-{self.windows}x{self.frames}",
+            "windows": f"windows-{self.windows}x{self.frames}"
+            + (f":step{self.step}" if self.step else ""),
         }[self.kind]
         base += f"+{CANONICAL}" if self.canonical else ""
         return base if self.perturbation is None else f"{base}+{self.perturbation.name}"
@@ -123,7 +128,8 @@ class Protocol:
             raise BadProtocol(
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
                 f"train-V:dropSHARE:repeatSHARE:blendSHARE, pairs-N (pairs-32), frames-N@R "
-                f"(frames-16@8, frames-16@all, frames-16@8:stall), windows-WxN (windows-4x32), "
+                f"(frames-16@8, frames-16@all, frames-16@8:stall), windows-WxN (windows-4x32) "
+                f"or windows-WxN:stepS (windows-369x32:step1), "
                 f"each with +canonical and then +blurSIGMA, +jpegQUALITY, +resizeFACTOR, "
                 f"+h264crfN, +rateN, +letterbox, +screen or +mixed."
             )
@@ -170,7 +176,8 @@ class Protocol:
         if self.kind == "frames":
             return {**plain, "frames": self.frames, "rate": self.rate, "rule": self.rule}
         if self.kind == "windows":
-            return {**plain, "frames": self.frames, "windows": self.windows}
+            step = {"step": self.step} if self.step else {}
+            return {**plain, "frames": self.frames, "windows": self.windows, **step}
         return {
             **plain,
             "frames": CLIP_FRAMES,
@@ -225,7 +232,7 @@ class Protocol:
         if self.kind == "frames":
             return [(Clip(frames=self._timed_frames(count, fps)), center)]
         if self.kind == "windows":
-            runs = window_frames(count, self.windows, self.frames)
+            runs = window_frames(count, self.windows, self.frames, self.step)
             empty = ((),) * (self.windows - len(runs))
             return [(Clip(frames=frames), center) for frames in (*runs, *empty)]
         return [

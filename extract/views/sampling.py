@@ -68,11 +68,18 @@ def spread_frames(count: int, frames: int) -> tuple[int, ...]:
     return tuple(int(part * (count - 1) / (frames - 1)) for part in range(frames))
 
 
-def window_frames(count: int, windows: int, frames: int) -> tuple[tuple[int, ...], ...]:
-    """Runs of consecutive frames that do not overlap, spread evenly over the video.
+def window_frames(
+    count: int, windows: int, frames: int, step: int = 0
+) -> tuple[tuple[int, ...], ...]:
+    """Runs of consecutive frames that do not overlap, spread evenly over the video; with a `step`,
+    one that begins every so many frames, from the first frame on.
 
     As many of the `windows` as fit; a video that is shorter than one run is one short run.
     """
+    if step:
+        last = max(0, count - frames)
+        begun = range(0, last + 1, step)[:windows]
+        return tuple(tuple(range(start, min(start + frames, count))) for start in begun)
     fitting = max(1, min(windows, count // frames))
     spare = max(0, count - fitting * frames)
     starts = [run * frames + (spare * (2 * run + 1)) // (2 * fitting) for run in range(fitting)]

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from extract.branch import Branch, BranchRequest, branch_names, load_branch
+from tests.test_extract import faces
 from tests.test_extract.folders import folder
 
 SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
-SMALL = {**SCORERS, "frames": "rgb"}
+SMALL = {**SCORERS, "faces": "rgb", "frames": "rgb"}
 """Presets that need no weights; `tiny` where nothing else is said."""
 WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()]
 ENCODERS = ("dinov2-tiny", "clip-tiny", "xclip-tiny", "hf:ViT")
@@ -19,6 +20,7 @@ TRAINABLE = ["internvideo2=tiny"]
 NETWORK = ("precision=bfloat16", "dtype=float32")
 SAYS = {"internvideo2": "made-up people", "depthpro": "made-up people"}
 """Where a branch's weights are from, if they are neither a file's nor random."""
+WINDOWS = ("first=7", "warp=opencv5")
 SCORER = ("pairs=4", "dtype=float16")
 QUERIES = {
     "internvideo2=tiny": (*NETWORK, "random=true", "gelu=erf"),
@@ -26,18 +28,27 @@ QUERIES = {
     "appearance=dinov2-tiny": ("precision=bfloat16", "clip=tiny", *SCORER),
     **{f"{name}={preset}": SCORER for name, preset in SCORERS.items()},
     "frames=rgb": (),
+    "faces=rgb": (*WINDOWS, "side=32&frames=10"),
+    "altfreezing=tiny": ("precision=bfloat16", "dtype=float16", *WINDOWS, "frames=10"),
     **dict.fromkeys(ON_FRAMES, ("precision=bfloat16", "dtype=float16", "look=d3")),
 }
 """Options that change what a branch says."""
+NEEDED = {
+    "altfreezing": lambda: {"boxes": str(faces.boxes())},
+    "faces": lambda: {"boxes": str(faces.boxes()), "side": "16", "frames": "8"},
+}
+"""Options without which a branch is none."""
 
 
 def load(asked: str, query: str = "", device: str = "cpu") -> Branch:
-    """`hf:KIND` is a small folder of that kind."""
-    name, _, kind = asked.partition("=hf:")
+    """`hf:KIND` is a small folder of that kind; who looks at faces is told where they are."""
+    _, _, kind = asked.partition("=hf:")
+    name = asked.partition("=")[0]
     if kind:
         asked = f"{name}=hf:{kind if Path(kind).is_dir() else folder(kind)}"
     request = BranchRequest.parse(f"{asked}?{query}" if query else asked)
-    return load_branch(replace(request, device=device))
+    needed = NEEDED[name]() if name in NEEDED else {}
+    return load_branch(replace(request, device=device, options={**needed, **request.options}))
 
 
 def asked(branch: Branch) -> str:

@@ -12,6 +12,7 @@ from extract.views.view import View
 NAMES = (
     "frames-16@8", "frames-16@8:d3", "frames-16@8:stall", "frames-24@12:restrav",
     "frames-8@2:demamba", "frames-16@all", "frames-24@11.5", "windows-4x32", "windows-1x8+jpeg50",
+    "windows-369x32:step1",
     "frames-8@8+blur3",
 )  # fmt: skip
 
@@ -48,7 +49,8 @@ def test_older_protocols_are_described_as_they_were() -> None:
     "name",
     [
         "frames-16", "frames-16@", "frames-16@0", "frames-1@8", "frames-16@8:nobody",
-        "frames-16@all:d3", "frames-300@8", "windows-4", "windows-0x8", "frames-16@8:", "val+",
+        "frames-16@all:d3", "frames-300@8", "windows-4", "windows-0x8", "windows-4x8:step0",
+        "frames-16@8:", "val+",
     ],
 )  # fmt: skip
 def test_what_is_no_protocol_is_refused(name: str) -> None:
@@ -110,6 +112,21 @@ def test_windows_are_runs_that_do_not_overlap() -> None:
     assert [there(view) for view in Protocol.parse("windows-2x8").views("v", 3)] == [[0, 1, 2], []]
 
 
+def test_windows_with_a_step_begin_one_after_the_other() -> None:
+    views = Protocol.parse("windows-5x8:step3").views("v", 18)
+    assert [there(view) for view in views] == [
+        list(range(8)), list(range(3, 11)), list(range(6, 14)), list(range(9, 17)), [],
+    ]  # fmt: skip
+    many = Protocol.parse("windows-2x8:step1").views("v", 18)
+    assert [there(view)[0] for view in many] == [0, 1]
+    assert [there(view) for view in Protocol.parse("windows-2x8:step1").views("v", 3)] == [
+        [0, 1, 2],
+        [],
+    ]
+    assert "step" not in Protocol.parse("windows-5x8").describe()
+    assert Protocol.parse("windows-5x8:step3").describe()["step"] == 3
+
+
 @given(
     st.integers(1, 400),
     st.floats(1, 120),
@@ -127,8 +144,9 @@ def test_any_rule_gives_frames_of_the_video_in_order(
     assert found == sorted(found)
     assert all(0 <= frame < count for frame in view.frames)
     assert view == protocol.views("another", count, fps=fps)[0].__class__(
-        index=0, frames=view.frames, missing=view.missing, crop=view.crop, seed=view.seed
-    )
+        index=0, frames=view.frames, missing=view.missing, crop=view.crop, seed=view.seed,
+        video="v", length=count,
+    )  # fmt: skip
     if rule in ("", "stall"):
         assert len(set(found)) == len(found)
     if rule == "":

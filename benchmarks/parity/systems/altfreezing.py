@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.parity.rows import (
     EXACT,
@@ -21,19 +24,24 @@ from benchmarks.parity.rows import (
     tensors,
     weights_of,
 )
+from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadWeights
 from extract.networks import resnet3d, weights
 from extract.networks.mtcnn import Sliding
 from extract.networks.resnet3d import ResNet3d
 from extract.people import alignment, mtcnn, tracking, windows
-from extract.people.detections import Found
+from extract.people.boxes_file import file_bytes
+from extract.people.boxes_table import boxes_table
+from extract.people.detections import Detections, DetectorIdentity, Found, detections
 from extract.people.mtcnn import Mtcnn, MtcnnSettings
 from extract.people.tracking import Track
 from extract.people.warping import RULES
+from extract.views.protocol import Protocol
 
 _MATRIX = 1e-9
 _MEAN = 1e-12
 _PIXEL = 0.01
+_SCORE = 1e-4
 _LEVEL, _OFTEN = 1.0, 1e-4
 """By how much, and how often, values under OpenCV 5's rule may differ."""
 
@@ -42,6 +50,7 @@ def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
     del described
     known = {
         "align": _alignment,
+        "demo": _demo,
         "grouping": _groups,
         "i3d_tiny": _network,
         "mtcnn": _detector,
@@ -193,3 +202,61 @@ def _faces(path: Path, cascade: Mtcnn, golden: Tensors, frame: int) -> Iterator[
             continue
         yield compare(path.name, f"{name}.boxes", boxes[order], golden[f"{name}.boxes"], _PIXEL)
         yield compare(path.name, f"{name}.points", points[order], golden[f"{name}.points"], _PIXEL)
+
+
+def _demo(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    """From frames and detections to scores, through the branch as it is."""
+    state = path.with_name("i3d_tiny_weights.safetensors")
+    with np.load(path.with_suffix(".npz")) as golden, tempfile.TemporaryDirectory() as folder:
+        frames = dict(enumerate(golden["frames"]))
+        boxes = Path(folder) / "faces.parquet"
+        cases = described["cases"]
+        found = {name: _found(case) for name, case in cases.items()}
+        boxes.write_bytes(file_bytes(boxes_table(found), DetectorIdentity(name="golden")))
+        for rule, suffix in (("opencv4", ""), ("opencv5", "_opencv5")):
+            asked = f"altfreezing=tiny:{state}?boxes={boxes}&warp={rule}"
+            branch = load_branch(BranchRequest.parse(asked))
+            for name, case in cases.items():
+                scores = torch.from_numpy(golden[f"{name}.window_scores{suffix}"])
+                label = f"{name} under {rule}"
+                yield from _scored(label, branch, name, frames, (scores, case))
+
+
+def _scored(
+    label: str, branch: Branch, name: str, frames: dict[int, NDArray[np.uint8]],
+    golden: tuple[Tensor, dict[str, Any]],
+) -> Iterator[Row]:  # fmt: skip
+    theirs, case = golden
+    views = Protocol.parse("windows-40x8:step1").views(name, len(frames))
+    rows = torch.from_numpy(branch.prepare.load()(frames, views))
+    found = branch.forward(rows)
+    there = found["present"][:, 0] > 0
+    scores = found["logit"][there, 0].sigmoid()
+    yield compare("demo.json", f"{label}: windows", scores, theirs, _SCORE)
+    plain = scores.double().tolist()
+    suffix = "_opencv5" if label.endswith("5") else ""
+    mean = torch.tensor(windows.video_score(plain), dtype=torch.float64)
+    video = torch.tensor(case[f"video_score{suffix}"], dtype=torch.float64)
+    yield compare("demo.json", f"{label}: video", mean, video, _SCORE)
+    if suffix:
+        return
+    shown = [
+        windows.shown_frames(start, first, stop, 8)
+        for _, start, first, stop in found["where"][there].tolist()
+    ]
+    ours = torch.tensor(windows.frame_scores(plain, shown, len(frames)), dtype=torch.float64)
+    wanted = torch.tensor([nan if x is None else x for x in case["frame_scores"]])
+    yield exact("demo.json", f"{label}: frames without", ours.isnan().int(), wanted.isnan().int())
+    yield compare("demo.json", f"{label}: frames", ours.nan_to_num(), wanted.nan_to_num(), _SCORE)
+
+
+def _found(case: dict[str, Any]) -> Detections:
+    every = case["detections [box, five points, score] per frame"]
+    return detections(
+        Found(
+            frame=frame, kind="face", box=tuple(box), score=score,
+            points=tuple((x, y) for x, y in points),
+        )
+        for frame, faces in enumerate(every)
+        for box, points, score in faces
+    )  # fmt: skip
