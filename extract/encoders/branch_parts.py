@@ -5,6 +5,7 @@ Legend: b views, f frames or times, c channels, h w height and width, p patches,
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch.nn import functional
 from extract.branch import BranchRequest
 from extract.decoding.job import Output
 from extract.errors import BadSetting
-from extract.views.looks import LOOKS, Look
+from extract.views.looks import LOOK_AT, LOOKS, Look
 from features_store.schema import ArraySpec, fingerprint
 
 PRESENT, FIELDS, VELOCITY = "present", "tokens:4x4", "velocity"
@@ -27,12 +28,18 @@ Families = tuple[tuple[str, ...], ...]
 class Pictures:
     """What decode workers make of a view, and how it becomes what a network takes."""
 
-    def __init__(self, look: Look, frames: int, device: torch.device) -> None:
+    def __init__(
+        self, look: Look, frames: int, device: torch.device, function: str = LOOK_AT,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """`function` makes pictures of the look's size, with the look for its options or others."""
         self.look, self.frames = look, frames
+        said = look.plain() if options is None else dict(options)
         self.output = Output(
-            name=f"looks-{frames}-{fingerprint(look.plain())[:8]}",
-            function="extract.views.looks:look_at", shape=(frames, look.row), dtype="uint8",
-            frames=frames, options=tuple(look.plain().items()),
+            name=f"{function.rpartition(':')[0].rpartition('.')[2]}-{frames}-"
+            f"{fingerprint(said)[:8]}",
+            function=function, shape=(frames, look.row), dtype="uint8",
+            frames=frames, options=tuple(said.items()),
         )  # fmt: skip
         mean, std = torch.tensor(look.mean), torch.tensor(look.std)
         self._mean, self._std = (x.view(3, 1, 1).to(device) for x in (mean, std))

@@ -6,8 +6,8 @@ behind one byte that says whether the video has that frame. Where a detector res
 point, pixels are rounded to bytes here. Legend: h height, w width, c colour, v views, f frames.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import cv2
@@ -28,12 +28,17 @@ from extract.views.view import View
 Picture = NDArray[np.uint8]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-Resample = Literal["nearest", "bilinear", "bicubic", "lanczos", "opencv"]
-"""Pillow's, antialiased; `opencv` is bilinear without antialiasing."""
+LOOK_AT = "extract.views.looks:look_at"
+"""What a decode worker calls."""
+Resample = Literal["nearest", "bilinear", "bicubic", "lanczos", "opencv", "area"]
+"""Pillow's, antialiased; OpenCV's: `opencv` is bilinear without antialiasing, `area` averages."""
 _PILLOW = {
     "nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS,
 }  # fmt: skip
+_OPENCV = {"opencv": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
+_LATER = ("contrast", "small")
+"""Settings that there were not when looks were first hashed: said only where they say something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +54,11 @@ class Look:
     short: int = 224
     """What the short side becomes before the crop."""
     resample: Resample = "bicubic"
-    crop: Literal["even", "down"] = "even"
-    """An odd pixel beside the middle crop: half to even, as torchvision has it, or always down."""
+    crop: Literal["even", "down", "block"] = "even"
+    """An odd pixel beside the middle crop: half to even, as torchvision has it, or always down;
+    or down to an even number, so that blocks of 2 x 2 pixels stay whole."""
+    small: Literal["black", "tiled"] = "black"
+    """What is around a frame that is smaller than the crop: nothing, or itself again."""
     cut: float = 0.0
     """Share that is cut from both ends of the longer side first (of a square's top and bottom)."""
     bgr: bool = False
@@ -78,8 +86,9 @@ class Look:
     def plain(self) -> dict[str, Any]:
         """For a fingerprint, and on its way to a worker."""
         found = asdict(self)
-        if not self.contrast:  # looks were hashed before there was this
-            del found["contrast"]
+        for each in fields(self):
+            if each.name in _LATER and found[each.name] == each.default:
+                del found[each.name]
         return found
 
 
@@ -93,6 +102,10 @@ LOOKS: Mapping[str, Look] = {
     "unifd": Look(resize="none", mean=CLIP_MEAN, std=CLIP_STD),
     "visible": Look(contrast=3.0),
     "half": Look(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    "npr": Look(resize="none", crop="block", small="tiled"),
+    "npr-squashed": Look(height=256, width=256, resize="whole", resample="bilinear"),
+    "cnndet": Look(resize="none"),
+    "cnndet-256": Look(short=256, resample="bilinear"),
 }
 """By name: two plain ones, those of detectors, L3DE's (`half`), and one that leaves out frames
 without anything in them."""
@@ -136,6 +149,14 @@ def looked(frame_hwc: Picture, look: Look) -> Picture:
     return frame_hwc[..., ::-1] if look.bgr else frame_hwc
 
 
+_START: Mapping[str, Callable[[int], int]] = {
+    "even": lambda over: round(over / 2),
+    "down": lambda over: over // 2,
+    "block": lambda over: over // 4 * 2,
+}
+"""Where the middle begins, with so many pixels beside it."""
+
+
 def _cut(frame_hwc: Picture, share: float) -> Picture:
     height, width = frame_hwc.shape[:2]
     if width > height:
@@ -148,16 +169,19 @@ def _cut(frame_hwc: Picture, share: float) -> Picture:
 def _resized(frame_hwc: Picture, height: int, width: int, resample: Resample) -> Picture:
     if frame_hwc.shape[:2] == (height, width):
         return frame_hwc
-    if resample == "opencv":
+    if resample in _OPENCV:
         whole = np.ascontiguousarray(frame_hwc)
-        small = cv2.resize(whole, (width, height), interpolation=cv2.INTER_LINEAR)
+        small = cv2.resize(whole, (width, height), interpolation=_OPENCV[resample])
         return np.asarray(small, np.uint8)
     picture = Image.fromarray(np.ascontiguousarray(frame_hwc))
     return np.asarray(picture.resize((width, height), _PILLOW[resample]))
 
 
 def _middle(frame_hwc: Picture, look: Look) -> Picture:
-    """The middle, with black around it where the frame is smaller."""
+    """The middle, with black around it where the frame is smaller, or tiles of it."""
+    if look.small == "tiled":
+        height, width = frame_hwc.shape[:2]
+        frame_hwc = np.tile(frame_hwc, (-(-look.height // height), -(-look.width // width), 1))
     over = [
         size - wanted
         for size, wanted in zip(frame_hwc.shape, (look.height, look.width), strict=False)
@@ -166,5 +190,5 @@ def _middle(frame_hwc: Picture, look: Look) -> Picture:
         around = [(max(0, -o) // 2, (max(0, -o) + 1) // 2) for o in over]
         frame_hwc = np.pad(frame_hwc, (*around, (0, 0)))
         over = [max(0, o) for o in over]
-    top, left = (o // 2 if look.crop == "down" else round(o / 2) for o in over)
+    top, left = (_START[look.crop](o) for o in over)
     return frame_hwc[top : top + look.height, left : left + look.width]

@@ -10,7 +10,9 @@ from tests.test_extract.folders import folder
 SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
 SMALL = {**SCORERS, "faces": "rgb", "frames": "rgb"}
 """Presets that need no weights; `tiny` where nothing else is said."""
-WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()]
+WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()] + ["npr=residual"]
+FRAME_DETECTORS = ("cnndet", "npr")
+"""Branches of detectors that judge single frames."""
 ENCODERS = ("dinov2-tiny", "clip-tiny", "xclip-tiny", "hf:ViT")
 ON_FRAMES = [*(f"image={encoder}" for encoder in ENCODERS), "video=hf:VideoMAE"]
 NETWORKS = [f"{n}=tiny" for n in branch_names() if n not in (*SMALL, "image", "video")]
@@ -22,6 +24,7 @@ SAYS = {"internvideo2": "made-up people", "depthpro": "made-up people"}
 """Where a branch's weights are from, if they are neither a file's nor random."""
 WINDOWS = ("first=7", "warp=opencv5")
 SCORER = ("pairs=4", "dtype=float16")
+JUDGES = ("precision=bfloat16", "dtype=float16")
 QUERIES = {
     "internvideo2=tiny": (*NETWORK, "random=true", "gelu=erf"),
     "depthpro=tiny": (*NETWORK, "random=true", "source=full-frame"),
@@ -30,6 +33,7 @@ QUERIES = {
     "frames=rgb": (),
     "faces=rgb": (*WINDOWS, "side=32&frames=10"),
     "altfreezing=tiny": ("precision=bfloat16", "dtype=float16", *WINDOWS, "frames=10"),
+    **dict.fromkeys([f"{name}=" for name in FRAME_DETECTORS], JUDGES),
     **dict.fromkeys(ON_FRAMES, ("precision=bfloat16", "dtype=float16", "look=d3")),
 }
 """Options that change what a branch says."""
@@ -59,4 +63,9 @@ def asked(branch: Branch) -> str:
 
 def queries_of(branch: Branch) -> tuple[str, ...]:
     own = f"{branch.name}={branch.preset}"
-    return next((found for text, found in QUERIES.items() if text.startswith(own)), NETWORK)
+    return next((found for text, found in QUERIES.items() if _is_of(own, text)), NETWORK)
+
+
+def _is_of(own: str, text: str) -> bool:
+    """Whether options are this branch's: those of a preset, or of all of its presets."""
+    return own.startswith(text) if text.endswith("=") else text.startswith(own)

@@ -19,7 +19,15 @@ from extract.errors import BadSetting
 from extract.networks.attention import attention, attention_backend
 from extract.running.batching import Batcher, automatic_size
 from extract.views.protocol import Protocol
-from tests.contracts.branches import NETWORKS, SAYS, SCORERS, WITHOUT, asked, load
+from tests.contracts.branches import (
+    FRAME_DETECTORS,
+    NETWORKS,
+    SAYS,
+    SCORERS,
+    WITHOUT,
+    asked,
+    load,
+)
 
 
 def test_there_are_branches() -> None:
@@ -121,7 +129,8 @@ def test_frames_take_no_precision() -> None:
 
 
 def test_numbers_too_large_for_their_type_are_an_error(branch: Branch) -> None:
-    half = dict.fromkeys((*SCORERS, "altfreezing", "image", "video"), "dtype=float16")
+    names = (*SCORERS, *FRAME_DETECTORS, "altfreezing", "image", "video")
+    half = dict.fromkeys(names, "dtype=float16")
     branch = load(asked(branch), half.get(branch.name, ""))
     results = branch.forward(branch.example(1))
     name = next(iter(branch.outputs))

@@ -1,0 +1,95 @@
+"""Detectors that judge single frames: CNNDetection and NPR."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from benchmarks.parity.rows import (
+    EXACT,
+    Kind,
+    Row,
+    Tensors,
+    compare,
+    declared,
+    gradients,
+    tensors,
+    weights_of,
+)
+from extract.networks import npr, weights
+from extract.networks.frame_network import CLS, LOGIT, FrameNetwork
+from extract.networks.npr import Npr
+from extract.networks.resnet import ResNet, ResNetConfig
+from extract.views.looks import LOOKS, looked
+
+_NPR, _CNNDET = 1437761, 23510081
+"""How many parameters the released networks have: by that their files are known."""
+
+
+def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
+    del path
+    kinds = {_NPR: _npr_rows, _CNNDET: _cnndet_rows}
+    kind = kinds.get(described.get("official_parameters", 0))
+    if kind is None and described.get("item") == "npr_map":
+        return _map_rows
+    note = str(described.get("note"))
+    return _tile_rows if kind is None and "translate and duplicate" in note else kind
+
+
+def _filled(path: Path, network: FrameNetwork) -> FrameNetwork:
+    weights.fill(network, weights_of(path), model=path.stem)
+    return network.eval()
+
+
+def _judged(network: FrameNetwork, golden: Tensors, inputs: str) -> Tensors:
+    with torch.no_grad():
+        found = network(golden[inputs].flatten(0, -4))
+    return {
+        "pooled": found[CLS], "logit": found[LOGIT], "prob": found[LOGIT].sigmoid().flatten()
+    }  # fmt: skip
+
+
+def _cnndet_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    golden = tensors(path)
+    width = len(weights_of(path)["bn1.weight"])
+    network = _filled(path, ResNet(ResNetConfig(width=width)))
+    yield from declared(path, described, _judged(network, golden, "images"), golden)
+
+
+def _npr_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    golden = tensors(path)
+    network = _filled(path, Npr(len(weights_of(path)["bn1.weight"])))
+    found = _judged(network, golden, "frames")
+    videos = found["logit"].reshape(*golden["frames"].shape[:2], 1)
+    found["demamba_video_logit"] = videos.mean(1)
+    network.train()
+    logit = network(golden["frames"].flatten(0, 1))[LOGIT]
+    loss = functional.binary_cross_entropy_with_logits(logit.flatten(), golden["labels"])
+    learnt = gradients(loss, dict(network.named_parameters()))
+    found |= {"train.logit": logit, "train.loss": loss}
+    found |= {f"train.{name}": value for name, value in learnt.items()}
+    found |= {f"train.after.{name}": value for name, value in network.named_buffers()}
+    kept = {name: value for name, value in found.items() if name in golden}
+    yield from declared(path, described, kept, golden)
+
+
+def _map_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    golden = tensors(path)
+    names = [name.removeprefix("x_") for name in golden if name.startswith("x_")]
+    found = {f"npr_{name}": npr.residual(golden[f"x_{name}"]) for name in names}
+    yield from declared(path, described, found, golden)
+
+
+def _tile_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    """Pictures that are smaller than the crop; an odd start is the reference's own."""
+    del described
+    golden = tensors(path)
+    look = replace(LOOKS["npr"], crop="even")
+    for name in sorted(golden):
+        if name.endswith(".tiled_center224"):
+            frame = golden[name.removesuffix(".tiled_center224")].numpy()
+            ours = torch.from_numpy(looked(frame, look).copy())
+            yield compare(path.name, name, ours, golden[name], EXACT)

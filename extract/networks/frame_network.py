@@ -1,0 +1,38 @@
+"""What every detector of single frames gives, whoever made it."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from extract.networks import weights
+
+CLS, LOGIT = "cls", "logit"
+
+
+class FrameNetwork(nn.Module):
+    """Normalised pictures → named vectors, one row each."""
+
+    def __init__(self, architecture: Mapping[str, Any]) -> None:
+        """What is said of it in fingerprints, beside the weights."""
+        super().__init__()
+        self.architecture = architecture
+
+    @abstractmethod
+    def forward(self, images_bchw: Tensor) -> dict[str, Tensor]:
+        """`cls` (b, d), the vector that the last layer judges, and its `logit` (b, k)."""
+
+    def layer_of(self, name: str) -> int:
+        """How deep a parameter lies, for rates by layer: 0 is the stem, the largest the head."""
+        raise NotImplementedError(f"{type(self).__name__} has no layers that {name} could be of.")
+
+
+def drawn(network: nn.Module, seed: int) -> None:
+    """Random weights, for tests: see `weights.seeded`. Norms leave what they get as it is."""
+    weights.seeded(network, seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():
+                module.weight.fill_(1)

@@ -1,0 +1,106 @@
+"""Detectors that judge single frames: what they see of a frame, and what they say of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from extract.branch import Branch, BranchRequest, load_branch
+from extract.errors import BadSetting, BadWeights
+from extract.networks.npr import Npr, shares
+from extract.networks.resnet import ResNet, ResNetConfig
+from extract.views.looks import LOOKS, looked
+from extract.views.protocol import Protocol
+
+
+def branch(text: str) -> Branch:
+    return load_branch(BranchRequest.parse(text))
+
+
+def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def said(found: Branch, frames: dict[int, NDArray[np.uint8]], protocol: str) -> dict[str, object]:
+    views = Protocol.parse(protocol).views("v", len(frames), fps=8.0)
+    results = found.forward(torch.from_numpy(found.prepare.load()(frames, views)))
+    return {name: numbers[0] for name, numbers in results.items()}
+
+
+@pytest.mark.parametrize("height", [226, 227, 229, 230, 231, 300])
+def test_npr_crops_whole_blocks_of_the_frame_as_it_is(height: int) -> None:
+    frame = picture(height, 240)
+    crop = looked(frame, LOOKS["npr"])
+    starts = [
+        (top, left)
+        for top in range(height - 223)
+        for left in range(17)
+        if np.array_equal(frame[top : top + 224, left : left + 224], crop)
+    ]
+    ((top, left),) = starts
+    assert top % 2 == left % 2 == 0
+    assert abs(top - (height - 224) / 2) <= 2
+
+
+def test_upscaling_without_smoothing_leaves_no_residual_at_all() -> None:
+    small = picture(112, 112)
+    doubled = {0: small.repeat(2, 0).repeat(2, 1)} | {i: picture(224, 224, i) for i in (1, 2)}
+    found = said(branch("npr=residual?frames=3"), doubled, "frames-3@all")["shares"]
+    assert isinstance(found, torch.Tensor)
+    by_class = found.reshape(3, 3, 3, 7)
+    torch.testing.assert_close(by_class.sum(-1), torch.ones(3, 3, 3))
+    assert (by_class[0, ..., 0] == 1).all()
+    assert (by_class[1:, ..., 0] < 0.02).all()
+
+
+def test_differences_are_counted_by_grey_levels() -> None:
+    levels = torch.full((1, 3, 2, 2), 100.0)
+    levels[0, 0, 0, 1], levels[0, 0, 1, 0], levels[0, 0, 1, 1] = 101.0, 96.0, 200.0
+    found = shares(levels).reshape(3, 3, 7)[0].argmax(-1)
+    assert found.tolist() == [1, 3, 6]
+
+
+def test_frames_that_the_video_does_not_have_are_not_present() -> None:
+    found = said(branch("cnndet=tiny?frames=4"), {0: picture(64, 64)}, "frames-4@8")
+    assert found["present"].tolist() == [1, 0, 0, 0]  # type: ignore[attr-defined]
+
+
+def test_a_checkpoint_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
+    network = ResNet(ResNetConfig(blocks=(1, 1, 1, 1), width=8))
+    state = dict(network.state_dict())
+    torch.save({"model": state, "total_steps": 3}, tmp_path / "own.pth")
+    found = branch(f"cnndet=tiny:{tmp_path / 'own.pth'}")
+    assert found.provenance["source"] == "own.pth"
+    for name, value in found.model.state_dict().items():  # type: ignore[attr-defined]
+        assert torch.equal(value, state[name])
+    del state["fc.bias"]
+    save_file(state, tmp_path / "less.safetensors")
+    with pytest.raises(BadWeights, match=r"not cnndet=tiny. missing: fc\.bias"):
+        branch(f"cnndet=tiny:{tmp_path / 'less.safetensors'}")
+
+
+@pytest.mark.parametrize("name", ["npr", "cnndet"])
+def test_released_networks_say_which_file_they_need(name: str) -> None:
+    with pytest.raises(BadWeights, match=rf"{name}=released:PATH, with .*\.pth"):
+        branch(f"{name}=released")
+    with pytest.raises(BadSetting, match="preset 'large' unknown; have: released"):
+        branch(f"{name}=large")
+    with pytest.raises(BadSetting, match="look='d3' unknown; have: "):
+        branch(f"{name}=tiny?look=d3")
+
+
+def test_statistics_have_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="npr=residual has no weights"):
+        branch(f"npr=residual:{tmp_path / 'x.pth'}")
+
+
+@pytest.mark.parametrize(
+    ("network", "depth"), [(Npr(8), 3), (ResNet(ResNetConfig(blocks=(1, 1, 1, 1), width=8)), 5)]
+)
+def test_layers_go_from_the_stem_to_the_head(network: ResNet, depth: int) -> None:
+    layers = [network.layer_of(name) for name, _ in network.named_parameters()]
+    assert layers == sorted(layers)
+    assert set(layers) == set(range(depth + 1))
