@@ -23,7 +23,7 @@ from extract.networks import torchscript
 
 State = dict[str, Tensor]
 
-_WRAPPERS = ("model", "module", "state_dict")
+_WRAPPERS = ("model", "module", "state_dict", "netC")
 _SHOWN = 6
 _UNREADABLE = (
     RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError,

@@ -115,19 +115,36 @@ def look_at(frames: Frames, views: Sequence[View], **look: Any) -> NDArray[np.ui
     """(v, f, 1 + h w c): every view's frames, those that are there first. Where frames are missing,
     zeros."""
     how = Look(**look)
-    rows = np.zeros((len(views), len(views[0].frames), how.row), np.uint8)
-    done: dict[int, Picture] = {}
+
+    def shown(frame_hwc: Picture, number: int) -> Picture | None:
+        del number
+        seen = looked(frame_hwc, how)
+        return None if how.contrast and seen.std() < how.contrast else seen
+
+    return rows_of(frames, views, how.row, shown)
+
+
+def rows_of(
+    frames: Frames,
+    views: Sequence[View],
+    size: int,
+    shown: Callable[[Picture, int], Picture | None],
+) -> NDArray[np.uint8]:
+    """(v, f, size) of whatever pictures: `shown` makes one of a frame and its number in the video,
+    or leaves it out. What views share is made once."""
+    rows = np.zeros((len(views), len(views[0].frames), size), np.uint8)
+    done: dict[int, Picture | None] = {}
     for row, view in zip(rows, views, strict=True):
         there = view.frames[: len(view.frames) - view.missing]
         place = 0
         for position, number in enumerate(there):
             if view.blended:
-                seen = looked(view_frames(frames, view, view.frames)[position], how)
+                seen = shown(view_frames(frames, view, view.frames)[position], number)
             elif number in done:
                 seen = done[number]
             else:
-                seen = done[number] = looked(frames[number], how)
-            if how.contrast and seen.std() < how.contrast:
+                seen = done[number] = shown(frames[number], number)
+            if seen is None:
                 continue
             row[place, 0] = 1
             row[place, 1:] = seen.reshape(-1)

@@ -10,9 +10,12 @@ from safetensors.torch import save_file
 
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadSetting, BadWeights
+from extract.networks.frame_network import FrameNetwork
 from extract.networks.npr import Npr, shares
+from extract.networks.patchcraft import PatchCraft
 from extract.networks.resnet import ResNet, ResNetConfig
 from extract.views.looks import LOOKS, looked
+from extract.views.patches import corners, smashed, texture
 from extract.views.protocol import Protocol
 
 
@@ -82,13 +85,13 @@ def test_a_checkpoint_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
         branch(f"cnndet=tiny:{tmp_path / 'less.safetensors'}")
 
 
-@pytest.mark.parametrize("name", ["npr", "cnndet"])
+@pytest.mark.parametrize("name", ["npr", "cnndet", "patchcraft"])
 def test_released_networks_say_which_file_they_need(name: str) -> None:
     with pytest.raises(BadWeights, match=rf"{name}=released:PATH, with .*\.pth"):
         branch(f"{name}=released")
     with pytest.raises(BadSetting, match="preset 'large' unknown; have: released"):
         branch(f"{name}=large")
-    with pytest.raises(BadSetting, match="look='d3' unknown; have: "):
+    with pytest.raises(BadSetting, match=r"look='d3' unknown; have: |has no option 'look'"):
         branch(f"{name}=tiny?look=d3")
 
 
@@ -98,9 +101,37 @@ def test_statistics_have_no_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "depth"), [(Npr(8), 3), (ResNet(ResNetConfig(blocks=(1, 1, 1, 1), width=8)), 5)]
+    ("network", "depth"),
+    [(Npr(8), 3), (ResNet(ResNetConfig(blocks=(1, 1, 1, 1), width=8)), 5), (PatchCraft(8), 5)],
 )
-def test_layers_go_from_the_stem_to_the_head(network: ResNet, depth: int) -> None:
+def test_layers_go_from_the_stem_to_the_head(network: FrameNetwork, depth: int) -> None:
     layers = [network.layer_of(name) for name, _ in network.named_parameters()]
     assert layers == sorted(layers)
     assert set(layers) == set(range(depth + 1))
+
+
+def test_patchcraft_sorts_flat_places_from_busy_ones() -> None:
+    frame = picture(128, 96)
+    frame[:64] = 90
+    both = smashed(frame, seed=42, grid=2)
+    assert both.shape == (128, 64, 3)
+    assert (both[:64] == 90).all()
+    flattest = both[64:].reshape(2, 32, 2, 32, 3).swapaxes(1, 2).reshape(4, 32, 32, 3)
+    busy = texture(flattest)
+    assert (np.diff(busy) <= 0).all()
+    assert busy[-1] > 0
+
+
+def test_patchcrafts_places_follow_from_size_and_frame_number_alone() -> None:
+    frames = {i: picture(90, 120, i) for i in range(3)}
+    prepare = branch("patchcraft=tiny?frames=3").prepare.load()
+    rows = prepare(frames, Protocol.parse("frames-3@all").views("a", 3))
+    other = prepare(frames, Protocol.parse("frames-3@all").views("b", 3, seed=7))
+    assert np.array_equal(rows, other)
+    assert not np.array_equal(corners(90, 120, 12, 42), corners(90, 120, 12, 43))
+    assert (corners(90, 120, 500, 42).max(0) == [58, 88]).all()
+
+
+def test_a_frame_smaller_than_a_crop_is_made_as_large_as_one() -> None:
+    both = smashed(picture(20, 70), seed=42, grid=2)
+    assert np.array_equal(both[:32, :32], both[96:, 32:])

@@ -1,10 +1,11 @@
-"""Detectors that judge single frames: CNNDetection and NPR."""
+"""Detectors that judge single frames: CNNDetection, NPR and PatchCraft."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -15,6 +16,7 @@ from benchmarks.parity.rows import (
     Tensors,
     compare,
     declared,
+    exact,
     gradients,
     tensors,
     weights_of,
@@ -22,7 +24,9 @@ from benchmarks.parity.rows import (
 from extract.networks import npr, weights
 from extract.networks.frame_network import CLS, LOGIT, FrameNetwork
 from extract.networks.npr import Npr
+from extract.networks.patchcraft import PatchCraft, RichFilter
 from extract.networks.resnet import ResNet, ResNetConfig
+from extract.views import patches
 from extract.views.looks import LOOKS, looked
 
 _NPR, _CNNDET = 1437761, 23510081
@@ -33,8 +37,12 @@ def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
     del path
     kinds = {_NPR: _npr_rows, _CNNDET: _cnndet_rows}
     kind = kinds.get(described.get("official_parameters", 0))
-    if kind is None and described.get("item") == "npr_map":
-        return _map_rows
+    items = {
+        "npr_map": _map_rows, "srm_filters": _kernel_rows, "smash_reconstruct": _smash_rows
+    }  # fmt: skip
+    kind = kind or items.get(str(described.get("item")))
+    if kind is None and "group1.hpf.weight" in described.get("weights", {}):
+        return _patchcraft_rows
     note = str(described.get("note"))
     return _tile_rows if kind is None and "translate and duplicate" in note else kind
 
@@ -74,6 +82,43 @@ def _npr_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     found |= {f"train.after.{name}": value for name, value in network.named_buffers()}
     kept = {name: value for name, value in found.items() if name in golden}
     yield from declared(path, described, kept, golden)
+
+
+def _patchcraft_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    golden = tensors(path)
+    pictures = golden["poor_rich"].transpose(1, 2).flatten(2, 3)
+    network = _filled(path, PatchCraft())
+    found = _judged(network, {"pictures": pictures}, "pictures")
+    yield from declared(path, described, found, golden)
+
+
+def _kernel_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    golden, rich = tensors(path), RichFilter()
+    found = {"kernels": rich.hpf.weight[:, 0]}
+    if "response" in golden:
+        found["response"] = rich(golden["x"])
+    yield from declared(path, described, found, golden)
+
+
+def _smash_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    golden, seed = tensors(path), described["seed"]
+    for name in sorted(key.removesuffix(".crops_top_left") for key in golden if "crops" in key):
+        frame = golden[name].numpy()
+        if f"{name}.squashed" in golden:
+            frame = patches.squashed(frame)
+            yield exact(path.name, f"{name}.squashed", frame, golden[f"{name}.squashed"])
+        drawn = patches.corners(*frame.shape[:2], described["crops"], seed)
+        yield exact(path.name, f"{name}.crops_top_left", drawn, golden[f"{name}.crops_top_left"])
+        if f"{name}.diversity" not in golden:
+            continue
+        texture = patches.texture(patches.cut_out(frame, drawn))
+        order = np.argsort(texture, kind="stable")
+        yield exact(path.name, f"{name}.ascending_order", order, golden[f"{name}.ascending_order"])
+        found = {f"{name}.diversity": torch.from_numpy(texture / 255)}
+        yield from declared(path, described, found, golden)
+        both = golden[f"{name}.poor_rich_uint8"].flatten(0, 1)
+        grid = described["loadSize"] // described["patch"]
+        yield exact(path.name, f"{name}.poor_rich", patches.smashed(frame, seed, grid), both)
 
 
 def _map_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
