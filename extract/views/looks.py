@@ -28,6 +28,7 @@ from extract.views.view import View
 Picture = NDArray[np.uint8]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
 LOOK_AT = "extract.views.looks:look_at"
 """What a decode worker calls."""
 Resample = Literal["nearest", "bilinear", "bicubic", "lanczos", "opencv", "area"]
@@ -101,9 +102,11 @@ LOOKS: Mapping[str, Look] = {
     "restrav": Look(resize="whole", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
     "unifd": Look(resize="none", mean=CLIP_MEAN, std=CLIP_STD),
     "visible": Look(contrast=3.0),
-    "half": Look(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    "half": Look(mean=_HALF, std=_HALF),
     "npr": Look(resize="none", crop="block", small="tiled"),
     "npr-squashed": Look(height=256, width=256, resize="whole", resample="bilinear"),
+    "f3net": Look(resize="none", crop="down", small="tiled", mean=_HALF, std=_HALF),
+    "f3net-faces": Look(resize="whole", mean=_HALF, std=_HALF),
     "cnndet": Look(resize="none"),
     "cnndet-256": Look(short=256, resample="bilinear"),
 }

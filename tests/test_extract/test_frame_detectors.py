@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadSetting, BadWeights
+from extract.networks.f3net import BandDetector, EnergyMeans, TwoViews, released_names
 from extract.networks.frame_network import FrameNetwork
-from extract.networks.npr import Npr, shares
-from extract.networks.patchcraft import PatchCraft
+from extract.networks.frequency import BandEnergies
+from extract.networks.npr import shares
 from extract.networks.resnet import ResNet, ResNetConfig
 from extract.views.looks import LOOKS, looked
 from extract.views.patches import corners, smashed, texture
@@ -85,11 +86,14 @@ def test_a_checkpoint_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
         branch(f"cnndet=tiny:{tmp_path / 'less.safetensors'}")
 
 
-@pytest.mark.parametrize("name", ["npr", "cnndet", "patchcraft"])
-def test_released_networks_say_which_file_they_need(name: str) -> None:
-    with pytest.raises(BadWeights, match=rf"{name}=released:PATH, with .*\.pth"):
-        branch(f"{name}=released")
-    with pytest.raises(BadSetting, match="preset 'large' unknown; have: released"):
+@pytest.mark.parametrize(
+    "released", ["npr=released", "cnndet=released", "patchcraft=released", "f3net=fad"]
+)
+def test_released_networks_say_which_file_they_need(released: str) -> None:
+    name, _, preset = released.partition("=")
+    with pytest.raises(BadWeights, match=rf"{released}:PATH, with .*\.pth"):
+        branch(released)
+    with pytest.raises(BadSetting, match=f"preset 'large' unknown; have: {preset}"):
         branch(f"{name}=large")
     with pytest.raises(BadSetting, match=r"look='d3' unknown; have: |has no option 'look'"):
         branch(f"{name}=tiny?look=d3")
@@ -100,13 +104,9 @@ def test_statistics_have_no_weights(tmp_path: Path) -> None:
         branch(f"npr=residual:{tmp_path / 'x.pth'}")
 
 
-@pytest.mark.parametrize(
-    ("network", "depth"),
-    [(Npr(8), 3), (ResNet(ResNetConfig(blocks=(1, 1, 1, 1), width=8)), 5), (PatchCraft(8), 5)],
-)
+@pytest.mark.parametrize(("network", "depth"), DEPTHS)
 def test_layers_go_from_the_stem_to_the_head(network: FrameNetwork, depth: int) -> None:
     layers = [network.layer_of(name) for name, _ in network.named_parameters()]
-    assert layers == sorted(layers)
     assert set(layers) == set(range(depth + 1))
 
 
@@ -135,3 +135,44 @@ def test_patchcrafts_places_follow_from_size_and_frame_number_alone() -> None:
 def test_a_frame_smaller_than_a_crop_is_made_as_large_as_one() -> None:
     both = smashed(picture(20, 70), seed=42, grid=2)
     assert np.array_equal(both[:32, :32], both[96:, 32:])
+
+
+def test_the_kept_means_of_frequencies_are_all_that_a_learnt_filter_needs() -> None:
+    """Its map's mean is a linear function of them."""
+    torch.manual_seed(0)
+    learnt = BandEnergies()
+    image = torch.rand(1, 3, 61, 61) * 2 - 1
+    with torch.no_grad():
+        whole = learnt(image).mean((2, 3))
+        means = EnergyMeans()(image)["means"]
+        weights = [each.weight.flatten() / each.base.sum() for each in learnt.filters]
+    torch.testing.assert_close(whole, means @ torch.stack(weights).T, atol=1e-5, rtol=1e-5)
+
+
+def test_frequencies_of_a_flat_frame_are_its_level_alone() -> None:
+    flat = {i: np.full((310, 310, 3), 255, np.uint8) for i in range(3)}
+    found = said(branch("f3net=lfs?frames=3"), flat, "frames-3@all")["means"]
+    assert isinstance(found, torch.Tensor)
+    assert found[0, 0] > 3.3
+    assert (found[0].reshape(10, 10)[1:, 1:] < -1).all()
+
+
+def test_deepfakebenchs_checkpoints_hold_a_layer_that_is_not_used() -> None:
+    state = dict(BandDetector(64, 16).state_dict())
+    whole = {f"module.{k}": v for k, v in state.items()}
+    whole["module.backbone.adjust_channel.0.weight"] = torch.zeros(1)
+    assert set(released_names(whole)) == set(state)
+
+
+def test_two_views_are_mixed_only_as_far_as_was_learnt() -> None:
+    """What a view takes of the other begins at nothing."""
+    torch.manual_seed(0)
+    network = TwoViews(64, 32).eval()
+    images = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        fresh = network(images)["cls"]
+        network.mixBlock7.LFS_gamma.fill_(3.0)
+        mixed = network(images)["cls"]
+    half = fresh.shape[1] // 2
+    assert not torch.allclose(fresh[:, :half], mixed[:, :half])
+    assert torch.equal(fresh[:, half:], mixed[:, half:])
