@@ -72,23 +72,17 @@ class BandPictures(nn.Module):
 class WindowEnergies(nn.Module):
     """Pictures in -1…1 → the logarithm of every coefficient's size in small windows."""
 
-    _transform: Tensor
-    _grey: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        one = dct(WINDOW)
-        self.register_buffer("_transform", torch.kron(one, one), persistent=False)
-        self.register_buffer("_grey", torch.tensor(_GREY)[:, None, None], persistent=False)
-
     def forward(self, image_chw: Tensor) -> Tensor:
         """(n, k) of one picture; around it, it is black."""
         with _whole_precision(image_chw):
-            grey_hw = ((image_chw.float() * self._grey).sum(0) + 1) * _SCALE
+            red, green, blue = image_chw.float()
+            grey_hw = (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue + 1) * _SCALE
             windows_kn = functional.unfold(
                 grey_hw[None, None], WINDOW, padding=AROUND, stride=STRIDE
             )[0]
-            return ((windows_kn.T @ self._transform.T).abs() + _LEAST).log10()
+            one = dct(WINDOW).to(image_chw.device)
+            seen: Tensor = windows_kn.T @ torch.kron(one, one).T
+            return (seen.abs() + _LEAST).log10()
 
 
 class BandEnergies(nn.Module):
@@ -111,7 +105,7 @@ class BandEnergies(nn.Module):
         with _whole_precision(images_bchw):
             maps = [self._weight_mk @ self.energies(image).T for image in images_bchw]
         side = math.isqrt(maps[0].shape[-1])
-        return torch.stack(maps).unflatten(2, (side, side))
+        return torch.stack(maps).reshape(len(maps), BANDS, side, side)
 
 
 def _whole_precision(like: Tensor) -> torch.autocast:

@@ -107,6 +107,7 @@ LOOKS: Mapping[str, Look] = {
     "npr-squashed": Look(height=256, width=256, resize="whole", resample="bilinear"),
     "f3net": Look(resize="none", crop="down", small="tiled", mean=_HALF, std=_HALF),
     "f3net-faces": Look(resize="whole", mean=_HALF, std=_HALF),
+    "genconvit": Look(resize="whole", resample="area"),
     "cnndet": Look(resize="none"),
     "cnndet-256": Look(short=256, resample="bilinear"),
 }

@@ -36,11 +36,13 @@ def smashed(frame_hwc: Picture, seed: int, grid: int) -> Picture:
     if min(frame_hwc.shape[:2]) < SIDE:
         frame_hwc = squashed(frame_hwc)
     count = grid**2
-    crops_nhwc = cut_out(frame_hwc, corners(*frame_hwc.shape[:2], 3 * count, seed))
+    height, width = frame_hwc.shape[:2]
+    crops_nhwc = cut_out(frame_hwc, corners(height, width, 3 * count, seed))
     order = np.argsort(texture(crops_nhwc), kind="stable")
     chosen = np.concatenate([order[:count], order[::-1][:count]])
     rows = crops_nhwc[chosen].reshape(2 * grid, grid, SIDE, SIDE, 3)
-    return rows.swapaxes(1, 2).reshape(2 * grid * SIDE, grid * SIDE, 3)
+    both: Picture = rows.swapaxes(1, 2).reshape(2 * grid * SIDE, grid * SIDE, 3)
+    return both
 
 
 def squashed(frame_hwc: Picture) -> Picture:
@@ -74,7 +76,8 @@ def texture(crops_nhwc: Picture) -> NDArray[np.int64]:
         (x[:, :-1, :-1], x[:, 1:, 1:]),
         (x[:, 1:, :-1], x[:, :-1, 1:]),
     )
-    return np.sum([np.abs(a - b).sum((1, 2, 3), dtype=np.int64) for a, b in pairs], axis=0)
+    sums = [np.abs(a - b).sum((1, 2, 3), dtype=np.int64) for a, b in pairs]
+    return np.asarray(np.sum(sums, axis=0), np.int64)
 
 
 def _key(seed: int) -> NDArray[np.uint32]:

@@ -11,7 +11,7 @@ SCORERS = {"appearance": "colours", "motion": "dis", "spatial": "dis"}
 SMALL = {**SCORERS, "faces": "rgb", "frames": "rgb"}
 """Presets that need no weights; `tiny` where nothing else is said."""
 WITHOUT = [f"{name}={preset}" for name, preset in SMALL.items()] + ["npr=residual"]
-FRAME_DETECTORS = ("cnndet", "f3net", "npr", "patchcraft")
+FRAME_DETECTORS = ("cnndet", "f3net", "genconvit", "npr", "patchcraft")
 """Branches of detectors that judge single frames."""
 ENCODERS = ("dinov2-tiny", "clip-tiny", "xclip-tiny", "hf:ViT")
 ON_FRAMES = [*(f"image={encoder}" for encoder in ENCODERS), "video=hf:VideoMAE"]

@@ -10,10 +10,14 @@ from safetensors.torch import save_file
 
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadSetting, BadWeights
+from extract.networks import genconvit
+from extract.networks.convnext import ConvNextConfig
 from extract.networks.f3net import BandDetector, EnergyMeans, TwoViews, released_names
 from extract.networks.frame_network import FrameNetwork
-from extract.networks.frequency import BandEnergies
-from extract.networks.npr import shares
+from extract.networks.frequency import BandEnergies, Filter
+from extract.networks.genconvit import Autoencoded, Sampled
+from extract.networks.npr import Npr, shares
+from extract.networks.patchcraft import PatchCraft
 from extract.networks.resnet import ResNet, ResNetConfig
 from extract.views.looks import LOOKS, looked
 from extract.views.patches import corners, smashed, texture
@@ -86,14 +90,25 @@ def test_a_checkpoint_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
         branch(f"cnndet=tiny:{tmp_path / 'less.safetensors'}")
 
 
-@pytest.mark.parametrize(
-    "released", ["npr=released", "cnndet=released", "patchcraft=released", "f3net=fad"]
+FACES = ConvNextConfig(depths=(1, 1, 1, 1), widths=(8, 12, 16, 24), classes=40)
+RELEASED = ("npr=released", "cnndet=released", "patchcraft=released", "f3net=fad", "genconvit=vae")
+DEPTHS = (
+    (Npr(8), 3),
+    (ResNet(ResNetConfig(blocks=(1, 1, 1, 1), width=8)), 5),
+    (PatchCraft(8), 5),
+    (TwoViews(64, 16), 14),
+    (BandDetector(64, 16), 14),
+    (Autoencoded(FACES), 6),
+    (Sampled(FACES, 64), 6),
 )
+
+
+@pytest.mark.parametrize("released", RELEASED)
 def test_released_networks_say_which_file_they_need(released: str) -> None:
     name, _, preset = released.partition("=")
     with pytest.raises(BadWeights, match=rf"{released}:PATH, with .*\.pth"):
         branch(released)
-    with pytest.raises(BadSetting, match=f"preset 'large' unknown; have: {preset}"):
+    with pytest.raises(BadSetting, match=f"preset 'large' unknown; have: .*{preset}"):
         branch(f"{name}=large")
     with pytest.raises(BadSetting, match=r"look='d3' unknown; have: |has no option 'look'"):
         branch(f"{name}=tiny?look=d3")
@@ -145,7 +160,11 @@ def test_the_kept_means_of_frequencies_are_all_that_a_learnt_filter_needs() -> N
     with torch.no_grad():
         whole = learnt(image).mean((2, 3))
         means = EnergyMeans()(image)["means"]
-        weights = [each.weight.flatten() / each.base.sum() for each in learnt.filters]
+        weights = [
+            each.weight.flatten() / each.base.sum()
+            for each in learnt.filters
+            if isinstance(each, Filter)
+        ]
     torch.testing.assert_close(whole, means @ torch.stack(weights).T, atol=1e-5, rtol=1e-5)
 
 
@@ -176,3 +195,33 @@ def test_two_views_are_mixed_only_as_far_as_was_learnt() -> None:
     half = fresh.shape[1] // 2
     assert not torch.allclose(fresh[:, :half], mixed[:, :half])
     assert torch.equal(fresh[:, half:], mixed[:, half:])
+
+
+def faces(text: str) -> torch.Tensor:
+    frames = {i: picture(90, 60, i) for i in range(3)}
+    found = said(branch(f"genconvit=tiny-vae?frames=3{text}"), frames, "frames-3@all")["logit"]
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+def test_a_face_gets_the_same_numbers_again_however_its_code_is_scattered() -> None:
+    by_noise = {noise: faces(f"&noise={noise}") for noise in genconvit.NOISES}
+    for noise, found in by_noise.items():
+        assert torch.equal(found, faces(f"&noise={noise}"))
+    assert torch.equal(by_noise["released"], faces(""))
+    assert not torch.allclose(by_noise["released"], by_noise["none"])
+    assert not torch.allclose(by_noise["released"], by_noise["meant"])
+    with pytest.raises(BadSetting, match="no option 'noise'"):
+        branch("genconvit=tiny?noise=none")
+
+
+def test_what_genconvits_checkpoints_hold_in_vain_is_left_out(tmp_path: Path) -> None:
+    for noise in genconvit.NOISES:
+        state = dict(Sampled(FACES, 64, noise).state_dict())
+        dead = ("embedder.norm.weight", "convnext_backbone.patch_embed.proj.bias", "fc3.bias")
+        whole = {**state, **dict.fromkeys((*dead, "encoder.fc1.bias"), torch.zeros(1))}
+        if noise != "meant":
+            whole["encoder.var.bias"] = torch.zeros(1)
+        save_file({k: v.clone() for k, v in whole.items()}, tmp_path / f"{noise}.safetensors")
+        found = branch(f"genconvit=tiny-vae:{tmp_path}/{noise}.safetensors?noise={noise}")
+        assert set(found.model.state_dict()) == set(state)  # type: ignore[attr-defined]
