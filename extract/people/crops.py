@@ -33,8 +33,9 @@ class Square:
 
 
 def square_around(box: Quad, width: int, height: int) -> Square | None:
-    """None: there is no box, or its square cannot be in the frame. Boxes are cut to the frame first,
-    see `Detections.inside`: one that is outside would be moved in.
+    """None: there is no box, or its square cannot be in the frame.
+
+    Boxes are cut to the frame first (`Detections.inside`); one that is outside would be moved in.
 
     Coordinates of which float32 holds the value are exact; others should be rounded to it first,
     else a box that touches the far border may miss its square by a rounding error.
