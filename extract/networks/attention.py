@@ -26,15 +26,20 @@ _chosen: str = os.environ.get("TELLTALE_ATTENTION", "auto")
 chosen before a network runs does not interrupt its compilation."""
 
 
-def attention(q_bnhd: Tensor, k_bnhd: Tensor, v_bnhd: Tensor) -> Tensor:
-    """softmax(q kᵀ / √d) v, head by head; returns (b, n, h, d)."""
-    if _use_flash(q_bnhd):
+def attention(
+    q_bnhd: Tensor, k_bnhd: Tensor, v_bnhd: Tensor, bias_hnn: Tensor | None = None
+) -> Tensor:
+    """softmax(q kᵀ / √d + bias) v, head by head; returns (b, n, h, d). flash-attn takes no bias."""
+    if bias_hnn is None and _use_flash(q_bnhd):
         from flash_attn import flash_attn_func
 
         result: Tensor = flash_attn_func(q_bnhd, k_bnhd, v_bnhd)
         return result
     q_bhnd, k_bhnd, v_bhnd = (x.transpose(1, 2) for x in (q_bnhd, k_bnhd, v_bnhd))
-    return functional.scaled_dot_product_attention(q_bhnd, k_bhnd, v_bhnd).transpose(1, 2)
+    mixed_bhnd = functional.scaled_dot_product_attention(
+        q_bhnd, k_bhnd, v_bhnd, attn_mask=None if bias_hnn is None else bias_hnn.to(q_bhnd.dtype)
+    )
+    return mixed_bhnd.transpose(1, 2)
 
 
 @contextmanager

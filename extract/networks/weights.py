@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from extract.errors import BadWeights
-from extract.networks import torchscript
+from extract.networks import settings_archive, torchscript
 
 State = dict[str, Tensor]
 
@@ -183,13 +183,7 @@ def _read(path: Path) -> object:
     try:
         if torchscript.is_archive(path):
             return torchscript.read_tensors(path)
-        with (
-            torch.serialization.safe_globals([argparse.Namespace]),
-            warnings.catch_warnings(action="ignore"),  # on pickle protocols; errors say enough
-        ):
-            return torch.load(  # noqa: TID251 (the checkpoint module)
-                path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP)
-            )
+        return _read_saved(path, mapped=start.startswith(_ZIP))
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         raise BadWeights(
@@ -202,6 +196,22 @@ def _read(path: Path) -> object:
             f"{path} cannot be read ({reason}). It may be cut off; compare its size with the "
             f"original and get it again."
         ) from error
+
+
+def _read_saved(path: Path, *, mapped: bool) -> object:
+    """What `torch.save` wrote."""
+    try:
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),  # on pickle protocols; errors say enough
+        ):
+            return torch.load(  # noqa: TID251 (the checkpoint module)
+                path, map_location="cpu", weights_only=True, mmap=mapped
+            )
+    except pickle.UnpicklingError as error:
+        if not settings_archive.is_refused_for(str(error)):
+            raise
+        return settings_archive.read_model(path)
 
 
 def _read_safetensors(path: Path) -> State:
