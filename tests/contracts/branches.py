@@ -30,6 +30,7 @@ QUERIES = {
     "depthpro=tiny": (*NETWORK, "random=true", "source=full-frame"),
     "appearance=dinov2-tiny": ("precision=bfloat16", "clip=tiny", *SCORER),
     **{f"{name}={preset}": SCORER for name, preset in SCORERS.items()},
+    "anatomy=tiny": (*NETWORK, "colour=bgr", "size=96", "abnormal=1", "hands=2"),
     "frames=rgb": (),
     "faces=rgb": (*WINDOWS, "side=32&frames=10"),
     "altfreezing=tiny": ("precision=bfloat16", "dtype=float16", *WINDOWS, "frames=10"),
@@ -38,6 +39,7 @@ QUERIES = {
 }
 """Options that change what a branch says."""
 NEEDED = {
+    "anatomy": lambda: {"boxes": "whole-person"},
     "altfreezing": lambda: {"boxes": str(faces.boxes())},
     "faces": lambda: {"boxes": str(faces.boxes()), "side": "16", "frames": "8"},
 }
@@ -45,7 +47,7 @@ NEEDED = {
 
 
 def load(asked: str, query: str = "", device: str = "cpu") -> Branch:
-    """`hf:KIND` is a small folder of that kind; who looks at faces is told where they are."""
+    """`hf:KIND` is a small folder of that kind; who looks at people is told where they are."""
     _, _, kind = asked.partition("=hf:")
     name = asked.partition("=")[0]
     if kind:

@@ -16,6 +16,7 @@ from extract.branch import Branch, BranchRequest, load_branch
 
 FILE = Path(__file__).with_name("fingerprints.json")
 ASKED = (
+    "anatomy=tiny?boxes=whole-person",
     "appearance=colours",
     "appearance=dinov2-tiny",
     "appearance=dinov2-tiny?clip=tiny",
