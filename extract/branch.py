@@ -247,6 +247,12 @@ def branch_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(branches.__path__))
 
 
+def trainable_names() -> list[str]:
+    """What each of our branches that can be trained says of itself, in `TRAINABLE`."""
+    ours = (importlib.import_module(f"extract.branches.{name}") for name in branch_names())
+    return sorted(name for one in ours for name in getattr(one, "TRAINABLE", ()))
+
+
 def for_protocol(request: BranchRequest, protocol: Protocol) -> BranchRequest:
     """With as many frames as the protocol's views have, where a branch takes any number of them
     and none was asked for."""

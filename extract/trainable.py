@@ -35,6 +35,8 @@ class Trainable(ABC):
 
     model: nn.Module
     """Frozen until it is trained; parameters have the names that `layer_of` knows."""
+    pooled: Sequence[str]
+    """Outputs that `vectors` gives, `present` aside; a head sits on all of them unless told."""
     layers: int
     """How many there are: 0 sees the pixels, `layers - 1` is next to the head and has its rate."""
     blocks: Sequence[nn.Module] = ()
@@ -43,6 +45,8 @@ class Trainable(ABC):
     """Residual blocks that `keep` speaks of; 0: no drop path."""
     cuts: Sequence[int] = (0,)
     """Layers whose input can be had by itself, smallest first."""
+    adapter: int = 0
+    """Channels of the adapter that the network has; see `adapt`."""
     not_decayed: Sequence[str] = ()
     """Matrices that weight decay leaves alone, by name; vectors and biases it leaves alone too."""
     own_head: OwnHead | None = None
@@ -64,13 +68,15 @@ class Trainable(ABC):
 
     @abstractmethod
     def enter(self, rows: Tensor, layer: int) -> Tensor:
-        """Rows of `prepare` → the input of a cut. Constants go to the rows' device."""
+        """Rows of `prepare` → the input of a cut; of cut 0 pictures, (b, …, h, w), so that they can
+        be mixed. Constants go to the rows' device."""
 
     @abstractmethod
     def vectors(self, x: Tensor, layer: int, keep: Tensor | None = None) -> dict[str, Tensor]:
         """The input of a cut → the branch's pooled outputs by name, (b, …, d) as `compute` gives
         them, with gradient; `present` beside them where the branch has it. `keep` (paths, 2, b) are
-        the factors of what residual blocks add."""
+        the factors of what residual blocks add. Nothing is random here: a network's own dropout
+        stays in evaluation mode, batch norms in layers that learn do not."""
 
     def adapt(self, channels: int, seed: int) -> None:
         """Put an adapter of its own between the last block and the pool."""

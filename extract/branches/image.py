@@ -32,6 +32,7 @@ from extract.encoders.branch_parts import (
 )
 from extract.encoders.encoder import CLS, EMBEDDING, PROJECTED, TOKENS, Encoder
 from extract.encoders.known import EFFICIENTNET, PRESETS, known_encoder
+from extract.encoders.training import EncoderTraining
 from extract.errors import BadSetting
 from extract.networks import paths, weights
 from extract.views.looks import Look
@@ -48,6 +49,7 @@ FAMILIES = (
     (VELOCITY,),
 )
 OPTIONS = ("outputs", "dtype", "frames", "look", "size")
+TRAINABLE = (f"image={EFFICIENTNET}",)
 MAX_FRAMES = 256
 MAX_SIZE = 1024
 _LEAST = 3
@@ -94,6 +96,9 @@ class ImageBranch(Branch):
         found[PRESENT] = present_bf.to(torch.uint8)
         found |= _reduced(found, present_bf, set(self.outputs))
         return {name: found[name] for name in self.outputs}
+
+    def trainable(self) -> EncoderTraining | None:
+        return EncoderTraining(self.model, self._pictures) if self.model.layers else None
 
     def example(self, count: int) -> Tensor:
         return self._pictures.example(count, self.device)

@@ -39,6 +39,7 @@ __all__ = [
 ]  # fmt: skip
 REVISION = 1
 OPTIONS = ("outputs", "gelu", "dtype", "random", "quantise")
+TRAINABLE = ("internvideo2",)
 _PREFIXES = ("module.", "backbone.", "encoder.", "model1.")
 _HEAD_KEYS = re.compile(r"(head|down_norm|fc_norm)\..*")
 
@@ -101,9 +102,11 @@ class InternVideo2Training(Trainable):
         self.model: InternVideo2 = model
         self.blocks = tuple(model.blocks)
         self.paths = len(self.blocks)
+        self.pooled = POOLED
         self.layers = self.paths + 2
         self.cuts = tuple(range(self.layers))
         self.not_decayed = NOT_DECAYED
+        self.adapter = 0 if model.adapter is None else model.adapter.channels
         self._statistics = statistics(torch.device("cpu"))
 
     def layer_of(self, name: str) -> int:
@@ -128,6 +131,7 @@ class InternVideo2Training(Trainable):
 
     def adapt(self, channels: int, seed: int) -> None:
         self.model.add_adapter(channels, seed)
+        self.adapter = channels
 
 
 def normalised(clips_bthwc: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ class Pictures:
         present_bf = batch[..., 0] > 0
         shape = (*present_bf.shape, self.look.height, self.look.width, 3)
         pixels = batch[..., 1:].reshape(shape).permute(0, 1, 4, 2, 3)
-        normal = (pixels.float() / 255 - self._mean) / self._std
+        mean, std = (x.to(batch.device) for x in (self._mean, self._std))
+        normal = (pixels.float() / 255 - mean) / std
         return present_bf, normal * present_bf[..., None, None, None]
 
     def example(self, count: int, device: torch.device) -> Tensor:

@@ -32,6 +32,17 @@ class Encoder(nn.Module):
         """Normalised images → `cls` (b, d) and `tokens` (b, p, d), of the patches alone; where the
         encoder has a space for captions, `embedding` and `tokens-projected` in it."""
 
+    layers = 0
+    """How many layers it names, to be trained; 0: it stays frozen."""
+
+    def layer_of(self, name: str) -> int:
+        """Of a parameter, where the encoder names layers: 0 sees the pixels."""
+        raise NotImplementedError(name)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All tensors, as they are read from a file."""
+        return self.state_dict()
+
     @torch.no_grad()
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Output → its shape for one image."""

@@ -90,6 +90,13 @@ class Lite(Encoder):
         self.network = network
         self.architecture = {"network": EFFICIENTNET}
         self.source = source
+        self.layers = network.layers
+
+    def layer_of(self, name: str) -> int:
+        return self.network.layer_of(name.removeprefix("network."))
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict()
 
     def forward(self, images_bchw: Tensor) -> dict[str, Tensor]:
         tokens_bpd = self.network(images_bchw).flatten(2).transpose(1, 2)

@@ -85,6 +85,17 @@ class EfficientNetLite0(nn.Module):
         self.conv_head = SameConv(into, CHANNELS, 1)
         self.bn1 = nn.BatchNorm2d(CHANNELS, eps=_EPS)
 
+    @property
+    def layers(self) -> int:
+        return len(self.blocks) + 2
+
+    def layer_of(self, name: str) -> int:
+        """0 is the stem, i + 1 block i, the last one what widens the map to its 1,280 channels."""
+        part, _, rest = name.partition(".")
+        if part in ("conv_stem", "bn0"):
+            return 0
+        return int(rest.partition(".")[0]) + 1 if part == "blocks" else self.layers - 1
+
     def forward(self, images_bchw: Tensor) -> Tensor:
         x_bchw = functional.relu6(self.bn0(self.conv_stem(images_bchw)))
         for block in self.blocks:

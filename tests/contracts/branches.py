@@ -17,8 +17,11 @@ ENCODERS = ("dinov2-tiny", "clip-tiny", "xclip-tiny", "hf:ViT")
 ON_FRAMES = [*(f"image={encoder}" for encoder in ENCODERS), "video=hf:VideoMAE"]
 NETWORKS = [f"{n}=tiny" for n in branch_names() if n not in (*SMALL, "image", "video")]
 NETWORKS += ["appearance=dinov2-tiny", *ON_FRAMES]
-TRAINABLE = ["internvideo2=tiny"]
-"""Those whose networks can be trained."""
+TRAINABLE = {
+    "internvideo2=tiny": "precision=float32",
+    "image=efficientnet-lite0": "precision=float32&size=64&frames=3",
+}
+"""Those whose networks can be trained, with options that keep them small."""
 NETWORK = ("precision=bfloat16", "dtype=float32")
 SAYS = {"internvideo2": "made-up people", "depthpro": "made-up people"}
 """Where a branch's weights are from, if they are neither a file's nor random."""

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from extract.branch import Branch
+from extract.encoders.branch_parts import PRESENT
 from extract.trainable import Trainable
 from tests.contracts.branches import NETWORKS, TRAINABLE, asked, load
 
@@ -16,7 +17,7 @@ from tests.contracts.branches import NETWORKS, TRAINABLE, asked, load
 def branch(request: pytest.FixtureRequest) -> Iterator[Branch]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield load(request.param, "precision=float32")
+    yield load(request.param, TRAINABLE[request.param])
     torch.set_num_threads(threads)
 
 
@@ -42,10 +43,11 @@ def test_what_it_learns_from_is_what_the_branch_says(branch: Branch, rows: Tenso
     """From the pixels, and from the input of every layer that it can be cut at."""
     found, said = trained(branch), branch.forward(rows)
     assert found.cuts[0] == 0
+    assert set(found.pooled) <= set(branch.outputs)
     for cut in found.cuts:
         with torch.no_grad():
             vectors = found.vectors(found.enter(rows, cut), cut)
-        assert set(vectors) <= set(branch.outputs)
+        assert set(found.pooled) == {*vectors} - {PRESENT}
         for name, numbers in vectors.items():
             torch.testing.assert_close(numbers.float(), said[name].float(), rtol=1e-4, atol=1e-5)
 
@@ -56,7 +58,8 @@ def test_what_is_cached_of_a_cut_is_its_input(branch: Branch, rows: Tensor) -> N
     assert found.cached(0) is None
     if not cached:
         return
-    other = load(asked(branch), f"precision=float32&outputs={','.join(cached.values())}")
+    query = f"{TRAINABLE[asked(branch)]}&outputs={','.join(cached.values())}"
+    other = load(asked(branch), query)
     said = other.forward(rows)
     for cut, name in cached.items():
         with torch.no_grad():
@@ -110,5 +113,5 @@ def test_its_weights_make_the_same_branch(
     path = tmp_path_factory.mktemp("weights") / "tuned.safetensors"
     state = {name: t.contiguous() for name, t in trained(branch).weights().items()}
     save_file(state, path)
-    again = load(f"{branch.name}={branch.preset}:{path}", "precision=float32")
+    again = load(f"{branch.name}={branch.preset}:{path}", TRAINABLE[asked(branch)])
     assert again.offer.fingerprint == branch.offer.fingerprint
