@@ -135,7 +135,7 @@ class Sampled(FaceJudge):
 
     def decoded(self, codes_bz: Tensor) -> Tensor:
         side = math.isqrt(codes_bz.shape[1] // _CODED)
-        found: Tensor = self.decoder(codes_bz.unflatten(1, (_CODED, side, side)))
+        found: Tensor = self.decoder(codes_bz.reshape(-1, _CODED, side, side))
         return found
 
     def judged(self, images_bchw: Tensor, decoded_bchw: Tensor) -> dict[str, Tensor]:
