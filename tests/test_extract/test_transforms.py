@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 
+from benchmarks.parity.systems.humansam import views_of_clips
 from extract.errors import BadSetting, OverLimit
 from extract.views import transforms
 from extract.views.protocol import Protocol
@@ -16,7 +16,7 @@ from extract.views.view import Crop, View
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FACTS: dict[str, Any] = json.loads((GOLDEN / "transforms.json").read_text())
-TENSORS = load_file(GOLDEN / "transforms.safetensors")
+TENSORS = views_of_clips(GOLDEN / "transforms.npz")
 CLIPS = {
     name.removesuffix("_HWCT"): np.ascontiguousarray(clip.transpose(3, 0, 1, 2))
     for name, clip in np.load(GOLDEN / "transforms_clips.npz").items()
