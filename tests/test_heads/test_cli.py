@@ -15,7 +15,7 @@ from features_store import TelltaleError
 from heads.commands import doctor
 from heads.commands import main as cli
 from heads.commands.guide import GROUPS
-from tests.test_features_store.test_cli import telltale
+from tests.test_features_store.test_cli import here, telltale
 
 
 def test_help_and_version() -> None:
@@ -31,7 +31,7 @@ def test_every_command_is_in_one_group_and_its_examples_parse() -> None:
     grouped = [name for names in GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(parser.told)
     for name in grouped:
-        printed = telltale(name, "--help")
+        printed = here(name, "--help")
         for line in (line for names in GROUPS.values() for line in names.get(name, ())):
             assert f"\n  {line}\n" in f"{printed}\n"
             command, _, _ = line.partition(" > ")
@@ -40,15 +40,15 @@ def test_every_command_is_in_one_group_and_its_examples_parse() -> None:
 
 
 def test_errors_name_what_is_near() -> None:
-    assert "command 'scor' is unknown; did you mean 'score'?" in telltale("scor", expect=2)
-    assert "usage: telltale heads" in telltale("heads", "--sett", expect=2)
-    said = telltale("train", "--store", "s", "--out", "o", "--hed", "x", expect=2)
+    assert "command 'scor' is unknown; did you mean 'score'?" in here("scor", expect=2)
+    assert "usage: telltale heads" in here("heads", "--sett", expect=2)
+    said = here("train", "--store", "s", "--out", "o", "--hed", "x", expect=2)
     assert "unrecognized arguments: --hed x; did you mean '--head'?" in said
-    assert "unknown; have: bash, zsh, fish" in telltale("completion", "x", expect=2)
+    assert "unknown; have: bash, zsh, fish" in here("completion", "x", expect=2)
 
 
 def test_help_shows_defaults_and_survives_a_terminal_without_utf8() -> None:
-    assert "(default: runs/demo)" in telltale("demo", "--help")
+    assert "(default: runs/demo)" in here("demo", "--help")
     command = [sys.executable, "-m", "heads", "extract", "--help"]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
@@ -57,7 +57,7 @@ def test_help_shows_defaults_and_survives_a_terminal_without_utf8() -> None:
 
 
 def test_completion_is_a_script_that_knows_the_commands() -> None:
-    assert "import-checkpoint" in telltale("completion", "bash")
+    assert "import-checkpoint" in here("completion", "bash")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -121,7 +121,7 @@ def test_a_strangers_package_of_that_name_is_noticed(
 
 def test_no_message_or_page_advises_a_strangers_package() -> None:
     root = Path(cli.__file__).parents[2]
-    advice = re.compile(r"pip install[^\n]*[ '\"]telltale(\[|'|\"| |$)")
+    advice = re.compile(r"pip install[^\n]*[ '\"]here(\[|'|\"| |$)")
     for pattern in ("*.py", "*.md", "*.toml", "*.html"):
         for path in root.rglob(pattern):
             if not {".venv", ".git", "tests"} & set(path.relative_to(root).parts):

@@ -1,49 +1,35 @@
 """Scoring: from videos and stores alike, one row each, whatever happens on the way."""
 
 import random
-import subprocess
-import sys
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from extract.branch import BranchRequest, load_branch
-from extract.branches.internvideo2 import PRESETS, InternVideo2
-from extract.manifest.manifest import read_manifest
-from extract.networks import weights
-from extract.running.extraction import Extraction
 from features_store import Store
 from heads.bundle import Bundle
-from heads.data.splits import Choice
+from heads.commands.main import main
 from heads.errors import BadRun, BadSetting, WrongFeatures
-from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
-from heads.parts.arrays import save_tensors
 from heads.scoring import archive, neighbours
 from heads.scoring import output as output_module
 from heads.scoring.archive import score_store
 from heads.scoring.branches import find_branches
 from heads.scoring.neighbours import Neighbours
-from heads.scoring.output import Output, read_scores
+from heads.scoring.output import Output
 from heads.scoring.scorer import Scorer
 from heads.zoo.fusion import Fusion
 from tests.test_extract.extractions import extract, settings, write_videos
+from tests.test_heads.bundles import by_id, train_bundle
 from tests.test_heads.stores import write_features, write_store
 from tests.test_heads.tables import CLASSES, table
 
 KILLS = 20
 BRANCHES = ("internvideo2", "depthpro")
-
-
-def train_bundle(store: Store, folder: Path, protocol: str, **settings: str) -> Bundle:
-    chosen = {"epochs": "8", "lr": "3e-3", "rank_loss": "false", **settings}
-    head = make_head("fusion", chosen, store.classes)
-    data = Choice(protocol=protocol, validation=0.3).load(store, head)
-    trained = train_seeds(lambda: make_head("fusion", chosen, store.classes), data, [0])
-    return best_bundle(store, trained, data).save(folder)
 
 
 @pytest.fixture(scope="module")
@@ -56,27 +42,37 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def telltale(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "heads", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+Run = Callable[..., "Done"]
 
 
-def by_id(path: Path) -> dict[str, dict[str, object]]:
-    found = read_scores(path).to_pylist()
-    assert len({row["id"] for row in found}) == len(found)
-    return {str(row["id"]): row for row in found}
+class Done(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
 
 
-def test_scores_from_videos_are_those_from_the_store(videos: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def telltale(capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process, which saves starting one."""
+
+    def call(*arguments: object) -> Done:
+        return Done(main([str(argument) for argument in arguments]), *capsys.readouterr())
+
+    return call
+
+
+def test_scores_from_videos_are_those_from_the_store(
+    telltale: Run, videos: Path, tmp_path: Path
+) -> None:
     done = telltale("score", videos / "data", "--bundle", videos / "bundle",
                     "--out", tmp_path / "a.parquet", "--workers", 2)  # fmt: skip
-    assert done.returncode == 3, done.stderr
+    assert done.status == 3, done.stderr
     assert "24 rows" in done.stdout
     assert "1 failed" in done.stdout
     done = telltale(
         "score", videos / "s", "--bundle", videos / "bundle", "--out", tmp_path / "b.csv"
     )
-    assert done.returncode == 3, done.stderr
+    assert done.status == 3, done.stderr
     from_videos, from_store = by_id(tmp_path / "a.parquet"), by_id(tmp_path / "b.csv")
     assert from_videos.keys() == from_store.keys()
     for name, row in from_videos.items():
@@ -96,34 +92,13 @@ def test_scores_from_videos_are_those_from_the_store(videos: Path, tmp_path: Pat
     assert again.stdout == done.stdout
 
 
-@pytest.mark.slow
-def test_ray_scores_with_weights_that_are_found_by_their_fingerprint(
-    videos: Path, tmp_path: Path
+def test_one_video_on_one_screen_with_a_picture(
+    telltale: Run, videos: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
-    model = InternVideo2(PRESETS["tiny"])
-    weights.seeded(model, 3)
-    save_tensors(tmp_path / "w" / "video.safetensors", dict(model.state_dict()))
-    manifest = read_manifest(str(videos / "data"))
-    texts = (f"internvideo2=tiny:{tmp_path / 'w' / 'video.safetensors'}", "depthpro=tiny")
-    branches = [load_branch(BranchRequest.parse(text)) for text in texts]
-    Extraction.begin(manifest, tmp_path / "s", branches, settings()).run(bar=False)
-    train_bundle(Store.open(tmp_path / "s"), tmp_path / "bundle", "val")
-    command = ["score", str(videos / "data"), "--bundle", tmp_path / "bundle", "--weights"]
-    for engine in ("local", "ray"):
-        done = telltale(
-            *command, tmp_path / "w", "--workers", 1, "--engine", engine,
-            "--out", tmp_path / f"{engine}.jsonl",
-        )  # fmt: skip
-        assert done.returncode == 3, done.stderr  # one file is broken
-    assert by_id(tmp_path / "ray.jsonl") == by_id(tmp_path / "local.jsonl")
-
-
-def test_one_video_on_one_screen_with_a_picture(videos: Path, tmp_path: Path) -> None:
     clip = sorted((videos / "data").rglob("*.mp4"))[-1]
     done = telltale("score", clip, "--bundle", videos / "bundle", "--explain", tmp_path / "why.png",
                     "--reference", videos / "s")  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     assert "these networks know nothing of real ones" in done.stdout
     assert "most like" in done.stdout
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
@@ -136,7 +111,7 @@ def test_one_video_on_one_screen_with_a_picture(videos: Path, tmp_path: Path) ->
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     done = telltale("score", broken, "--bundle", videos / "bundle")
-    assert done.returncode == 3
+    assert done.status == 3
     assert "cannot be scored" in done.stdout
 
 

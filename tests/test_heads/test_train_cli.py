@@ -8,7 +8,7 @@ import pytest
 
 from features_store import Store
 from heads.bundle import Bundle
-from tests.test_features_store.test_cli import here, telltale
+from tests.test_features_store.test_cli import here
 from tests.test_heads.stores import write_store
 
 
@@ -20,13 +20,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_train_and_evaluate(store: Path, tmp_path: Path) -> None:
-    said = telltale("train", "--store", store, "--out", tmp_path / "a", "--set", "epochs=10",
+    said = here("train", "--store", store, "--out", tmp_path / "a", "--set", "epochs=10",
                     "--set", "lr=3e-3", "--seeds", "2")  # fmt: skip
     assert "80 videos to learn from (val), 40 to decide by (val)" in said
     assert "these networks know nothing of real ones" in said
-    telltale("train", "--store", store, "--head", "linear", "--out", tmp_path / "b")
+    here("train", "--store", store, "--head", "linear", "--out", tmp_path / "b")
     assert len(Bundle.load(tmp_path / "a").about.provenance["seeds"]) == 2
-    said = telltale("evaluate", tmp_path / "a", tmp_path / "b", "--store", store,
+    said = here("evaluate", tmp_path / "a", tmp_path / "b", "--store", store,
                     "--out", tmp_path / "e.json")  # fmt: skip
     assert "lambda" in said
     assert "second minus first, accuracy" in said
@@ -74,8 +74,8 @@ def test_a_store_without_a_split_says_what_to_do(tmp_path: Path) -> None:
     write_store(tmp_path / "s", 40)
     made = Store.create(tmp_path / "t", scheme="hfv4", classes=Store.open(tmp_path / "s").classes)
     made.add_videos({"id": ["a.mp4"], "label": [0]})
-    said = telltale("train", "--store", tmp_path / "t", "--out", tmp_path / "b", expect=1)
+    said = here("train", "--store", tmp_path / "t", "--out", tmp_path / "b", expect=1)
     assert "--validation 0.2" in said
-    said = telltale("train", "--store", tmp_path / "s", "--out", tmp_path / "b", "--validation",
+    said = here("train", "--store", tmp_path / "s", "--out", tmp_path / "b", "--validation",
                     "0.3", "--set", "epochs=1")  # fmt: skip
     assert "to decide by" in said
