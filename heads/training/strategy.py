@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from heads.config import assignments, build
@@ -68,6 +69,8 @@ class Strategy:
     """It changes feature vectors, so the model must see nothing else."""
     hidden_layers: ClassVar[int] = 0
     """How many hidden layers the model must have at least."""
+    knows_generators: ClassVar[bool] = False
+    """It must know each sample's generator, which a mixture of two has not."""
     fewest_generators: ClassVar[int] = 0
     """How many generators the videos learnt from must have at least."""
 
@@ -76,6 +79,9 @@ class Strategy:
         self.model, self.config = lesson.model, lesson.config
         self.samples, self.seed = lesson.samples, lesson.seed
         self.random = np.random.default_rng((_STREAM, lesson.seed))
+        told = lesson.samples.told
+        self.domains, self.targets = (each.cpu().numpy() for each in (told.domains, told.targets))
+        """Of every video, for what need not wait for the device."""
         self.epoch = 0
 
     def parameters(self) -> Sequence[Tensor]:
@@ -126,9 +132,27 @@ class Strategy:
         return nullcontext()
 
     def normal(self, *shape: int) -> Tensor:
-        """Normal numbers on the samples' device, the same on every device."""
-        drawn = torch.from_numpy(self.random.standard_normal(shape, np.float32))
-        return drawn.to(self.samples.x.device)
+        """Normal numbers, the same on every device."""
+        return self.tensor(self.random.standard_normal(shape, np.float32))
+
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """On the samples' device."""
+        return torch.from_numpy(array).to(self.samples.x.device)
+
+    def among(self, kinds: NDArray[np.int64]) -> NDArray[np.intp]:
+        """For each row another of its kind, or itself, by a random permutation of each kind."""
+        shuffled = self.random.permutation(len(kinds))
+        found, place = np.empty_like(shuffled), np.argsort(kinds, kind="stable")
+        found[place] = shuffled[np.argsort(kinds[shuffled], kind="stable")]
+        return found
+
+    def strangers(self, fake: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """For each row one of the other kind, of real and generated ones, as evenly as can be."""
+        found = np.zeros(len(fake), np.intp)
+        for kind in (fake, ~fake):
+            others = self.random.permutation(np.flatnonzero(~kind))
+            found[kind] = np.resize(others, int(kind.sum()))
+        return found
 
 
 def activations(model: Model, batch: Batch) -> list[Tensor]:
@@ -137,6 +161,11 @@ def activations(model: Model, batch: Batch) -> list[Tensor]:
     for stage in model.stages(batch):
         found.append(stage(found[-1]))
     return found[1:]
+
+
+def first_look(samples: Samples) -> Batch:
+    """One sample, to see the sizes of a model's layers by."""
+    return Batch(x=samples.x[:1, 0], rows=np.zeros(1, np.int64), views=np.zeros(1, np.int64))
 
 
 def strategy_names() -> list[str]:
@@ -169,13 +198,16 @@ def _check(kind: type[Strategy], lesson: Lesson) -> None:
             f"Strategy {kind.name} changes feature vectors, and this head reads its tokens from "
             f"the store as they are. Use a head on pooled vectors: fusion, mlp."
         )
-    nothing = Batch(x=samples.x[:1, 0], rows=np.zeros(1, np.int64), views=np.zeros(1, np.int64))
-    layers = max(len(model.stages(nothing)) - 2, 0)
+    layers = max(len(model.stages(first_look(samples))) - 2, 0)
     if layers < kind.hidden_layers:
         raise BadSetting(
             f"Strategy {kind.name} needs {kind.hidden_layers} hidden layers with something "
             f"non-linear in between, and this head has {layers}. Use --head mlp with "
             f"--set layers={kind.hidden_layers}."
+        )
+    if kind.knows_generators and lesson.config.mixup:
+        raise BadSetting(
+            f"Strategy {kind.name} must know each sample's generator; leave out mixup."
         )
     found = int(samples.told.domains.max()) if samples.videos else 0
     if found < kind.fewest_generators:

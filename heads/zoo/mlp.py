@@ -50,7 +50,7 @@ class MlpConfig(TrainConfig):
     """Names of arrays, with commas between them, to use instead: clip-b32/x,depthpro/depth."""
     layers: int = 2
     """Hidden layers; 0: none, which is the function of the linear head."""
-    hidden: int = 128
+    hidden: int = 256
     """Numbers in each of them."""
 
     def __post_init__(self) -> None:

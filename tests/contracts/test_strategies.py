@@ -19,7 +19,7 @@ from heads.zoo.mlp import Mlp
 from tests.test_heads.tables import CLASSES, table
 
 QUICK = {"epochs": "6", "lr": "3e-3", "hidden": "12", "batch": "32"}
-NOTHING: dict[str, str] = {"lsda": "lsda:share=0"}
+NOTHING: dict[str, str] = {"lsda": "lsda:share=0", "ucf": "ucf:specific=0:contrast=0:rebuild=0"}
 """Strategy → the same with nothing in it, where that can be set: plain training."""
 SETTINGS: dict[str, dict[str, str]] = {}
 """What a strategy needs beside its name."""

@@ -16,7 +16,7 @@ from tests.test_heads.frame_tables import frame_table
 from tests.test_heads.tables import CLASSES, table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-QUANTITIES = {"lsda": 11}
+QUANTITIES = {"lsda": 11, "ucf": 5}
 """How many each golden file has."""
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.parity.rows import EXACT, Kind, Row, compare, tensors
-from heads.training.strategies import lsda
+from heads.training.strategies import lsda, ucf
 
-_LSDA = 1e-5
+_LSDA, _UCF = 1e-5, 1e-5
 
 
 def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
@@ -48,7 +48,8 @@ def _lsda_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     f, perm = golden["f_outputs"], golden["mix.perm"]
     partners = (torch.arange(len(f))[:, None] * f.shape[1] + perm).flatten()
     share = golden["mix.lam"].repeat_interleave(f.shape[1])
-    found = lsda.mixed(f.flatten(0, 1).flatten(1), partners, share).reshape(f.shape)
+    flat = f.flatten(0, 1).flatten(1)
+    found = lsda.mixed(flat, flat[partners], share).reshape(f.shape)
     yield compare(path.name, "mix.out", found, golden["mix.out"], _LSDA)
 
 
@@ -59,8 +60,33 @@ def _draws(golden: dict[str, Tensor], prefix: str, way: Tensor, members: int) ->
     first = place - place % members
     return lsda.Draws(
         way=way, length=golden[f"{prefix}.lam"].flatten(), first=first, second=first + 1,
-        noise_nd=sigma * eps.reshape(len(way), -1),
+        noise_kd=(sigma * eps.reshape(len(way), -1))[way == lsda.NOISE],
     )  # fmt: skip
 
 
-_KINDS: dict[str, Kind] = {"lsda": _lsda_rows}
+def _ucf_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    """The contrastive term with given pairs, and its gradients."""
+    del described
+    golden = tensors(path)
+    common, specific = (golden[f"vec.{n}"].requires_grad_() for n in ("common", "specific"))
+    half = len(common) // 2
+    real, fake = slice(0, half), slice(half, None)
+    like = specific[golden["vec.spe_index"]]
+    terms = {}
+    for margin in (ucf.UcfOptions().margin, 1.0):
+        (real_like, fake_like) = common[golden["vec.real"]], common[golden["vec.fake"]]
+        terms[margin] = torch.stack([
+            ucf.contrast(common[real], real_like, fake_like, margin).mean(),
+            ucf.contrast(common[fake], fake_like, real_like, margin).mean(),
+            ucf.contrast(specific[real], like[real], like[fake], margin).mean(),
+            ucf.contrast(specific[fake], like[fake], like[real], margin).mean(),
+        ])  # fmt: skip
+    mine, one = terms.values()
+    grads = torch.autograd.grad(mine.sum(), [common, specific], retain_graph=True)
+    found = {"terms": mine, "terms_margin1": one[:2], "loss": mine.sum()}
+    found |= dict(zip(("grad_common", "grad_specific"), grads, strict=True))
+    for name, ours in found.items():
+        yield compare(path.name, f"vec.{name}", ours, golden[f"vec.{name}"], _UCF)
+
+
+_KINDS: dict[str, Kind] = {"lsda": _lsda_rows, "ucf": _ucf_rows}

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from heads.errors import BadSetting
+from heads.training.model import Batch
 from heads.training.strategy import Lesson, Step, Strategy
 
 TOWARDS, AWAY, NOISE, DIFFERENCE = range(4)
@@ -46,42 +48,45 @@ class Draws:
     """(n) TOWARDS, AWAY, NOISE or DIFFERENCE."""
     length: Tensor
     """(n) how far, 0 to 1."""
-    noise_nd: Tensor
+    noise_kd: Tensor
+    """Of those k whose way is NOISE."""
     first: Tensor
     second: Tensor
     """(n) rows whose difference is added."""
 
 
-def augmented(z_nd: Tensor, cells: Tensor, draws: Draws) -> Tensor:
+def augmented(z_nd: Tensor, cells: Tensor, draws: Draws, scale_d: Tensor | None = None) -> Tensor:
     """Each sample moved in the way that was drawn for it, among those of its cell (n)."""
-    mean_nd, hard = centres(z_nd, cells)
-    way = draws.way[:, None]
-    step_nd = torch.where(
-        way == TOWARDS, z_nd[hard] - z_nd,
-        torch.where(
-            way == AWAY, z_nd - mean_nd,
-            torch.where(way == NOISE, draws.noise_nd, z_nd[draws.first] - z_nd[draws.second]),
-        ),
-    )  # fmt: skip
+    mean_nd, hard = centres(z_nd, cells, scale_d)
+    towards, away, noise, difference = ((draws.way == way).nonzero()[:, 0] for way in range(4))
+    step_nd = torch.empty_like(z_nd)
+    step_nd[towards] = z_nd[hard[towards]] - z_nd[towards]
+    step_nd[away] = z_nd[away] - mean_nd[away]
+    step_nd[noise] = draws.noise_kd
+    step_nd[difference] = z_nd[draws.first[difference]] - z_nd[draws.second[difference]]
     return z_nd + draws.length[:, None] * step_nd
 
 
-def centres(z_nd: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of each sample's cell (n, d), and the row of the member farthest from it (n)."""
+def centres(
+    z_nd: Tensor, cells: Tensor, scale_d: Tensor | None = None
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The mean of each sample's cell (n, d), and the row of the member farthest from it (n), in
+    columns that are divided by their scale."""
     _, cell = torch.unique(cells, return_inverse=True)
-    count = int(cell.max()) + 1
-    sums = z_nd.new_zeros(count, z_nd.shape[1]).index_add(0, cell, z_nd)
-    mean_nd = (sums / torch.bincount(cell, minlength=count)[:, None])[cell]
-    order = (z_nd - mean_nd).square().sum(1).argsort(descending=True, stable=True)
+    counts = torch.bincount(cell)
+    sums = z_nd.new_zeros(len(counts), z_nd.shape[1]).index_add(0, cell, z_nd)
+    mean_nd = (sums / counts[:, None])[cell]
+    apart_nd = z_nd - mean_nd if scale_d is None else (z_nd - mean_nd) / scale_d
+    order = apart_nd.square().sum(1).argsort(descending=True, stable=True)
     places = torch.arange(len(cell), device=cell.device)
-    first = torch.full_like(cell[:1].expand(count), len(cell))
+    first = torch.full_like(counts, len(cell))
     first = first.scatter_reduce(0, cell[order], places, "amin")
     return mean_nd, order[first][cell]
 
 
-def mixed(z_nd: Tensor, partners: Tensor, share: Tensor) -> Tensor:
+def mixed(z_nd: Tensor, partners_nd: Tensor, share: Tensor) -> Tensor:
     """`share` (n) of each sample, the rest of its partner."""
-    return share[:, None] * z_nd + (1 - share[:, None]) * z_nd[partners]
+    return torch.lerp(partners_nd, z_nd, share[:, None])
 
 
 class Lsda(Strategy):
@@ -91,80 +96,65 @@ class Lsda(Strategy):
     Options = LsdaOptions
     changes_vectors = True
     fewest_generators = 2
+    knows_generators = True
     options: LsdaOptions
 
     def __init__(self, options: LsdaOptions, lesson: Lesson) -> None:
         super().__init__(options, lesson)
-        if self.config.mixup:
-            raise BadSetting("Strategy lsda mixes samples itself; leave out mixup.")
         flat = self.samples.x.flatten(0, 1)
-        self._mean = flat.mean(0)
         self._scale = flat.std(0, correction=0).clamp_min(1e-6)
 
     def batch(self, step: Step) -> Step:
-        chosen = self._chosen(step)
+        old, told = step.batch, step.told
+        chosen = self._chosen(old)
         if not len(chosen):
             return step
-        old, told = step.batch, step.told
-        copies = self._mean + self._scale * self._copies(
-            (old.x[chosen] - self._mean) / self._scale, told.take(chosen).domains,
-            told.targets[chosen],
-        )  # fmt: skip
-        keep = None if old.keep is None else torch.cat([old.keep, old.keep[chosen]])
-        where = chosen.cpu().numpy()
+        rows = self.tensor(chosen)
+        x = torch.cat([old.x, self._copies(old.x[rows], old.rows[chosen])])
         batch = replace(
-            old, x=torch.cat([old.x, copies]), keep=keep,
-            rows=np.concatenate([old.rows, old.rows[where]]),
-            views=np.concatenate([old.views, old.views[where]]),
+            old, x=x, keep=None if old.keep is None else torch.cat([old.keep, old.keep[rows]]),
+            rows=np.concatenate([old.rows, old.rows[chosen]]),
+            views=np.concatenate([old.views, old.views[chosen]]),
         )  # fmt: skip
-        doubled = told.joined(told.take(chosen))
-        return Step(batch=batch, told=replace(doubled, weights=self._weights(step, chosen)))
+        both = told.take(self.tensor(np.concatenate([np.arange(len(old.rows)), chosen])))
+        # A sample and its copy share what it weighed; the mean over more rows stays what it was.
+        share = torch.ones(len(both.weights))
+        share[torch.from_numpy(chosen)] = share[len(old.rows) :] = 0.5
+        share *= len(both.weights) / len(old.rows)
+        return Step(batch=batch, told=replace(both, weights=both.weights * share.to(x.device)))
 
-    def _chosen(self, step: Step) -> Tensor:
+    def _chosen(self, batch: Batch) -> NDArray[np.intp]:
         """Rows of the generated samples that get a copy."""
-        rows = step.told.fake.nonzero()[:, 0]
-        if self.options.share == 1 or not self.options.share:
-            return rows if self.options.share else rows[:0]
-        drawn = self.random.random(len(rows)) < self.options.share
-        return rows[torch.from_numpy(drawn).to(rows.device)]
+        drawn = self.random.random(len(batch.rows)) < self.options.share
+        return np.flatnonzero(drawn & (self.domains[batch.rows] > 0))
 
-    def _weights(self, step: Step, chosen: Tensor) -> Tensor:
-        """A sample and its copy share what the sample weighed; the mean over more rows stays what
-        it was."""
-        before = len(step.told.weights)
-        weights = step.told.weights.clone()
-        weights[chosen] /= 2
-        return torch.cat([weights, weights[chosen]]) * ((before + len(chosen)) / before)
+    def _copies(self, z_nd: Tensor, videos: NDArray[np.int64]) -> Tensor:
+        """Of samples of these videos."""
+        domains, targets = self.domains[videos], self.targets[videos]
+        between = self.random.random(len(videos)) < self.options.mix
+        partners = self.tensor(self.among(targets)[between])
+        mixes, inside = self.tensor(np.flatnonzero(between)), np.flatnonzero(~between)
+        copies = torch.empty_like(z_nd)
+        alpha = self.random.uniform(0.5, 2, len(mixes))
+        share = self.tensor(self.random.beta(alpha, alpha).astype(np.float32))
+        copies[mixes] = mixed(z_nd[mixes], z_nd[partners], share)
+        if len(inside):
+            cells = (domains * len(self.samples.classes) + targets)[inside]
+            own_nd = z_nd[self.tensor(inside)]
+            found = augmented(own_nd, self.tensor(cells), self._draws(cells), self._scale)
+            copies[self.tensor(inside)] = found
+        return copies
 
-    def _copies(self, z_nd: Tensor, domains: Tensor, targets: Tensor) -> Tensor:
-        cells = domains * len(self.samples.classes) + targets
-        found = augmented(z_nd, cells, self._draws(z_nd, cells))
-        between = mixed(z_nd, self._among(targets), self._uniform_beta(len(z_nd)))
-        drawn = torch.from_numpy(self.random.random(len(z_nd)) < self.options.mix)
-        return torch.where(drawn.to(z_nd.device)[:, None], between, found)
-
-    def _draws(self, z_nd: Tensor, cells: Tensor) -> Draws:
-        count, device = len(z_nd), z_nd.device
-        sigma = torch.from_numpy(self.random.random((count, 1), np.float32)).to(device)
+    def _draws(self, cells: NDArray[np.int64]) -> Draws:
+        way = self.random.integers(0, 4, len(cells))
+        noisy = int((way == NOISE).sum())
+        sigma = self.tensor(self.random.random((noisy, 1), np.float32))
         return Draws(
-            way=torch.from_numpy(self.random.integers(0, 4, count)).to(device),
-            length=torch.from_numpy(self.random.random(count, np.float32)).to(device),
-            noise_nd=sigma * self.normal(*z_nd.shape),
-            first=self._among(cells), second=self._among(cells),
+            way=self.tensor(way),
+            length=self.tensor(self.random.random(len(cells), np.float32)),
+            noise_kd=sigma * self.normal(noisy, len(self._scale)) * self._scale,
+            first=self.tensor(self.among(cells)), second=self.tensor(self.among(cells)),
         )  # fmt: skip
-
-    def _among(self, kinds: Tensor) -> Tensor:
-        """For each row another of its kind, by a random permutation inside each kind."""
-        shuffled = torch.from_numpy(self.random.permutation(len(kinds))).to(kinds.device)
-        by_kind = kinds.argsort(stable=True)
-        found = torch.empty_like(by_kind)
-        found[by_kind] = shuffled[kinds[shuffled].argsort(stable=True)]
-        return found
-
-    def _uniform_beta(self, count: int) -> Tensor:
-        alpha = self.random.uniform(0.5, 2, count)
-        share = self.random.beta(alpha, alpha).astype(np.float32)
-        return torch.from_numpy(share).to(self.samples.x.device)
 
 
 STRATEGY = Lsda
