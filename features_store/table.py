@@ -44,6 +44,8 @@ class Table:
     """Videos that were selected and left out because they failed in a branch."""
     missing: int = 0
     """Videos left out because they were not computed yet (only with allow_missing)."""
+    also: tuple[str, ...] = ()
+    """Other protocols whose views stand behind those of `protocol`; see `beside`."""
     lazy: Mapping[str, LazyRows] = field(default_factory=dict)
     """Keys that were to stay on the disk."""
 
@@ -53,6 +55,11 @@ class Table:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{key} {a.dtype}{list(a.shape)}" for key, a in self.arrays.items())
         return f"Table({self.protocol}, {len(self)} videos, {self.failed} failed; {shapes})"
+
+    @property
+    def qualities(self) -> int:
+        """Of how many protocols its views are."""
+        return 1 + len(self.also)
 
     def matrix(self, *keys: str) -> Array:
         """(videos, numbers) in float32: the arrays side by side, each averaged over its views and
@@ -78,6 +85,17 @@ class Table:
         from features_store.arrow import frame
 
         return frame(self.to_arrow())
+
+    def beside(self, other: "Table") -> "Table":
+        """The videos that are in both, with the other's views behind their own."""
+        _, mine, theirs = np.intersect1d(self.rows, other.rows, return_indices=True)
+        order = np.argsort(mine)
+        own, more = self.take(mine[order]), other.take(theirs[order])
+        arrays = {
+            key: np.concatenate([array, more.arrays[key]], axis=1)
+            for key, array in own.arrays.items()
+        }
+        return replace(own, arrays=arrays, also=(*self.also, other.protocol, *other.also))
 
     def take(self, index: Array | slice) -> "Table":
         """Some of the rows; `index` as NumPy takes it."""

@@ -35,9 +35,10 @@ def table_state(*tables: "Table") -> str:
     return fingerprint(
         {
             str(number): {
-                "protocol": table.protocol,
+                "protocol": " ".join((table.protocol, *table.also)),
                 "videos": [str(name) for name in table.ids],
                 "labels": table.labels.tolist(),
+                "sources": [str(name) for name in table.sources],
                 "ranks": [repr(rank) for rank in table.ranks.tolist()],
                 "features": dict(table.fingerprints),
             }

@@ -80,6 +80,10 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     add_store_options(parser)
     parser.add_argument(
+        "--also", action="append", default=[], metavar="PROTOCOL",
+        help="learn from these views of the same videos too, perturbed ones say; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
         "--validation", type=float, metavar="SHARE",
         help="take this share of the training videos, chosen by id, instead of split `val`; 0: "
         "learn from all of them, which a head without epochs can (linear, knn)",
@@ -150,6 +154,7 @@ def choice(arguments: argparse.Namespace) -> "Choice":
 
     return Choice(
         protocol=arguments.protocol,
+        also=arguments.also,
         judging=arguments.validation_protocol,
         validation=arguments.validation,
         every=getattr(arguments, "every_split", False),

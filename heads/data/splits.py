@@ -32,6 +32,8 @@ class Choice:
 
     protocol: str | None = None
     """Of the views that are learnt from; None: the store's only one, or its train-V."""
+    also: Sequence[str] = ()
+    """Protocols whose views of the same videos are learnt from too, of other qualities."""
     judging: str | None = None
     """Of the views that decide; None: `val` where the deciding videos have it, else as above."""
     validation: float | None = None
@@ -63,6 +65,9 @@ class Choice:
         """Tables of the videos that are learnt from, and of those that decide."""
         protocol = self.protocol or training_protocol(store)
         train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
+        for name in self.also:
+            other = store.table(head.keys, protocol=name, where=learning, lazy=head.lazy)
+            train = _beside(train, other, head)
         if not deciding.any():
             return Data(train=train, validation=train.take(np.zeros(len(train), bool)))
         val = like(protocol, "val")
@@ -127,6 +132,24 @@ class Choice:
         if not said:
             return ""
         return f"careful: {' and '.join(said)} share a group with a video that is learnt from"
+
+
+def _beside(train: Table, other: Table, head: Head) -> Table:
+    """Views of the same videos in another quality, by the same networks."""
+    if head.lazy and any(key in head.lazy for key in head.keys):
+        raise BadTable(f"--also puts views side by side in memory; head {head.name} reads tokens.")
+    if train.fingerprints != other.fingerprints:
+        raise WrongFeatures(
+            f"{train.protocol} and {other.protocol} have features of different networks; name them "
+            f"in full."
+        )
+    views, own = (next(iter(each.arrays.values())).shape[1] for each in (other, train))
+    if views != own // train.qualities:
+        raise BadTable(
+            f"{other.protocol} has {views} views and {train.protocol} {own // train.qualities}; "
+            f"--also takes the same views of another quality."
+        )
+    return train.beside(other)
 
 
 def in_split(store: Store, split: str) -> Mask:

@@ -59,10 +59,12 @@ def run_key(head: Head, seed: int, tables: Sequence[Table]) -> str:
     videos = hashlib.sha256()
     for table in tables:
         videos.update("\n".join(map(str, table.ids)).encode())
+        videos.update("\n".join(map(str, table.sources)).encode())
         videos.update(table.labels.tobytes() + np.nan_to_num(table.ranks).tobytes())
     parts = {
         "head": head.name, "settings": asdict(head.config), "seed": seed,
-        "videos": videos.hexdigest(), "protocols": [table.protocol for table in tables],
+        "videos": videos.hexdigest(),
+        "protocols": [" ".join((table.protocol, *table.also)) for table in tables],
         "features": dict(sorted(tables[-1].fingerprints.items())),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

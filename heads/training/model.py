@@ -105,7 +105,7 @@ class Samples:
             domains=torch.from_numpy(domains(table)).to(x.device),
             ranks=torch.from_numpy(table.ranks).float().to(x.device),
         )
-        return Samples(x=x, told=told, classes=table.classes)
+        return Samples(x=x, told=told, classes=table.classes, qualities=table.qualities)
 
     @property
     def targets(self) -> Tensor:

@@ -9,14 +9,20 @@ import torch
 
 from benchmarks.parity.checking import check
 from heads.commands.main import main
-from heads.errors import BadSetting
+from heads.data.splits import Choice
+from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.head import make_head
-from heads.training.strategies import lsda
+from heads.training.config import epoch_order
+from heads.training.strategies import awp, lsda, qad
+from heads.training.strategy import Lesson, begun
+from heads.zoo.fusion import Fusion
+from heads.zoo.mlp import Mlp
 from tests.test_heads.frame_tables import frame_table
+from tests.test_heads.stores import write_features, write_store
 from tests.test_heads.tables import CLASSES, table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-QUANTITIES = {"lsda": 11, "ucf": 5}
+QUANTITIES = {"lsda": 11, "ucf": 5, "qad": 50}
 """How many each golden file has."""
 
 
@@ -75,3 +81,91 @@ def test_strategies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "lsda: LSDA (CVPR 2024)" in said
     assert "    share=1.0  (a number)  Copies for each generated sample" in said
+
+
+def test_weights_are_where_the_loss_is_worse_and_come_back() -> None:
+    weights = [torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0]])]
+    moves = awp.worse(weights, [torch.tensor([[0.0, 0.1]]), torch.tensor([[-9.0]])])
+    assert [move.tolist() for move in moves] == [[[0.0, 5.0]], [[-2.0]]]
+    found, validation = table(seed=1), table(40, seed=2)
+    settings = {"epochs": "2", "hidden": "8", "lr": "0", "weight_decay": "0"}
+    still = [
+        make_head("mlp", {**settings, "strategy": strategy}, CLASSES)
+        for strategy in ("plain", "awp:awp=0.1:awp_after=0")
+    ]
+    for made in still:
+        made.fit(found, validation)
+    first, second = (made.predict(validation) for made in still)
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_awp_sees_batch_statistics_once() -> None:
+    """What is learnt of the batches' mean and variance is what plain training learns of them."""
+    found, validation = table(seed=1), table(40, seed=2)
+    means = []
+    for strategy in ("plain", "awp:awp=0.1:awp_after=0"):
+        settings = {"epochs": "1", "batch": "80", "strategy": strategy}
+        made = make_head("fusion", settings, CLASSES)
+        made.fit(found, validation)
+        assert isinstance(made, Fusion)
+        assert made.model is not None
+        means.append(made.model.tensors["down_norm.running_mean"])
+    torch.testing.assert_close(means[0], means[1], atol=0, rtol=0)
+
+
+def test_qad_looks_twice_at_one_view_in_two_qualities() -> None:
+    settings = {"strategy": "qad", "epochs": "1", "hidden": "8", "repeat": "2"}
+    made = make_head("mlp", settings, CLASSES)
+    with pytest.raises(BadSetting, match="--also train-8"):
+        made.fit(table(seed=1), table(40, seed=2))
+    once = make_head("mlp", {**settings, "repeat": "1"}, CLASSES)
+    with pytest.raises(BadSetting, match="--set repeat=2"):
+        once.fit(replace(table(views=6), also=("val+blur3", "val+blur9")), table(40, seed=2))
+    assert isinstance(made, Mlp)
+    found = replace(table(views=6), also=("val+blur3", "val+blur9"))
+    made.fit(found, table(40, seed=2))
+    assert made.model is not None
+    samples = made._samples(found, "cpu", "training")
+    lesson = Lesson(model=made.model, config=made.config, samples=samples, seed=4)
+    strategy = begun(lesson)
+    strategy.begin_epoch(0)
+    views = strategy.order(epoch_order(made.config, 4, 0, 80, 6)).views
+    assert (views[::2] % 2 == views[1::2] % 2).all()
+    assert (views[::2] // 2 != views[1::2] // 2).all()
+    assert set(views.tolist()) == set(range(6))
+
+
+def test_what_agrees_in_geometry_has_the_largest_hsic() -> None:
+    random = torch.Generator().manual_seed(0)
+    z_md, other_md = (torch.randn(64, 5, generator=random) for _ in range(2))
+    turned = z_md @ torch.linalg.qr(torch.randn(5, 5, generator=random)).Q
+    same, apart = (
+        float(qad.normalised_hsic(qad.kernel(z_md, 1.0), qad.kernel(each, 1.0)))
+        for each in (turned, other_md)
+    )
+    assert same == pytest.approx(1, abs=1e-4)
+    assert apart < 0.3
+
+
+def test_views_of_two_qualities_are_learnt_from_side_by_side(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s")
+    found = table(120, seed=5)
+    write_features(store, found, "val+blur3")
+    head = make_head("mlp", {}, CLASSES)
+    data = Choice(protocol="val", also=("val+blur3",)).load(store, head)
+    plain = Choice(protocol="val").load(store, head)
+    assert data.train.qualities == 2
+    assert data.train.ids.tolist() == plain.train.ids.tolist()
+    for key in head.keys:
+        sides = np.split(data.train.arrays[key], 2, axis=1)
+        np.testing.assert_array_equal(sides[0], plain.train.arrays[key])
+        np.testing.assert_array_equal(sides[1], sides[0])
+    assert data.validation.qualities == 1
+    write_features(store, found, "val+blur9", fingerprint="b" * 64)
+    with pytest.raises(WrongFeatures, match="different networks"):
+        Choice(protocol="val", also=("val+blur9",)).load(store, head)
+    write_features(store, table(120, 3, seed=5), "val+jpeg50")
+    with pytest.raises(BadTable, match="3 views and val 2"):
+        Choice(protocol="val", also=("val+jpeg50",)).load(store, head)
+    with pytest.raises(BadTable, match="attnpool reads tokens"):
+        Choice(protocol="val", also=("val+blur3",)).load(store, make_head("attnpool", {}, CLASSES))

@@ -148,7 +148,7 @@ class Ucf(Strategy):
         with torch.no_grad():
             sizes = [each.shape[-1] for each in activations(self.model, batch)]
         before, common, columns = sizes[-3], sizes[-2], len(self._columns)
-        layers = {"specific": (before, common, common, common)}
+        layers: dict[str, tuple[int, ...]] = {"specific": (before, *[common] * 3)}
         if self.options.specific:
             generators = int(self.domains.max()) + 1
             layers["generators"] = (common, common, generators)
