@@ -43,6 +43,8 @@ class Backbone(Xception):
 class BandDetector(FrameNetwork):
     """Bands of a picture through one Xception; above 0 is generated."""
 
+    last, generated = "backbone.last_linear.1", 1
+
     def __init__(self, size: int = 256, divisor: int = 1) -> None:
         super().__init__({"size": size, "divisor": divisor})
         self.FAD_head = BandPictures(size)
@@ -89,6 +91,8 @@ class Mix(nn.Module):
 
 class TwoViews(FrameNetwork):
     """Bands and local energies, an Xception each, mixed twice; above 0 is generated."""
+
+    last = "fc"
 
     def __init__(self, size: int = 299, divisor: int = 1) -> None:
         super().__init__({"size": size, "divisor": divisor})

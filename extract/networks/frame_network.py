@@ -15,6 +15,11 @@ CLS, LOGIT = "cls", "logit"
 class FrameNetwork(nn.Module):
     """Normalised pictures → named vectors, one row each."""
 
+    last = ""
+    """The name of the linear layer that judges; empty: there is none to train."""
+    generated = 0
+    """The row of it that is larger for generated pictures."""
+
     def __init__(self, architecture: Mapping[str, Any]) -> None:
         """What is said of it in fingerprints, beside the weights."""
         super().__init__()
@@ -25,8 +30,12 @@ class FrameNetwork(nn.Module):
         """`cls` (b, d), the vector that the last layer judges, and its `logit` (b, k)."""
 
     def layer_of(self, name: str) -> int:
-        """How deep a parameter lies, for rates by layer: 0 is the stem, the largest the head."""
+        """How deep a parameter lies, for rates by layer: 0 is the stem, the largest what judges."""
         raise NotImplementedError(f"{type(self).__name__} has no layers that {name} could be of.")
+
+    @property
+    def layers(self) -> int:
+        return 1 + max(self.layer_of(name) for name, _ in self.named_parameters())
 
 
 def drawn(network: nn.Module, seed: int) -> None:

@@ -47,6 +47,8 @@ class Features(nn.Module):
 class FaceJudge(FrameNetwork):
     """What both networks end with: `logit` is (b, 2), fake and real, each for itself."""
 
+    last = "fc2"
+
     def __init__(self, config: ConvNextConfig, **more: object) -> None:
         super().__init__({**asdict(config), **more})
         self.fc = nn.Linear(2 * config.classes, config.classes // 2)
@@ -81,9 +83,9 @@ class Autoencoded(FaceJudge):
         return self.judged(images_bchw, self.decoder(self.encoder(images_bchw)))
 
     def judged(self, images_bchw: Tensor, decoded_bchw: Tensor) -> dict[str, Tensor]:
-        both_bd = torch.cat([self.backbone(decoded_bchw), self.backbone(images_bchw)], 1)
-        hidden = functional.gelu(self.fc(functional.gelu(both_bd)))
-        return {CLS: both_bd, LOGIT: self.fc2(hidden)}
+        both = torch.cat([self.backbone(decoded_bchw), self.backbone(images_bchw)], 1)
+        hidden_bd = functional.gelu(self.fc(functional.gelu(both)))
+        return {CLS: hidden_bd, LOGIT: self.fc2(hidden_bd)}
 
 
 class Codes(Features):
@@ -140,9 +142,8 @@ class Sampled(FaceJudge):
 
     def judged(self, images_bchw: Tensor, decoded_bchw: Tensor) -> dict[str, Tensor]:
         seen = (self.convnext_backbone(images_bchw), self.convnext_backbone(decoded_bchw))
-        both_bd = torch.cat(seen, 1)
-        hidden = functional.relu(self.fc(functional.relu(both_bd)))
-        return {CLS: both_bd, LOGIT: self.fc2(hidden)}
+        hidden_bd = functional.relu(self.fc(functional.relu(torch.cat(seen, 1))))
+        return {CLS: hidden_bd, LOGIT: self.fc2(hidden_bd)}
 
 
 def released_names(state: State, noise: Noise = "released") -> State:

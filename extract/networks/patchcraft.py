@@ -45,6 +45,8 @@ class PatchCraft(FrameNetwork):
     """Pictures whose upper half is the flattest places, the lower the busiest; above 0 is
     generated."""
 
+    last = "fc2"
+
     def __init__(self, width: int = 32) -> None:
         super().__init__({"width": width})
         self.group1 = RichFilter()

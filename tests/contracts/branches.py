@@ -20,6 +20,7 @@ NETWORKS += ["appearance=dinov2-tiny", *ON_FRAMES]
 TRAINABLE = {
     "internvideo2=tiny": "precision=float32",
     "image=efficientnet-lite0": "precision=float32&size=64&frames=3",
+    **{f"{name}=tiny": "precision=float32&frames=3" for name in FRAME_DETECTORS},
 }
 """Those whose networks can be trained, with options that keep them small."""
 NETWORK = ("precision=bfloat16", "dtype=float32")

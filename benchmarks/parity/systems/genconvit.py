@@ -10,7 +10,7 @@ import torch
 from benchmarks.parity.rows import Kind, Row, compare, declared, tensors, weights_of
 from extract.networks import weights
 from extract.networks.convnext import ConvNextConfig
-from extract.networks.frame_network import CLS, LOGIT
+from extract.networks.frame_network import LOGIT
 from extract.networks.genconvit import Autoencoded, Sampled
 from extract.networks.weights import State
 from extract.views.looks import LOOKS, looked
@@ -49,9 +49,11 @@ def _autoencoded_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     if whole:
         decoded = network.decoder(network.encoder(images))
         yield from declared(path, described, {"decoded": decoded}, golden)
-    said = network.judged(images, decoded)
-    first, second = said[CLS].chunk(2, 1)
-    found = {"backbone_of_decoded": first, "backbone_of_image": second, "logits": said[LOGIT]}
+    found = {
+        "backbone_of_decoded": network.backbone(decoded),
+        "backbone_of_image": network.backbone(images),
+        "logits": network.judged(images, decoded)[LOGIT],
+    }
     yield from declared(path, described, found, golden)
 
 
@@ -63,11 +65,10 @@ def _sampled_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     weights.fill(network, state, model="GenConViT's vae")
     codes = network.encoder.scattered(images, golden["noise"])
     decoded = network.decoded(codes)
-    said = network.judged(images, decoded)
     found = {
         "mu": network.encoder.scattered(images, torch.zeros_like(golden["noise"])),
-        "z": codes, "decoded": decoded, "logits": said[LOGIT],
-        "backbone_of_image": said[CLS].chunk(2, 1)[0],
+        "z": codes, "decoded": decoded, "logits": network.judged(images, decoded)[LOGIT],
+        "backbone_of_image": network.convnext_backbone(images),
     }  # fmt: skip
     yield from declared(path, described, found, golden)
 
