@@ -69,6 +69,11 @@ def _damaged(views: Sequence[View], frames: Frames) -> Frames:
     damage = views[0].perturbation
     if damage is None or damage.kind == "rate" or damage.needs_every_frame:
         return frames
+    if damage.is_drawn:
+        return {
+            number: perturb_frame(image, damage, views[0].rng(f"damage of {number}"))
+            for number, image in frames.items()
+        }
     return {number: perturb_frame(image, damage) for number, image in frames.items()}
 
 

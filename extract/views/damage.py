@@ -17,13 +17,14 @@ RECIPE = {
 }  # fmt: skip
 """How x264 encodes every video alike, as VidAudit does. Size and rate stay what they were."""
 
-_FORM = re.compile(r"(blur|jpeg|resize|h264crf|rate|letterbox|screen|mixed)([0-9.]*)")
+_FORM = re.compile(r"(blurjpeg|blur|jpeg|resize|h264crf|rate|letterbox|screen|mixed)([0-9.]*)")
 _RANGES = {
     "blur": (0.1, 20.0),
     "jpeg": (1.0, 100.0),
     "resize": (0.05, 1.0),
     "h264crf": (0.0, 51.0),
     "rate": (1.0, 120.0),
+    "blurjpeg": (0.05, 1.0),
 }
 _WHOLE = ("jpeg", "h264crf")
 _WITHOUT_AMOUNT = ("mixed", "letterbox", "screen")
@@ -34,10 +35,10 @@ class Perturbation:
     """Damage done to the decoded frames before anything else sees them."""
 
     kind: str
-    """blur, jpeg, resize, h264crf, rate, letterbox, screen or mixed."""
+    """blur, jpeg, resize, h264crf, rate, letterbox, screen, mixed or blurjpeg."""
     amount: float = 0.0
     """blur: Gaussian sigma in pixels; jpeg: quality; resize: factor; h264crf: constant rate
-    factor; rate: frames a second; the others have none."""
+    factor; rate: frames a second; blurjpeg: probability; the others have none."""
 
     def __post_init__(self) -> None:
         if self.kind in _WITHOUT_AMOUNT:
@@ -63,6 +64,11 @@ class Perturbation:
         """A video codec's output depends on all frames before."""
         return self.kind == "h264crf"
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether each frame's damage is a matter of chance, as in training."""
+        return self.kind == "blurjpeg"
+
     @staticmethod
     def parse(text: str) -> "Perturbation":
         found = _FORM.fullmatch(text)
@@ -70,7 +76,8 @@ class Perturbation:
             raise BadProtocol(
                 f"Perturbation {text!r} unknown; have: blurSIGMA (blur3), jpegQUALITY (jpeg50), "
                 f"resizeFACTOR (resize0.7), h264crfN (h264crf28), rateN (rate12), letterbox, "
-                f"screen, mixed; and canonical, which goes before these."
+                f"screen, mixed, blurjpegSHARE (blurjpeg0.5); and canonical, which goes before "
+                f"these."
             )
         try:
             amount = float(found[2] or 0)

@@ -5,7 +5,7 @@ paper's Table 5). `mixed` is blur 3, then resize 0.7, then JPEG 50. `h264crfN` e
 in order with x264 (medium, one thread) and decodes them again, and so does the canonical
 encoding; they need every frame of the video. `rateN` shows what a viewer sees after a conversion
 to N frames a second: frames are held. `letterbox` pads to a square with black, `screen` films the
-frame off a display.
+frame off a display. `blurjpegP` is training's, see `training_damage`.
 """
 
 import math
@@ -18,8 +18,8 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from extract.errors import DamagedVideo
 from extract.views.damage import Perturbation
+from extract.views.training_damage import blurred_and_compressed, jpeg_by_opencv
 
 Image = NDArray[np.uint8]
 X264 = {"preset": "medium"}
@@ -35,8 +35,14 @@ MIXED = (
 )
 
 
-def perturb_frame(frame_hwc: Image, perturbation: Perturbation) -> Image:
-    """One frame, RGB. `h264crf` and `rate` are no matter of one frame: see `read_frames`."""
+def perturb_frame(
+    frame_hwc: Image, perturbation: Perturbation, rng: np.random.Generator | None = None
+) -> Image:
+    """One frame, RGB. `h264crf` and `rate` are no matter of one frame: see `read_frames`. What is
+    drawn by chance is drawn from `rng`."""
+    if perturbation.is_drawn:
+        assert rng is not None
+        return blurred_and_compressed(frame_hwc, perturbation.amount, rng)
     if perturbation.kind == "mixed":
         for step in MIXED:
             frame_hwc = perturb_frame(frame_hwc, step)
@@ -46,17 +52,6 @@ def perturb_frame(frame_hwc: Image, perturbation: Perturbation) -> Image:
 
 def _blur(frame_hwc: Image, sigma: float) -> Image:
     return np.asarray(cv2.GaussianBlur(frame_hwc, (0, 0), sigma), np.uint8)
-
-
-def _jpeg(frame_hwc: Image, quality: float) -> Image:
-    """4:2:0 chroma, as cameras and web sites write it."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, int(quality)]
-    done, data = cv2.imencode(".jpg", frame_hwc[..., ::-1], options)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if done else None
-    if decoded is None:
-        height, width = frame_hwc.shape[:2]
-        raise DamagedVideo(f"a frame of {width}x{height} cannot be written as JPEG")
-    return np.ascontiguousarray(decoded[..., ::-1]).astype(np.uint8)
 
 
 def _resize(frame_hwc: Image, factor: float) -> Image:
@@ -97,7 +92,7 @@ def _screen(frame_hwc: Image, amount: float) -> Image:
 
 _BY_KIND: dict[str, Callable[[Image, float], Image]] = {
     "blur": _blur,
-    "jpeg": _jpeg,
+    "jpeg": jpeg_by_opencv,
     "resize": _resize,
     "letterbox": _letterbox,
     "screen": _screen,

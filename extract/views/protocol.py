@@ -131,7 +131,7 @@ class Protocol:
                 f"(frames-16@8, frames-16@all, frames-16@8:stall), windows-WxN (windows-4x32) "
                 f"or windows-WxN:stepS (windows-369x32:step1), "
                 f"each with +canonical and then +blurSIGMA, +jpegQUALITY, +resizeFACTOR, "
-                f"+h264crfN, +rateN, +letterbox, +screen or +mixed."
+                f"+h264crfN, +rateN, +letterbox, +screen, +mixed or +blurjpegSHARE."
             )
         canonical, damage = after_the_plus(damage)
         said = {key: text for key, text in found.groupdict().items() if text is not None}

@@ -18,7 +18,7 @@ REVISIONS = {
     # Which frames those protocols take: sampling.py, rates.py.
     "frames": 1,
     "windows": 1,
-    # damage.py, perturb.py.
+    # damage.py, perturb.py, training_damage.py.
     "canonical": 1,
     "blur": 1,
     "jpeg": 1,
@@ -28,6 +28,7 @@ REVISIONS = {
     "letterbox": 1,
     "screen": 1,
     "mixed": 1,
+    "blurjpeg": 1,
     # clip_changes.py, blend.py.
     "drop": 1,
     "repeat": 1,

@@ -30,6 +30,7 @@ PROTOCOLS = (
     "val", "test-2x3", "train-2", "pairs-4",
     "val+blur3", "val+jpeg50", "val+resize0.7", "val+h264crf28", "val+mixed",
     "val+rate12", "val+letterbox", "val+screen", "val+canonical", "val+canonical+jpeg50",
+    "val+blurjpeg0.5",
     "train-2:drop1", "train-2:repeat1", "train-2:blend1", "frames-4@8", "frames-4@all",
     "windows-2x8",
 )  # fmt: skip

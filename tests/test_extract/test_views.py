@@ -18,7 +18,7 @@ from extract.errors import BadProtocol
 from extract.views import augment
 from extract.views.damage import RECIPE, Perturbation
 from extract.views.frame_hash import frame_hash, video_hashes
-from extract.views.perturb import MIXED, X264, held_frame, perturb_frame, reencode
+from extract.views.perturb import MIXED, X264, Image, held_frame, perturb_frame, reencode
 from extract.views.protocol import Protocol
 from extract.views.transforms import view_clip, view_clips
 from extract.views.view import Crop, View, needed_frames, view_seed
@@ -32,6 +32,7 @@ PERTURBATIONS = st.one_of(
     st.integers(1, 100).map(lambda n: Perturbation(kind="jpeg", amount=n)),
     st.integers(1, 20).map(lambda n: Perturbation(kind="resize", amount=n / 20)),
     st.integers(0, 51).map(lambda n: Perturbation(kind="h264crf", amount=n)),
+    st.integers(1, 20).map(lambda n: Perturbation(kind="blurjpeg", amount=n / 20)),
 )
 PROTOCOLS = st.one_of(
     st.builds(Protocol, kind=st.just("val"), canonical=st.booleans(), perturbation=PERTURBATIONS),
@@ -243,6 +244,29 @@ def test_a_lower_rate_holds_frames() -> None:
     odd = [held_frame(n, Fraction(30000, 1001), 24) for n in range(200)]
     assert len(set(odd)) == 160  # 24 of 29.97
     assert all(source <= number for number, source in enumerate(odd))
+
+
+def test_training_damage_is_drawn_for_each_frame_of_each_video_and_seed(tmp_path: Path) -> None:
+    def seen(video_id: str, protocol: str, seed: int = 0) -> dict[int, Image]:
+        return read_frames(video, Protocol.parse(protocol).views(video_id, 16, seed=seed))
+
+    with open_video(write_clip(tmp_path / "v.mp4", frames=16)) as video:
+        plain, half = seen("v", "frames-16@all"), seen("v", "frames-16@all+blurjpeg0.5")
+        assert_same(half, seen("v", "frames-16@all+blurjpeg0.5"))
+        shared = seen("v", "val+blurjpeg0.5")
+        assert_same({number: half[number] for number in shared}, shared)
+        whole = {number for number in plain if np.array_equal(plain[number], half[number])}
+        assert 0 < len(whole) < 10  # a quarter of them, on average
+        for other in (seen("w", "frames-16@all+blurjpeg0.5"), seen("v", "val+blurjpeg0.5", 1)):
+            assert any(not np.array_equal(half[number], other[number]) for number in other)
+        always = seen("v", "val+blurjpeg1")
+        assert not any(np.array_equal(plain[number], always[number]) for number in always)
+
+
+def assert_same(first: dict[int, Image], second: dict[int, Image]) -> None:
+    assert first.keys() == second.keys()
+    for number, image in first.items():
+        np.testing.assert_array_equal(image, second[number])
 
 
 def test_letterbox_and_screen_are_of_the_frame_alone() -> None:

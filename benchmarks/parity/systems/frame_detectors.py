@@ -1,5 +1,6 @@
 """Detectors that judge single frames: CNNDetection, NPR and PatchCraft."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,9 @@ from extract.networks.patchcraft import PatchCraft, RichFilter
 from extract.networks.resnet import ResNet, ResNetConfig
 from extract.views import patches
 from extract.views.looks import LOOKS, looked
+from extract.views.training_damage import blur_in_bytes, jpeg_by_opencv, jpeg_by_pillow
 
+_JPEG = 4
 _NPR, _CNNDET = 1437761, 23510081
 """How many parameters the released networks have: by that their files are known."""
 
@@ -38,8 +41,11 @@ def kind_of(path: Path, described: dict[str, Any]) -> Kind | None:
     kinds = {_NPR: _npr_rows, _CNNDET: _cnndet_rows}
     kind = kinds.get(described.get("official_parameters", 0))
     items = {
-        "npr_map": _map_rows, "srm_filters": _kernel_rows, "smash_reconstruct": _smash_rows
-    }  # fmt: skip
+        "npr_map": _map_rows,
+        "augment": _augment_rows,
+        "srm_filters": _kernel_rows,
+        "smash_reconstruct": _smash_rows,
+    }
     kind = kind or items.get(str(described.get("item")))
     if kind is None and "group1.hpf.weight" in described.get("weights", {}):
         return _patchcraft_rows
@@ -65,6 +71,27 @@ def _cnndet_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     width = len(weights_of(path)["bn1.weight"])
     network = _filled(path, ResNet(ResNetConfig(width=width)))
     yield from declared(path, described, _judged(network, golden, "images"), golden)
+
+
+def _augment_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
+    """Blur exactly; JPEG of another library's version may be some levels off."""
+    del described
+    golden = tensors(path)
+    frame = golden["img"].numpy()
+    by = {"cv2": jpeg_by_opencv, "pil": jpeg_by_pillow}
+    for name in sorted(golden):
+        seen, steps = frame, re.findall(r"(blur|jpeg_cv2|jpeg_pil)_([0-9.]+)", name)
+        for what, amount in steps:
+            if what == "blur":
+                seen = blur_in_bytes(seen, float(amount))
+            else:
+                seen = by[what.removeprefix("jpeg_")](seen, int(amount))
+        if steps:
+            tolerance = _JPEG if "jpeg" in name else EXACT
+            yield compare(path.name, name, torch.from_numpy(seen), golden[name], tolerance)
+    name = "img_big.resize256_center224"
+    ours = torch.from_numpy(looked(golden["img_big"].numpy(), LOOKS["cnndet-256"]).copy())
+    yield compare(path.name, name, ours, golden[name], EXACT)
 
 
 def _npr_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
