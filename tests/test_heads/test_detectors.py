@@ -13,11 +13,13 @@ from heads.commands.detectors import fill_in, fill_in_branches
 from heads.commands.main import build_parser, main
 from heads.detectors.recipe import OWN, Recipe, joined, read_recipe, read_recipes, recipe_names
 from heads.errors import BadSetting
+from tests.contracts.branches import FRAME_DETECTORS
 
 FOUR = ("appearance", "spatial", "motion", "real")
 WANTED = {
     "humansam", "unifd", "demamba", "timesformer", "d3", "stall", "restrav", "split", "vpvp",
     "sora-experts", "dire", "mm-det", "hifi-net", "efficientnet-lite0", "everyday",
+    "npr", "cnndet", "patchcraft", "f3net", "genconvit", "npr-residual", "f3net-lfs",
 }  # fmt: skip
 
 
@@ -77,20 +79,24 @@ def test_what_a_recipes_head_reads_its_branches_give() -> None:
         found = read_recipe(name)
         for text in found.branches:
             asked = BranchRequest.parse(text.replace("{", "").replace("}", ""))
-            if asked.name != "image" or asked.preset not in small:
+            if asked.name in FRAME_DETECTORS:
+                tiny = asked.preset if not found.weights else "tiny"
+            elif asked.name == "image" and asked.preset in small:
+                tiny = small[asked.preset]
+            else:
                 continue
-            request = BranchRequest(name="image", preset=small[asked.preset], options=asked.options)
+            request = BranchRequest(name=asked.name, preset=tiny, options=asked.options)
             branch = load_branch(for_protocol(request, Protocol.parse(found.protocol)))
             read = {
                 key.partition("/")[2]
                 for key in found.make(FOUR).keys
-                if key.startswith(f"image-{asked.preset}/")
+                if key.startswith(f"{asked.name}-{asked.preset}/")
             }
             assert read
             assert read <= set(branch.outputs), name
             assert branch.prepare.suits(Protocol.parse(found.protocol))
             tried += 1
-    assert tried >= 6
+    assert tried >= 14
 
 
 def test_weights_are_asked_for_by_name(tmp_path: Path) -> None:
@@ -161,7 +167,7 @@ def test_the_command_lists_them_and_tells_of_one(
     assert "missing" not in told
     assert f"--branch 'image=xclip-b16:{tmp_path}?look=d3'" in told
     assert main(["detectors", "nobody"]) == 1
-    assert "have: d3, demamba" in capsys.readouterr().err
+    assert "have: cnndet, d3, demamba" in capsys.readouterr().err
     assert main(["detectors", "d3", "--weights", "xclip-b16=/no/such/file"]) == 1
     assert "no such file" in capsys.readouterr().err
 
