@@ -14,6 +14,7 @@ from extract.networks.resnet import ResNet, ResNetConfig
 from extract.views.looks import LOOKS
 
 REVISION = 1
+TRAINABLE = ("cnndet",)
 _SMALL = replace(LOOKS["cnndet"], height=64, width=64)
 _VARIANTS = {
     "released": Variant(

@@ -17,6 +17,7 @@ from extract.networks.f3net import BandDetector, EnergyMeans, TwoViews, released
 from extract.views.looks import LOOKS
 
 REVISION = 1
+TRAINABLE = ("f3net",)
 _TINY = 64
 
 

@@ -19,6 +19,7 @@ from extract.networks.weights import State
 from extract.views.looks import LOOKS
 
 REVISION = 1
+TRAINABLE = ("genconvit",)
 OPTIONS = ("dtype", "frames", "look", "noise")
 _WHERE = "of Deressa/GenConViT on Hugging Face"
 _SMALL = ConvNextConfig(depths=(1, 1, 1, 1), widths=(8, 12, 16, 24), classes=40)

@@ -16,6 +16,7 @@ from extract.networks.npr import Npr, Residual
 from extract.views.looks import LOOKS
 
 REVISION = 1
+TRAINABLE = ("npr",)
 _LOOKS = seen_as("npr", "npr-squashed")
 _SMALL = replace(LOOKS["npr"], height=48, width=48)
 _LEVELS = replace(LOOKS["npr"], mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))

@@ -13,6 +13,7 @@ from extract.views.looks import Look
 from extract.views.patches import SEED, SIDE, SMASH
 
 REVISION = 1
+TRAINABLE = ("patchcraft",)
 OPTIONS = ("dtype", "frames")
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from extract.branch import Branch, BranchRequest
 from extract.encoders.branch_parts import PRESENT, Pictures
+from extract.encoders.training import DetectorTraining
 from extract.errors import BadSetting, BadWeights
 from extract.networks import weights
-from extract.networks.frame_network import CLS, FrameNetwork, drawn
+from extract.networks.frame_network import FrameNetwork, drawn
 from extract.networks.weights import State
-from extract.trainable import OwnHead, Trainable
 from extract.views.looks import LOOK_AT, LOOKS, Look
 from extract.views.sampling import CLIP_FRAMES
 from features_store.schema import ArraySpec
@@ -104,40 +104,11 @@ class FrameDetector(Branch):
         }
         return {**found, PRESENT: present_bf.to(torch.uint8)}
 
-    def trainable(self) -> Trainable | None:
+    def trainable(self) -> DetectorTraining | None:
         return DetectorTraining(self.model, self._pictures) if self.model.last else None
 
     def example(self, count: int) -> Tensor:
         return self._pictures.example(count, self.device)
-
-
-class DetectorTraining(Trainable):
-    """A detector's network in training: every frame by itself; its own last layer may judge."""
-
-    def __init__(self, model: FrameNetwork, pictures: Pictures) -> None:
-        self.model: FrameNetwork = model
-        self.pooled = (CLS,)
-        self.layers = model.layers
-        self.own_head = OwnHead(
-            vector=CLS, weight=f"{model.last}.weight", bias=f"{model.last}.bias",
-            forged=model.generated,
-        )  # fmt: skip
-        self._pictures = pictures
-
-    def layer_of(self, name: str) -> int:
-        return self.model.layer_of(name)
-
-    def enter(self, rows: Tensor, layer: int) -> Tensor:
-        """(b, f, c, h, w); a frame that the video does not have is all zeros, as no picture is."""
-        del layer
-        return self._pictures(rows)[1]
-
-    def vectors(self, x: Tensor, layer: int, keep: Tensor | None = None) -> dict[str, Tensor]:
-        del layer, keep
-        present_bf = x.detach().flatten(2).any(-1)
-        cls_nd = self.model(x.flatten(0, 1))[CLS].float()
-        found = cls_nd.reshape(*present_bf.shape, -1)
-        return {CLS: found, PRESENT: present_bf.to(torch.uint8)}
 
 
 def load_detector(

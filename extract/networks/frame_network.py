@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from extract.networks import weights
+from extract.networks.weights import seeded
 
 CLS, LOGIT = "cls", "logit"
 
@@ -33,6 +33,10 @@ class FrameNetwork(nn.Module):
         """How deep a parameter lies, for rates by layer: 0 is the stem, the largest what judges."""
         raise NotImplementedError(f"{type(self).__name__} has no layers that {name} could be of.")
 
+    def weights(self) -> dict[str, Tensor]:
+        """All tensors, as they are read from a file."""
+        return self.state_dict()
+
     @property
     def layers(self) -> int:
         return 1 + max(self.layer_of(name) for name, _ in self.named_parameters())
@@ -40,7 +44,7 @@ class FrameNetwork(nn.Module):
 
 def drawn(network: nn.Module, seed: int) -> None:
     """Random weights, for tests: see `weights.seeded`. Norms leave what they get as it is."""
-    weights.seeded(network, seed)
+    seeded(network, seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             with torch.no_grad():
