@@ -65,7 +65,10 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "telltale score inbox/ --bundle runs/fusion --out scores.parquet",
         ],
         "verdict": ["telltale verdict scores.parquet clip.mp4"],
-        "import-checkpoint": ["telltale import-checkpoint humansam.pth --out humansam"],
+        "import-checkpoint": [
+            "telltale import-checkpoint humansam.pth --out humansam",
+            "telltale import-checkpoint altfreezing.pth --boxes faces.parquet --out altfreezing",
+        ],
         "demo": ["telltale demo --out runs/demo"],
         "doctor": ["telltale doctor"],
         "completion": ["telltale completion bash > ~/.local/share/bash-completion/telltale"],

@@ -20,6 +20,7 @@ WANTED = {
     "humansam", "unifd", "demamba", "timesformer", "d3", "stall", "restrav", "split", "vpvp",
     "sora-experts", "dire", "mm-det", "hifi-net", "efficientnet-lite0", "everyday",
     "npr", "cnndet", "patchcraft", "f3net", "genconvit", "npr-residual", "f3net-lfs",
+    "altfreezing", "ftcn-like",
 }  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def test_the_command_lists_them_and_tells_of_one(
     assert "missing" not in told
     assert f"--branch 'image=xclip-b16:{tmp_path}?look=d3'" in told
     assert main(["detectors", "nobody"]) == 1
-    assert "have: cnndet, d3, demamba" in capsys.readouterr().err
+    assert "d3, demamba, dire" in capsys.readouterr().err
     assert main(["detectors", "d3", "--weights", "xclip-b16=/no/such/file"]) == 1
     assert "no such file" in capsys.readouterr().err
 
