@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands import cutting
 from extract.exit_codes import SOME_FAILED
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def _add_synth(commands: "Commands") -> None:
 
 
 def _add_manifest(commands: "Commands") -> None:
-    manifest = commands.add_parser("manifest", help="check a manifest, or rank its scores")
+    manifest = commands.add_parser(
+        "manifest", help="check a manifest, rank its scores, or cut its videos"
+    )
     actions = manifest.add_subparsers(title="actions", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="read a manifest and report every problem")
     add_manifest_options(check)
@@ -64,6 +67,10 @@ def _add_manifest(commands: "Commands") -> None:
     )
     add_overwrite_option(rank)
     rank.set_defaults(run=_manifest_rank)
+    cut = cutting.add_action(actions)
+    add_manifest_options(cut)
+    add_overwrite_option(cut)
+    add_limit_options(cut)
 
 
 def add_manifest_options(parser: argparse.ArgumentParser) -> None:

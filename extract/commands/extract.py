@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.cutting import add_segments_option, cut_manifest
 from extract.commands.data import add_limit_options, add_manifest_options, limits, read
 from extract.errors import one_line
 from extract.exit_codes import DONE, INTERRUPTED, SOME_FAILED
@@ -51,6 +52,7 @@ def add_commands(commands: "Commands") -> None:
         "?protocol=frames-16@8 for a protocol of its own: still one decode a video",
     )
     parser.add_argument("--split", help="only the videos of this split")
+    add_segments_option(parser)
     parser.add_argument(
         "--canonical", action="store_true", help="encode every video the same way first, so that "
         "no codec setting tells it; the same as +canonical in the protocol's name",
@@ -133,6 +135,8 @@ def _run(arguments: argparse.Namespace) -> "Run":
         for one in asked
     )
     manifest = read(arguments)
+    cut = cut_manifest(arguments, manifest)
+    manifest = cut.manifest if cut else manifest
     return Run(
         manifest=manifest.only_split(arguments.split) if arguments.split else manifest,
         store=arguments.store,

@@ -6,14 +6,29 @@ at another video, which takes a pass of its own over the open file.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
 
-from extract.decoding.video import OpenVideo
 from extract.errors import DamagedVideo
 from extract.views.damage import RECIPE, Perturbation
 from extract.views.perturb import X264, Image, held_frame, perturb_frame, reencode
 from extract.views.view import View, needed_frames
 
 Frames = dict[int, Image]
+
+
+class Readable(Protocol):
+    """An open video, or a segment of one."""
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second."""
+
+    def read(self, numbers: Sequence[int]) -> Frames:
+        """Frames by their numbers."""
+
+    def every_frame(self) -> Iterator[Image]:
+        """All, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +44,12 @@ class _Encoding:
         coded = damage if damage is not None and damage.needs_every_frame else None
         return _Encoding(views[0].canonical, coded)
 
-    def read(self, video: OpenVideo, numbers: Sequence[int]) -> Frames:
+    @property
+    def is_file(self) -> bool:
+        """Nothing is encoded."""
+        return self.coded is None and not self.canonical
+
+    def read(self, video: Readable, numbers: Sequence[int]) -> Frames:
         if self.coded is None:
             return _picked(_canonical(video), numbers) if self.canonical else video.read(numbers)
         frames = _canonical(video) if self.canonical else video.every_frame()
@@ -37,12 +57,22 @@ class _Encoding:
         return _picked(reencode(frames, options, video.rate), numbers)
 
 
-def read_frames(video: OpenVideo, views: Sequence[View]) -> Frames:
+def read_frames(video: Readable, views: Sequence[View]) -> Frames:
     """The frames that views of one protocol need, perturbed if they say so."""
     return read_looks(video, [views])[0]
 
 
-def read_looks(video: OpenVideo, looks: Sequence[Sequence[View]]) -> list[Frames]:
+def file_frames(video: Readable, looks: Sequence[Sequence[View]]) -> set[int]:
+    """The frames that these looks take from the file as it is."""
+    return {
+        number
+        for views in looks
+        if _Encoding.of(views).is_file
+        for number in _sources(video, views).values()
+    }
+
+
+def read_looks(video: Readable, looks: Sequence[Sequence[View]]) -> list[Frames]:
     """The same for the views of several protocols."""
     sources = [_sources(video, views) for views in looks]
     wanted: dict[_Encoding, set[int]] = {}
@@ -57,7 +87,7 @@ def read_looks(video: OpenVideo, looks: Sequence[Sequence[View]]) -> list[Frames
     ]
 
 
-def _sources(video: OpenVideo, views: Sequence[View]) -> dict[int, int]:
+def _sources(video: Readable, views: Sequence[View]) -> dict[int, int]:
     """Frame number → the frame that is there in its place."""
     numbers, damage = needed_frames(views), views[0].perturbation
     if damage is not None and damage.kind == "rate":
@@ -77,7 +107,7 @@ def _damaged(views: Sequence[View], frames: Frames) -> Frames:
     return {number: perturb_frame(image, damage) for number, image in frames.items()}
 
 
-def _canonical(video: OpenVideo) -> Iterator[Image]:
+def _canonical(video: Readable) -> Iterator[Image]:
     return reencode(video.every_frame(), RECIPE, video.rate)
 
 

@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 from extract import plugins
 from extract.decoding.containers import Limits
-from extract.decoding.video import VideoInfo
+from extract.decoding.cuts import Cutting
+from extract.decoding.info import VideoInfo
 from extract.errors import VideoError
+from extract.manifest.segments import Segment, segment_of
 from extract.views.protocol import Protocol
 from extract.views.sampling import CLIP_FRAMES
 from extract.views.view import CLIP_SIZE, DEPTH_POSITIONS
 
 _ALIGN = 64
+_LONG = 60
+"""A video that is cut may take so many times as long as another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,8 @@ class Plan:
     decoder: str = "pyav"
     hashed: bool = False
     """Whether the info of every video has its file's digest."""
+    cutting: Cutting | None = None
+    """Nothing is looked at: it is asked where videos are to be cut."""
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -139,7 +145,10 @@ class Plan:
         return tuple(look for look in self.looks if job.asks_for(look.protocol))
 
     def seconds(self, job: "Job") -> float:
-        """That a worker may take: one look may take as long as if it were the only one."""
+        """That a worker may take: one look may take as long as if it were the only one; videos that
+        are cut may be long."""
+        if self.cutting is not None:
+            return self.limits.time_limit * _LONG
         return self.limits.time_limit * max(1, len(self.wanted(job)))
 
 
@@ -153,6 +162,13 @@ class Job:
     path: str
     protocols: tuple[str, ...] = ()
     """That are wanted of it; empty: all of the plan's."""
+    ahead: tuple[str, ...] = ()
+    """Ids of segments of the same file that the same worker will be given next."""
+
+    @property
+    def segment(self) -> Segment | None:
+        """The stretch of the file that the id names; None where it is all of it."""
+        return segment_of(self.id, self.path)
 
     def asks_for(self, protocol: str) -> bool:
         return not self.protocols or protocol in self.protocols
@@ -180,6 +196,8 @@ class Outcome:
     info: VideoInfo | None = None
     seen: Mapping[str, Seen] = field(default_factory=dict)
     """By protocol; empty where nothing could be had of the video."""
+    marks: tuple[int, ...] = ()
+    """Where it is to be cut, in milliseconds, where that was asked."""
     failure: VideoError | None = None
     """Of the video as a whole."""
 

@@ -10,43 +10,50 @@ not say when they are shown are counted and read by decoding everything.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from extract.decoding.containers import media_error
+from extract.decoding.packet_source import Note, PacketSource
 from extract.errors import DamagedVideo
 
 if TYPE_CHECKING:
-    from av.packet import Packet as AnyPacket
-
-    Packet = AnyPacket[Any]
+    from extract.decoding.packet_source import Packet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketTable:
     """The packets in decoding order, and which of them is which frame."""
 
-    packets: "tuple[Packet, ...]"
+    packets: "tuple[Packet | Note, ...]"
     shown: tuple[int, ...]
     """Frame number → position of its packet. Empty when the packets do not say."""
     open_gop: bool
     """Some pictures are decoded after a keyframe and shown before it."""
     trimmed: bool
     """An edit list hides pictures at the ends."""
+    source: PacketSource
+    """Of the packets themselves."""
 
     @property
     def timed(self) -> bool:
         return bool(self.shown)
 
+    def seconds(self, base: Fraction) -> list[float]:
+        """From the first frame to each, where packets say when they are shown."""
+        times = [self.packets[position].pts or 0 for position in self.shown]
+        return [float((time - times[0]) * base) for time in times]
+
     def __repr__(self) -> str:
         return f"PacketTable({len(self.packets)} packets, {len(self.shown)} frames)"
 
 
-def tabulate(packets: "Sequence[Packet]") -> PacketTable:
+def tabulate(packets: "Sequence[Packet | Note]", source: PacketSource) -> PacketTable:
     """Order the packets of one stream by the time they are shown."""
     visible = [position for position, packet in enumerate(packets) if not packet.is_discard]
     times = [packets[position].pts for position in visible]
@@ -58,10 +65,11 @@ def tabulate(packets: "Sequence[Packet]") -> PacketTable:
         shown=tuple(position for _, position in order),
         open_gop=_has_open_gop(packets),
         trimmed=len(visible) < len(packets),
+        source=source,
     )
 
 
-def _has_open_gop(packets: "Sequence[Packet]") -> bool:
+def _has_open_gop(packets: "Sequence[Packet | Note]") -> bool:
     key: int | None = None
     for packet in packets:
         if packet.is_keyframe:
@@ -95,7 +103,7 @@ def every_frame(context: VideoCodecContext, table: PacketTable) -> Iterator[Vide
     """A full scan, in order of time."""
     context.flush_buffers()
     context.skip_frame = "DEFAULT"
-    for packet in table.packets:
+    for packet in table.source.between(0, len(table.packets) - 1):
         yield from _decode(context, packet)
     yield from _decode(context, None)
 
@@ -107,9 +115,10 @@ def _sparse(
     times = {table.packets[position].pts: number for position, number in positions.items()}
     for first, last in _stretches(table, sorted(positions)):
         context.flush_buffers()
-        for position in range(first, last + 1):
+        packets = table.source.between(first, last)
+        for position, packet in enumerate(packets, first):
             context.skip_frame = "DEFAULT" if position in positions else "NONREF"
-            for frame in _decode(context, table.packets[position]):
+            for frame in _decode(context, packet):
                 if frame.pts in times:
                     yield times.pop(frame.pts), frame
         context.skip_frame = "DEFAULT"

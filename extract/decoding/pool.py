@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -32,8 +33,11 @@ from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
 
 START_LIMIT = 120.0
 RECYCLE_AFTER = 500
-_LONGEST_REPLY = 2**16
+_LONGEST_REPLY = 2**20
 """Bytes."""
+_TOGETHER = 32
+"""Segments of a file that a worker is given; between two lots it may have to decode a few pictures
+twice, and a run that is asked to stop ends them first."""
 _PARTING = 5
 """Seconds for what takes a healthy worker none: to end, or to end a reply that it has begun."""
 
@@ -79,24 +83,24 @@ class DecodePool:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Do all jobs. An outcome's arrays are good until the next one is asked for."""
-        queue = iter(jobs)
-        for job in itertools.islice(queue, self._count):
-            self._start().give(job)
+        queue = _groups(jobs)
+        for group in itertools.islice(queue, self._count):
+            self._start().take(group)
         while any(worker.job is not None for worker in self._workers):
             for worker, outcome in self._finished():
                 if isinstance(outcome.failure, WorkerLost) and not worker.second_try:
-                    self._try_again(worker, outcome.job)
+                    self._try_again(worker, [outcome.job, *worker.waiting])
                     continue
                 self._next_job(worker, queue)
                 yield outcome
 
-    def _try_again(self, worker: "_Worker", job: Job) -> None:
+    def _try_again(self, worker: "_Worker", jobs: list[Job]) -> None:
         """In a fresh worker."""
         worker.stop()
         self._workers.remove(worker)
         fresh = self._new()
         fresh.second_try = True
-        fresh.give(job)
+        fresh.take(jobs)
 
     def _start(self) -> "_Worker":
         idle = [worker for worker in self._workers if worker.job is None]
@@ -108,15 +112,15 @@ class DecodePool:
         self.started += 1
         return worker
 
-    def _next_job(self, worker: "_Worker", queue: Iterator[Job]) -> None:
+    def _next_job(self, worker: "_Worker", queue: Iterator[list[Job]]) -> None:
         """The same worker goes on, or a fresh one in its place."""
         spent = worker.done >= self.recycle_after or not worker.healthy
         if spent:
             worker.stop()
             self._workers.remove(worker)
-        job = next(queue, None)
-        if job is not None:
-            (self._start() if spent else worker).give(job)
+        jobs = worker.waiting or next(queue, [])
+        if jobs:
+            (self._start() if spent else worker).take(jobs)
 
     def _finished(self) -> Iterator[tuple["_Worker", Outcome]]:
         """Workers with an outcome; waits for the first."""
@@ -138,6 +142,8 @@ class _Worker:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.job: Job | None = None
+        self.waiting: list[Job] = []
+        """Segments of the file that it is at, which nobody else is given."""
         self.done = 0
         self.healthy = True
         self.second_try = False
@@ -167,6 +173,12 @@ class _Worker:
         os.close(memory)
         self.connection = Connection(ours.detach())
         self._send(plan)
+
+    def take(self, jobs: list[Job]) -> None:
+        """The first of them; the others wait."""
+        first, *self.waiting = jobs
+        ahead = tuple(job.id for job in self.waiting if job.protocols == first.protocols)
+        self.give(replace(first, ahead=ahead))
 
     def give(self, job: Job) -> None:
         self.job = job
@@ -257,6 +269,13 @@ class _Worker:
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         detail = said[-1] if said else "it said nothing"
         raise ExtractError(f"Decode workers cannot start ({cause}): {detail}")
+
+
+def _groups(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Segments of one file that come one after the other are one worker's, a few at a time."""
+    for _, same in itertools.groupby(jobs, lambda job: job.path if job.segment else job):
+        while group := list(itertools.islice(same, _TOGETHER)):
+            yield group
 
 
 def _anonymous_file(size: int) -> int:

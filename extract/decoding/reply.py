@@ -6,10 +6,11 @@ runs.
 
 import json
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
+from extract.decoding.info import VideoInfo
 from extract.decoding.job import Job, Outcome, Plan, Seen, slot_arrays
-from extract.decoding.video import VideoInfo
 from extract.errors import VIDEO_ERRORS, VideoError
 
 
@@ -35,6 +36,8 @@ class Reply:
     info: VideoInfo | None = None
     said: tuple[Said, ...] = ()
     """A word on each look that was asked for."""
+    marks: tuple[int, ...] = ()
+    """Where the video is to be cut, in milliseconds, where that was asked."""
     error: str = ""
     """Name of the VideoError's class where nothing could be had of the video; else empty."""
     reason: str = ""
@@ -78,6 +81,10 @@ def outcome_of(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> Outcome:
     failure = reply.failure()
     if failure is not None:
         return Outcome(job=job, failure=failure)
+    if plan.cutting is not None:
+        if len(reply.marks) < 2 or any(not a < b for a, b in pairwise(reply.marks)):
+            raise ValueError("no reply (marks that do not ascend)")
+        return Outcome(job=job, info=reply.info, marks=reply.marks)
     if [said.protocol for said in reply.said] != [look.protocol for look in plan.wanted(job)]:
         raise ValueError("no reply (of other protocols than were asked for)")
     arrays = slot_arrays(slot, plan.looks)

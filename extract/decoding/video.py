@@ -7,11 +7,12 @@ wrong with a file ends as a `VideoError`.
 Not promised: protection from a decoder that hangs or eats memory. That is `decoding.pool`'s.
 """
 
+import contextlib
 import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -29,48 +30,17 @@ from extract.decoding.containers import (
     open_file,
     read_digest,
 )
+from extract.decoding.info import VideoInfo
+from extract.decoding.packet_source import HeldPackets, Note, PacketSource, RereadPackets
 from extract.decoding.packets import PacketTable, decode_frames, every_frame, tabulate
 from extract.errors import BadSetting, DamagedVideo, NotAVideo, OverLimit
-from features_store import facts
 
 if TYPE_CHECKING:
-    from extract.decoding.packets import Packet
+    from extract.decoding.packet_source import Packet
 
 Image = NDArray[np.uint8]
 DECODERS = ("pyav", "decord")
 _COVERED = 0.9
-_FACTS = (*facts.NUMBERS, *facts.TEXTS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoInfo:
-    """What a file turned out to be."""
-
-    frames: int
-    fps: float
-    width: int
-    """Upright, as are the frames."""
-    height: int
-    codec: str
-    container: str
-    rotation: int = 0
-    duration: float = math.nan
-    """Seconds, by the packets' times; NaN in streams that have none."""
-    file_bytes: int = 0
-    modified: int = 0
-    """When the file was last changed, in nanoseconds since 1970."""
-    digest: str = ""
-    """`containers.digest` of the file, where it was asked for."""
-    pixel_format: str = ""
-    has_audio: bool = False
-    open_gop: bool = False
-    decoder: str = "pyav"
-    """Which one decodes: PyAV takes over what decord may get wrong."""
-
-    def facts(self) -> dict[str, float | str]:
-        """What gives a file away without a look at its pictures; see `features_store.facts`."""
-        known = {name: value for name, value in asdict(self).items() if name in _FACTS}
-        return {**known, "bit_rate": 8 * self.file_bytes / self.duration}
 
 
 @dataclass(slots=True)
@@ -91,14 +61,31 @@ class OpenVideo:
             raise BadSetting(f"Frames {wanted[0]}…{wanted[-1]} of {self.info.frames} asked for.")
         if self._decord is not None:
             return self._read_decord(wanted)
-        context = self._stream.codec_context
-        found = decode_frames(context, self._table, wanted)
-        return {number: self._image(frame) for number, frame in found}
+        return dict(self.scan(wanted))
+
+    def scan(self, wanted: Sequence[int]) -> Iterator[tuple[int, Image]]:
+        """Frames by number, ascending, one after the other as they are asked for. Nothing else may
+        be decoded in between."""
+        for number, frame in decode_frames(self._stream.codec_context, self._table, wanted):
+            yield number, self._image(frame)
 
     def every_frame(self) -> Iterator[Image]:
         """A full scan."""
         for frame in every_frame(self._stream.codec_context, self._table):
             yield self._image(frame)
+
+    def small_frames(self, width: int, height: int) -> Iterator[Image]:
+        """A full scan of small pictures, not turned."""
+        for frame in every_frame(self._stream.codec_context, self._table):
+            small = frame.reformat(width=width, height=height, format="rgb24")
+            yield np.asarray(small.to_ndarray(), np.uint8)
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds from the first frame to each."""
+        if not self._table.timed or self._stream.time_base is None:
+            return [number / float(self.rate) for number in range(self.info.frames)]
+        return self._table.seconds(self._stream.time_base)
 
     def _image(self, frame: VideoFrame) -> Image:
         if frame.is_corrupt:
@@ -136,7 +123,7 @@ def upright(frame_hwc: Image, rotation: int) -> Image:
     return np.ascontiguousarray(np.rot90(frame_hwc, rotation // 90))
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_video(
     path: str | os.PathLike[str],
     *,
@@ -144,28 +131,33 @@ def open_video(
     limits: Limits | None = None,
     decoder: str = "pyav",
     hashed: bool = False,
+    reread: bool = False,
 ) -> Iterator[OpenVideo]:
     """Open a video for reading; a file outside `root`, links followed, is refused.
 
-    `hashed`: read the whole file for the digest in its info.
+    `hashed`: read the whole file for the digest in its info. `reread`: packets stay in the file
+    until they are decoded, so that it may be as long and as large as it likes.
     """
     if decoder not in DECODERS:
         raise BadSetting(f"Decoder {decoder!r} unknown; have: {', '.join(DECODERS)}.")
     limits = limits or Limits()
+    if reread:
+        limits = replace(limits, max_seconds=math.inf, max_bytes=sys.maxsize)
     handle = open_file(os.fspath(path), None if root is None else os.fspath(root), limits)
     try:
         name, found = f"/dev/fd/{handle}", os.fstat(handle)
         # Before FFmpeg reads: the errors of the disk are told from those of the content.
         content = read_digest(handle) if hashed else ""
-        with open_container(name) as container:
-            video = _open_stream(container, limits)
+        with open_container(name) as container, contextlib.ExitStack() as stack:
+            video = _open_stream(container, limits, name if reread else None)
+            stack.callback(video._table.source.close)
             video.info = replace(
                 video.info,
                 file_bytes=found.st_size,
                 modified=found.st_mtime_ns,
                 digest=content,
             )
-            if decoder == "decord":
+            if decoder == "decord" and not reread:
                 _take_decord(video, name)
             yield video
     except av.error.FFmpegError as error:
@@ -174,7 +166,8 @@ def open_video(
         os.close(handle)
 
 
-def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
+def _open_stream(container: InputContainer, limits: Limits, reread: str | None) -> OpenVideo:
+    """`reread`: the name by which packets are read again; None: they are held."""
     if container.duration is not None and container.duration > limits.max_seconds * av.time_base:
         _too_long(container.duration / av.time_base, limits)
     streams = [
@@ -187,14 +180,17 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
     streams = [stream for stream in streams if stream.codec_context is not None]
     if not streams:
         raise NotAVideo("no decoder knows the codec of its video stream")
-    stream, packets, seconds = _first_with_packets(container, streams)
+    stream, packets, seconds = _first_with_packets(container, streams, held=reread is None)
     if seconds > limits.max_seconds:
         _too_long(seconds, limits)
     context = stream.codec_context
     context.thread_type, context.thread_count = "NONE", 1
     context.options = {"max_pixels": str(limits.max_pixels)}
     _check_pixels(context.width, context.height, limits)
-    table = tabulate(packets)
+    source: PacketSource = (
+        HeldPackets(packets) if reread is None else RereadPackets(reread, stream.index)
+    )
+    table = tabulate(packets, source)
     _check_complete(container, stream, table, seconds)
     count, first = _first_look(stream, table)
     _check_pixels(first.width, first.height, limits)
@@ -218,10 +214,11 @@ def _open_stream(container: InputContainer, limits: Limits) -> OpenVideo:
 
 
 def _first_with_packets(
-    container: InputContainer, streams: Sequence[VideoStream]
-) -> "tuple[VideoStream, list[Packet], float]":
-    """The stream used, its packets, and the seconds that all streams together last."""
-    by_stream: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
+    container: InputContainer, streams: Sequence[VideoStream], *, held: bool
+) -> "tuple[VideoStream, list[Any], float]":
+    """The stream used, its packets or notes of them, and the seconds that all streams together
+    last."""
+    by_stream: dict[int, list[Packet | Note]] = {stream.index: [] for stream in streams}
     start, end = math.inf, -math.inf
     for packet in container.demux():
         if not packet.size:
@@ -230,7 +227,7 @@ def _first_with_packets(
             start = min(start, float(packet.pts * packet.time_base))
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index in by_stream:
-            by_stream[packet.stream.index].append(packet)
+            by_stream[packet.stream.index].append(packet if held else Note.of(packet))
     for stream in streams:
         if by_stream[stream.index]:
             return stream, by_stream[stream.index], max(end - start, 0)

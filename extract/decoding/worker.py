@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,15 @@ import av
 import cv2
 import numpy as np
 
-from extract.decoding.frames import read_looks
+from extract.decoding.cuts import Cutting
+from extract.decoding.frames import file_frames, read_looks
+from extract.decoding.info import VideoInfo
 from extract.decoding.job import Arrays, Job, Look, Plan, slot_arrays
+from extract.decoding.reel import Reel, Stretch
 from extract.decoding.reply import Reply, Said
-from extract.decoding.video import Image, VideoInfo, open_video
+from extract.decoding.video import Image, OpenVideo, open_video
 from extract.errors import OverLimit, VideoError
+from extract.manifest.segments import segment_of
 from extract.views.frame_hash import video_hashes
 from extract.views.protocol import Protocol
 from extract.views.view import View
@@ -48,16 +52,83 @@ def main(arguments: Sequence[str]) -> None:
     makers = load_makers(plan)
     _limit_memory(plan.limits.memory_limit)
     connection.send_bytes(READY)
+    files = Files(plan)
     while True:
         try:
             job, slot = connection.recv()
         except (EOFError, ConnectionResetError):
             return
         signal.setitimer(signal.ITIMER_REAL, plan.seconds(job) + GRACE)
-        reply = work(plan, makers, job, memoryview(buffer)[slot:])
+        reply = work(files, makers, job, memoryview(buffer)[slot:])
         signal.setitimer(signal.ITIMER_REAL, 0)
         with contextlib.suppress(BrokenPipeError):
             connection.send_bytes(reply.encode())
+
+
+class Files:
+    """The file that is open between jobs: the one that segments are cut from."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._path = ""
+        self._reel: Reel | None = None
+
+    @contextlib.contextmanager
+    def opened(self, looks: Sequence[Look], job: Job) -> Iterator[OpenVideo | Stretch]:
+        """The job's file, or its segment."""
+        plan, segment = self.plan, job.segment
+        if segment is None:
+            with open_video(
+                job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder,
+                hashed=plan.hashed,
+            ) as video:  # fmt: skip
+                yield video
+            return
+        reel = self._reel_of(job.path)
+        reel.expect(lambda: self._coming(reel, looks, job))
+        try:
+            yield reel.stretch(segment, plan.limits.max_seconds)
+        except VideoError:
+            raise
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Whatever is open."""
+        if self._reel is not None:
+            self._reel.close()
+        self._path, self._reel = "", None
+
+    def views(self, look: Look, video_id: str, info: VideoInfo) -> tuple[View, ...]:
+        """Of one look."""
+        protocol = Protocol.parse(look.protocol)
+        return protocol.views(video_id, info.frames, fps=info.fps, seed=self.plan.seed)
+
+    def _reel_of(self, path: str) -> Reel:
+        if self._reel is not None and self._path == path:
+            return self._reel
+        self.close()
+        plan = self.plan
+        with contextlib.ExitStack() as stack:
+            opening = open_video(
+                path, root=plan.root, limits=plan.limits, hashed=plan.hashed, reread=True
+            )
+            video = stack.enter_context(opening)
+            self._path, self._reel = path, Reel(video, stack.pop_all())
+        return self._reel
+
+    def _coming(self, reel: Reel, looks: Sequence[Look], job: Job) -> list[list[int]]:
+        """The frames of the file that the segments which follow need."""
+        found = []
+        for name in job.ahead:
+            segment = segment_of(name, job.path)
+            with contextlib.suppress(VideoError):
+                assert segment is not None
+                stretch = reel.stretch(segment, self.plan.limits.max_seconds)
+                views = [self.views(look, name, stretch.info) for look in looks]
+                found.append([stretch.first + n for n in file_frames(stretch, views)])
+        return found
 
 
 def load_makers(plan: Plan) -> Makers:
@@ -68,17 +139,20 @@ def load_makers(plan: Plan) -> Makers:
     }
 
 
-def work(plan: Plan, makers: Makers, job: Job, slot: memoryview) -> Reply:
+def work(files: Files, makers: Makers, job: Job, slot: memoryview) -> Reply:
     """Decode one video into its slot. Whatever goes wrong becomes a reason.
 
     What cannot be decoded for all looks together is decoded for each by itself: a frame that is
     broken, or memory that is short, fails the looks that need it and no others.
     """
+    plan = files.plan
+    if plan.cutting is not None:
+        return _cut(plan, plan.cutting, job)
     looks = plan.wanted(job)
     arrays = slot_arrays(slot[: plan.slot_bytes], plan.looks)
-    info, said = _looked(plan, looks, makers, arrays, job)
+    info, said = _looked(files, looks, makers, arrays, job)
     if info is None and len(looks) > 1:
-        apart = [_looked(plan, [look], makers, arrays, job) for look in looks]
+        apart = [_looked(files, [look], makers, arrays, job) for look in looks]
         info = next((found for found, _ in apart if found is not None), None)
         said = [one for _, found in apart for one in found]
     resident = resident_bytes()
@@ -87,24 +161,28 @@ def work(plan: Plan, makers: Makers, job: Job, slot: memoryview) -> Reply:
     return Reply(info=info, said=tuple(said), resident=resident)
 
 
+def _cut(plan: Plan, cutting: Cutting, job: Job) -> Reply:
+    """Where a video is to be cut."""
+    try:
+        with open_video(job.path, root=plan.root, limits=plan.limits, reread=True) as video:
+            marks = tuple(round(1000 * mark) for mark in cutting.marks(video))
+            return Reply(info=video.info, marks=marks, resident=resident_bytes())
+    except Exception as error:
+        said = _failed(Look(protocol="val"), error, plan)
+        return Reply(error=said.error, reason=said.reason, resident=resident_bytes())
+
+
 def _looked(
-    plan: Plan, looks: Sequence[Look], makers: Makers, arrays: Mapping[str, Arrays], job: Job
+    files: Files, looks: Sequence[Look], makers: Makers, arrays: Mapping[str, Arrays], job: Job
 ) -> tuple[VideoInfo | None, list[Said]]:
     """What the file is and a word on each look; no file where it could not be decoded for them."""
     try:
-        with open_video(
-            job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder, hashed=plan.hashed
-        ) as video:
+        with files.opened(looks, job) as video:
             info = video.info
-            views = [
-                Protocol.parse(look.protocol).views(
-                    job.id, info.frames, fps=info.fps, seed=plan.seed
-                )
-                for look in looks
-            ]
+            views = [files.views(look, job.id, info) for look in looks]
             frames = read_looks(video, views)
     except Exception as error:
-        return None, [_failed(look, error, plan) for look in looks]
+        return None, [_failed(look, error, files.plan) for look in looks]
     said = []
     for look, its_views in zip(looks, views, strict=True):
         its_frames = frames.pop(0)  # not kept for longer than they are looked at
@@ -113,7 +191,7 @@ def _looked(
             hashes = video_hashes(its_frames, its_views)
             said.append(Said(protocol=look.protocol, hashes=hashes))
         except Exception as error:
-            said.append(_failed(look, error, plan))
+            said.append(_failed(look, error, files.plan))
     return info, said
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from extract.errors import BadManifest, one_line
+from extract.errors import BadManifest, BadSetting, one_line
 from extract.manifest import layouts, sources
 from extract.manifest.labels import UNLABELLED, LabelScheme, label_scheme
 from extract.manifest.names import escaped
 from extract.manifest.rows import Row, Source
+from extract.manifest.segments import split_name
 
 Columns = dict[str, list[str] | list[int] | list[float]]
 
@@ -26,7 +27,8 @@ class Video:
     """One row of a manifest."""
 
     id: str
-    """Its path relative to the manifest's root, `/`-separated; see `names.escaped`."""
+    """Its path relative to the manifest's root, `/`-separated, with the segment where the row is
+    one; see `names.escaped` and `segments`."""
     path: str
     label: int = UNLABELLED
     """Index in the manifest's scheme, -1 without a label."""
@@ -186,6 +188,12 @@ class _Checker:
             self._problem(row, "no file name")
             return None
         path = os.path.normpath(os.path.join(row.folder, row.file))  # noqa: PTH118, bytes-exact
+        segment = None
+        if not os.path.lexists(path):  # a file may be called like a segment
+            try:
+                path, segment = split_name(path)
+            except BadSetting as error:
+                self._problem(row, str(error))
         relative = os.path.relpath(path, self.source.root)
         if relative == os.curdir or relative == os.pardir or relative.startswith("../"):
             self._problem(row, f"file {row.file!r} leaves the root {str(self.source.root)!r}")
@@ -195,7 +203,7 @@ class _Checker:
             return None
         if self.options.check_files and not os.path.isfile(path):  # noqa: PTH113
             self._problem(row, f"file {row.file!r} is not there, or is no file")
-        return escaped(relative.replace(os.sep, "/")), path
+        return escaped(relative.replace(os.sep, "/")) + str(segment or ""), path
 
     def _stays(self, path: str) -> bool:
         resolved = os.path.realpath(path)
@@ -247,9 +255,11 @@ def _same(a: Video, b: Video) -> bool:
 
 def table_rows(videos: Sequence[Video], scheme: LabelScheme | None) -> list[list[str]]:
     """A header and one row per video, as `telltale manifest rank` writes them; reads back."""
-    rows = [["path", "label", "rank", "source", "split"]]
+    grouped = any(video.group for video in videos)
+    rows = [["path", "label", "rank", "source", "split", *(["group"] if grouped else [])]]
     for video in videos:
         label = "" if video.label == UNLABELLED or scheme is None else scheme.classes[video.label]
         rank = "" if math.isnan(video.rank) else repr(video.rank)
-        rows.append([video.id, label, rank, video.source, video.split])
+        group = [video.group] if grouped else []
+        rows.append([video.id, label, rank, video.source, video.split, *group])
     return rows

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from extract.decoding.info import VideoInfo
 from extract.decoding.job import Job, Outcome, Seen
-from extract.decoding.video import VideoInfo
 from extract.running.device import Device
 from extract.running.lanes import Lanes
 from extract.running.open_shards import Numbers, OpenShard, OpenShards

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.decoding.containers import DIGEST_BYTES, digest_of
-from extract.decoding.video import VideoInfo
+from extract.decoding.info import VideoInfo
 from extract.running.open_shards import Numbers
 from extract.running.workload import Rows
 from features_store import facts

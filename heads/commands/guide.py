@@ -11,6 +11,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "manifest": [
             "telltale manifest check videos.csv --scheme hfv4",
             "telltale manifest rank scored.csv --scheme hfv4 --out ranked.csv",
+            "telltale manifest cut archive/ --segments shots --out segments.csv",
         ],
         "probe": ["telltale probe videos/"],
         "label": ["telltale label raw/kling --real real/ --out data/labelled"],

@@ -43,6 +43,7 @@ class OwnProcess:
 
     def __init__(self, plan: Plan, *, workers: int = 1) -> None:
         self._plan = plan
+        self._files = worker.Files(plan)
         self._makers = worker.load_makers(plan)
 
     def __enter__(self) -> "OwnProcess":
@@ -54,7 +55,7 @@ class OwnProcess:
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         slot = memoryview(bytearray(self._plan.slot_bytes))
         for job in jobs:
-            reply = worker.work(self._plan, self._makers, job, slot)
+            reply = worker.work(self._files, self._makers, job, slot)
             yield outcome_of(job, reply, slot, self._plan)
 
 
