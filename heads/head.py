@@ -35,6 +35,8 @@ class FitReport:
     seconds: float
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Per epoch, where the head is trained in epochs."""
+    notes: Sequence[str] = ()
+    """What else whoever trains has to know, a line each."""
 
 
 OnEpoch = Callable[[int, float], bool]

@@ -26,9 +26,10 @@ from extract.decoding.cuts import Cutting
 from extract.decoding.frames import file_frames, read_looks
 from extract.decoding.info import VideoInfo
 from extract.decoding.job import Arrays, Job, Look, Plan, slot_arrays
+from extract.decoding.picture import Opened, open_any
 from extract.decoding.reel import Reel, Stretch
 from extract.decoding.reply import Reply, Said
-from extract.decoding.video import Image, OpenVideo, open_video
+from extract.decoding.video import Image, open_video
 from extract.errors import OverLimit, VideoError
 from extract.manifest.segments import segment_of
 from extract.views.frame_hash import video_hashes
@@ -74,11 +75,11 @@ class Files:
         self._reel: Reel | None = None
 
     @contextlib.contextmanager
-    def opened(self, looks: Sequence[Look], job: Job) -> Iterator[OpenVideo | Stretch]:
+    def opened(self, looks: Sequence[Look], job: Job) -> Iterator[Opened | Stretch]:
         """The job's file, or its segment."""
         plan, segment = self.plan, job.segment
         if segment is None:
-            with open_video(
+            with open_any(
                 job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder,
                 hashed=plan.hashed,
             ) as video:  # fmt: skip

@@ -40,6 +40,7 @@ SCHEMES = {
         LabelScheme(name="hfv4", classes=("appearance", "spatial", "motion", "real")),
         LabelScheme(name="hfv4-paper", classes=("spatial", "appearance", "motion", "real")),
         LabelScheme(name="hfv2", classes=("forgery", "real")),
+        LabelScheme(name="hfv2-real-first", classes=("real", "forgery")),
     )
 }
 

@@ -210,6 +210,7 @@ def _train(arguments: argparse.Namespace) -> int:
         print(
             f"seed {seed}: {best} (epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
         )
+        print("".join(f"  {note}\n" for note in one.report.notes), end="")
     bundle = best_bundle(store, trained, data, ensemble=arguments.ensemble)
     bundle = _named(adapting.with_past(bundle, start), arguments.detector)
     _say_validation(data, bundle)

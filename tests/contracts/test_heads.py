@@ -27,7 +27,7 @@ QUICK = {
     "experts": {"epochs": "4", "lr": "3e-3", "channels": "16"},
 }
 TWO = ("forgery", "real")
-REAL_OR_NOT = ("trajectory",)
+REAL_OR_NOT = ("anatomy", "trajectory")
 """Heads that tell real from generated and no more."""
 
 pytestmark = pytest.mark.parametrize("name", head_names())

@@ -87,7 +87,7 @@ def opened() -> Iterator[Counter[str]]:
         found[Path(path).name] += 1
         return open_video(path, **options)
 
-    with mock.patch.object(worker, "open_video", counted):
+    with mock.patch.object(worker, "open_any", counted):
         yield found
 
 

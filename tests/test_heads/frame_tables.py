@@ -9,6 +9,7 @@ from heads.measuring.metrics import REAL
 from tests.test_heads.tables import CLASSES, WIDTH, table
 
 FRAMES, PATCHES, SIDE = 8, 9, 12
+PERSONS, PARTS = 2, 3
 
 
 def frame_table(
@@ -41,6 +42,12 @@ def frame_table(
         "image/roughness": (random.uniform(0.2, 0.4, (videos, views, PATCHES))).astype(np.float32),
         "image/incoherence": np.where(real, 1, 2).astype(np.float32)
         * np.ones((videos, views, 1), np.float32),
+    }
+    of_persons = (videos, views, FRAMES, PERSONS, PARTS)
+    vectors = centres[:, :, :, None, None] + 3 * random.normal(size=(*of_persons, WIDTH))
+    arrays |= {
+        "anatomy/vectors": vectors.astype(np.float16),
+        "anatomy/person": np.broadcast_to(np.arange(PERSONS)[:, None], of_persons).astype(np.int32),
     }
     for key, channels in (("motion/grid", 2), ("spatial/grid", 1)):
         shape = (videos, views, FRAMES, channels, SIDE, SIDE)
