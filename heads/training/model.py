@@ -91,6 +91,8 @@ class Samples:
     """(n, V, columns) on the device."""
     told: Told
     classes: tuple[str, ...]
+    ids: NDArray[np.generic]
+    """(n)"""
     qualities: int = 1
     """Of how many protocols the views are, those of each side by side, in the same order."""
 
@@ -105,7 +107,9 @@ class Samples:
             domains=torch.from_numpy(domains(table)).to(x.device),
             ranks=torch.from_numpy(table.ranks).float().to(x.device),
         )
-        return Samples(x=x, told=told, classes=table.classes, qualities=table.qualities)
+        return Samples(
+            x=x, told=told, classes=table.classes, ids=table.ids, qualities=table.qualities
+        )
 
     @property
     def targets(self) -> Tensor:

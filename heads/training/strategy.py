@@ -69,8 +69,8 @@ class Strategy:
     """It changes feature vectors, so the model must see nothing else."""
     hidden_layers: ClassVar[int] = 0
     """How many hidden layers the model must have at least."""
-    knows_generators: ClassVar[bool] = False
-    """It must know each sample's generator, which a mixture of two has not."""
+    takes_mixup: ClassVar[bool] = True
+    """It makes sense of samples that are mixtures of two."""
     fewest_generators: ClassVar[int] = 0
     """How many generators the videos learnt from must have at least."""
 
@@ -205,10 +205,8 @@ def _check(kind: type[Strategy], lesson: Lesson) -> None:
             f"non-linear in between, and this head has {layers}. Use --head mlp with "
             f"--set layers={kind.hidden_layers}."
         )
-    if kind.knows_generators and lesson.config.mixup:
-        raise BadSetting(
-            f"Strategy {kind.name} must know each sample's generator; leave out mixup."
-        )
+    if not kind.takes_mixup and lesson.config.mixup:
+        raise BadSetting(f"Strategy {kind.name} needs samples of one video; leave out mixup.")
     found = int(samples.told.domains.max()) if samples.videos else 0
     if found < kind.fewest_generators:
         raise BadSetting(

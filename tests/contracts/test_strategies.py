@@ -25,8 +25,18 @@ NOTHING: dict[str, str] = {
     "ucf": "ucf:specific=0:contrast=0:rebuild=0",
     "awp": "awp:awp=0",
     "qad": "qad:alpha=0:awp=0",
+    "balanced": "balanced:beta=0",
+    "worst": "worst:rate=0",
+    "focal": "focal:gamma=0",
+    "average": "average:decay=0",
+    "noise": "noise:strength=0",
+    "manifold": "manifold:alpha=0",
+    "ranks": "ranks:strength=0",
+    "anomalies": "anomalies:share=0",
 }
 """Strategy → the same with nothing in it, where that can be set: plain training."""
+SOMETHING = {"balanced": "balanced:by=generator", "worst": "worst:rate=2"}
+"""What changes something here: each class has as many videos, and generators are alike."""
 SETTINGS: dict[str, dict[str, str]] = {"qad": {"repeat": "2"}}
 """What a strategy needs beside its name."""
 
@@ -88,6 +98,13 @@ def test_with_nothing_in_it_it_is_plain_training_to_the_bit(name: str) -> None:
 
     if name in NOTHING or name == "plain":
         holds()
+
+
+def test_it_is_not_plain_training(name: str) -> None:
+    judged, more = table(20, seed=4), SETTINGS.get(name, {})
+    plain = fitted("plain", 3, **more).predict(judged)
+    changed = np.abs(fitted(SOMETHING.get(name, name), 3, **more).predict(judged) - plain).max()
+    assert changed == 0 if name == "plain" else changed > 1e-4
 
 
 def test_real_videos_are_seen_as_they_are_and_weigh_what_they_weighed(name: str) -> None:

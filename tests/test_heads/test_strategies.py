@@ -8,15 +8,18 @@ import pytest
 import torch
 
 from benchmarks.parity.checking import check
+from features_store.table import Table
 from heads.commands.main import main
 from heads.data.splits import Choice
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.head import make_head
 from heads.training.config import epoch_order
-from heads.training.strategies import awp, lsda, qad
-from heads.training.strategy import Lesson, begun
+from heads.training.loop import parameters_to_train
+from heads.training.model import Batch
+from heads.training.strategies import anomalies, awp, lsda, qad, worst
+from heads.training.strategy import Lesson, Step, Strategy, begun
 from heads.zoo.fusion import Fusion
-from heads.zoo.mlp import Mlp
+from heads.zoo.mlp import Mlp, MlpModel, initial
 from tests.test_heads.frame_tables import frame_table
 from tests.test_heads.stores import write_features, write_store
 from tests.test_heads.tables import CLASSES, table
@@ -169,3 +172,118 @@ def test_views_of_two_qualities_are_learnt_from_side_by_side(tmp_path: Path) -> 
         Choice(protocol="val", also=("val+jpeg50",)).load(store, head)
     with pytest.raises(BadTable, match="attnpool reads tokens"):
         Choice(protocol="val", also=("val+blur3",)).load(store, make_head("attnpool", {}, CLASSES))
+
+
+def begin(strategy: str, found: Table | None = None, **more: str) -> Strategy:
+    """On an untrained head's model."""
+    found = table() if found is None else found
+    made = make_head("mlp", {"epochs": "4", "hidden": "8", "strategy": strategy, **more}, CLASSES)
+    assert isinstance(made, Mlp)
+    samples = made._samples(found, "cpu", "training")
+    tensors = initial(made._sizes(samples.x.shape[-1]), torch.Generator().manual_seed(0))
+    parameters_to_train(tensors, ("mean", "scale"))
+    lesson = Lesson(model=MlpModel(tensors), config=made.config, samples=samples, seed=0)
+    return begun(lesson)
+
+
+def losses_of(strategy: Strategy, logits: torch.Tensor) -> torch.Tensor:
+    rows = torch.arange(len(logits))
+    return strategy.losses(logits, strategy.samples.told.take(rows))
+
+
+def logits_of(count: int) -> torch.Tensor:
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_generator_told_worst_weighs_more_and_real_videos_what_they_weighed() -> None:
+    strategy = begin("worst:rate=0.5")
+    assert isinstance(strategy, worst.Worst)
+    wrong = torch.zeros(80, 4)
+    told = strategy.samples.told
+    wrong[torch.arange(80), told.targets] = torch.where(told.domains == 2, -3.0, 3.0)
+    real = losses_of(begin("plain"), wrong)[told.domains == 0]
+    for _ in range(5):
+        losses = losses_of(strategy, wrong)
+        torch.testing.assert_close(losses[told.domains == 0], real)
+    assert strategy.shares[2] > 0.9
+    assert float(strategy.shares[1:].sum()) == pytest.approx(1)
+
+
+def test_rare_groups_weigh_more_and_all_together_what_they_weighed() -> None:
+    found = table(120).take(np.flatnonzero((np.arange(120) % 4 != 0) | (np.arange(120) < 20)))
+    strategy = begin("balanced:beta=0.9999", found)
+    logits = torch.zeros(len(found), 4)
+    losses = losses_of(strategy, logits)
+    sums = [float(losses[torch.from_numpy(found.labels == c)].sum()) for c in range(4)]
+    assert max(sums) - min(sums) < 0.01 * max(sums)
+    assert float(losses.sum()) == pytest.approx(
+        float(losses_of(begin("plain"), logits[:80])[0]) * 95
+    )
+
+
+def test_what_is_told_surely_counts_less() -> None:
+    logits = logits_of(20)
+    plain, found = (losses_of(begin(name), logits) for name in ("plain", "focal:gamma=3"))
+    right = logits.softmax(1)[torch.arange(20), table().labels[:20].astype(int)]
+    torch.testing.assert_close(found, plain * (1 - right) ** 3)
+
+
+def test_the_least_obvious_anomaly_has_the_softest_label() -> None:
+    logits, found = logits_of(20), table()
+    strategy = begin("ranks:strength=0.4", found, smoothing="0.1")
+    losses = losses_of(strategy, logits)
+    rank = float(found.ranks[5])  # generated; the fourth is real
+    target = torch.full((4,), 0.0)
+    target[int(found.labels[5])] = 0.9 * (1 - 0.4 * rank)
+    target += (1 - target.sum()) / 4
+    expected = -(target * logits[5].log_softmax(0)).sum()
+    torch.testing.assert_close(losses[5], expected)
+    torch.testing.assert_close(losses[3], losses_of(begin("plain"), logits)[3])
+    with pytest.raises(BadSetting, match=r"60 have none.*manifest rank"):
+        begin("ranks", replace(found, ranks=found.ranks * np.nan), rank_loss="false")
+
+
+def test_other_anomalies_of_the_ledger_are_there_too(tmp_path: Path) -> None:
+    ledger = tmp_path / "labels.csv"
+    ledger.write_text("id,also\n0/0.mp4,motion+spatial\n0/1.mp4,\nelsewhere.mp4,motion\n")
+    strategy = begin(f"anomalies:ledger={ledger}:share=1")
+    assert isinstance(strategy, anomalies.Anomalies)
+    assert strategy.there[:4].tolist() == [[1, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    told = strategy.samples.told.take(torch.arange(4))
+    batch = Batch(x=torch.zeros(4, 1), rows=np.arange(4), views=np.zeros(4, np.int64))
+    right = torch.tensor([[20.0, 20, 20, 0], [-20, 20, -20, 0], [-20, -20, 20, 0], [-9, -9, -9, 9]])
+    assert float(strategy.combined(right, Step(batch=batch, told=told))) < 1e-6
+    ledger.write_text("id,also\n0/0.mp4,glow\n")
+    with pytest.raises(BadSetting, match=r"'glow' of 0/0\.mp4, which is no class"):
+        begin(f"anomalies:ledger={ledger}")
+    with pytest.raises(BadSetting, match="no ledger"):
+        begin(f"anomalies:ledger={tmp_path / 'none.csv'}")
+
+
+def test_the_mean_of_the_weights_is_judged_and_the_weights_go_on() -> None:
+    for options, epochs in (
+        ("average:decay=0.9", (1, 1, 1)),
+        ("average:kind=swa:begin=0.5", (2, 3)),
+    ):
+        strategy, seen = begin(options), list[float]()
+        weight = strategy.model.parameters()[0][0]
+        for step, epoch in enumerate(epochs):
+            strategy.begin_epoch(epoch)
+            with torch.no_grad():
+                weight.fill_(float(step + 1))
+            strategy.after()
+            with strategy.judged():
+                seen.append(float(weight.detach()[0, 0]))
+            assert float(weight.detach()[0, 0]) == step + 1
+        assert seen == sorted(seen)
+        assert seen[-1] < len(epochs)
+        if "swa" in options:
+            assert seen == [1, 1.5]
+
+
+def test_manifold_mixup_needs_hidden_layers() -> None:
+    with pytest.raises(BadSetting, match=r"needs 1 hidden layers.*this head has 0"):
+        begin("manifold", layers="0")
+    made = make_head("fusion", {"strategy": "ucf", "epochs": "1"}, CLASSES)
+    with pytest.raises(BadSetting, match="--head mlp"):
+        made.fit(table(), table(40, seed=2))

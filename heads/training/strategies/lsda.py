@@ -96,7 +96,7 @@ class Lsda(Strategy):
     Options = LsdaOptions
     changes_vectors = True
     fewest_generators = 2
-    knows_generators = True
+    takes_mixup = False
     options: LsdaOptions
 
     def __init__(self, options: LsdaOptions, lesson: Lesson) -> None:

@@ -87,7 +87,7 @@ class Qad(Awp):
     name = "qad"
     Options = QadOptions
     hidden_layers = 1
-    knows_generators = True
+    takes_mixup = False
     options: QadOptions
 
     def __init__(self, options: QadOptions, lesson: Lesson) -> None:

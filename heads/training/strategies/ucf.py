@@ -72,7 +72,7 @@ class Ucf(Strategy):
     Options = UcfOptions
     hidden_layers = 2
     fewest_generators = 2
-    knows_generators = True
+    takes_mixup = False
     options: UcfOptions
 
     def __init__(self, options: UcfOptions, lesson: Lesson) -> None:
