@@ -48,6 +48,10 @@ class Model(ABC):
         del batch
         return ()
 
+    def classifier(self) -> tuple[Tensor, Tensor]:
+        """Weight (C, d) and bias (C) of the last stage, live, where there are stages."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:

@@ -78,6 +78,10 @@ class MlpModel(Model):
     def stages(self, batch: Batch) -> Sequence[Stage]:
         return [partial(self._seen, batch.keep), *(partial(self._layer, n) for n in self._numbers)]
 
+    def classifier(self) -> tuple[Tensor, Tensor]:
+        last = f"layer{self._layers - 1}"
+        return self.tensors[f"{last}.weight"], self.tensors[f"{last}.bias"]
+
     def training_logits(self, batch: Batch) -> Tensor:
         found = batch.x
         for stage in self.stages(batch):

@@ -31,6 +31,7 @@ NOTHING: dict[str, str] = {
     "average": "average:decay=0",
     "noise": "noise:strength=0",
     "manifold": "manifold:alpha=0",
+    "gmdf": "gmdf:experts=false:inner=0:align=0",
     "ranks": "ranks:strength=0",
     "anomalies": "anomalies:share=0",
 }

@@ -17,7 +17,7 @@ from heads.training.config import epoch_order
 from heads.training.loop import parameters_to_train
 from heads.training.model import Batch
 from heads.training.strategies import anomalies, awp, lsda, qad, worst
-from heads.training.strategy import Lesson, Step, Strategy, begun
+from heads.training.strategy import Lesson, Step, Strategy, activations, begun
 from heads.zoo.fusion import Fusion
 from heads.zoo.mlp import Mlp, MlpModel, initial
 from tests.test_heads.frame_tables import frame_table
@@ -287,3 +287,20 @@ def test_manifold_mixup_needs_hidden_layers() -> None:
     made = make_head("fusion", {"strategy": "ucf", "epochs": "1"}, CLASSES)
     with pytest.raises(BadSetting, match="--head mlp"):
         made.fit(table(), table(40, seed=2))
+
+
+def test_what_is_judged_has_the_mean_generators_scale_and_shift() -> None:
+    strategy = begin("gmdf")
+    samples, model = strategy.samples, strategy.model
+    before = model.view_probabilities(samples)
+    vectors, turn = strategy.parameters()
+    with torch.no_grad():
+        turn.normal_(generator=torch.Generator().manual_seed(3))
+    batch = Batch(x=samples.x[:, 0], rows=np.arange(80), views=np.zeros(80, np.int64))
+    *_, hidden, _ = activations(model, batch)
+    scale, shift = (vectors.mean(0) @ turn).chunk(2)
+    expected = model.stages(batch)[-1](hidden * (1 + scale) + shift).softmax(-1)
+    with strategy.judged():
+        found = torch.from_numpy(model.view_probabilities(samples)[:, 0])
+    torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=0)
+    np.testing.assert_array_equal(model.view_probabilities(samples), before)
