@@ -52,7 +52,10 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "telltale compare --detectors humansam,d3,demamba --against humansam --store hfv.zarr",
         ],
         "robustness": ["telltale robustness runs/fusion --store hfv.zarr --out runs/robustness"],
-        "ablate": ["telltale ablate --store hfv.zarr --seeds 5 --out runs/ablation"],
+        "ablate": [
+            "telltale ablate --store hfv.zarr --seeds 5 --out runs/ablation",
+            "telltale ablate --store hfv.zarr --head mlp --strategies --out runs/strategies",
+        ],
         "calibrate": ["telltale calibrate runs/fusion --reals my_reals --fpr 0.01"],
         "ensemble": ["telltale ensemble runs/fusion runs/linear --out runs/both"],
         "cross": ["telltale cross --store hfv.zarr --leave-one-out"],

@@ -20,6 +20,7 @@ from heads.commands.train import (
     head_name,
     settings_of,
 )
+from heads.commands.unseen import ablate_strategies
 
 if TYPE_CHECKING:
     from features_store.table import Table
@@ -66,6 +67,11 @@ def add_commands(commands: "Commands") -> None:
     ablate.add_argument(
         "--grid", action="append", default=[], metavar="NAME=A,B", help="repeatable"
     )
+    ablate.add_argument(
+        "--strategies", nargs="?", const="all", metavar="NAME,NAME",
+        help="instead: which strategy helps on generators that are left out in turn, against plain "
+        "training (default: all that the head can take; telltale heads --strategies)",
+    )  # fmt: skip
     ablate.add_argument("--seeds", type=int, default=5)
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), help="%(default)s")
     add_overwrite_option(ablate)
@@ -214,6 +220,8 @@ def _ablate(arguments: argparse.Namespace) -> int:
     from heads.judging.ablation import TABLE_3, Plan, ablate, collected, grid
     from heads.judging.evaluation import AVERAGE
 
+    if arguments.strategies:
+        return ablate_strategies(arguments)
     folder = Folder(arguments.out, "ablate", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     rows = TABLE_3

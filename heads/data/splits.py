@@ -80,11 +80,16 @@ class Choice:
             )
         return Data(train=train, validation=validation)
 
-    def masks(self, store: Store) -> tuple[Mask, Mask]:
-        """Over all videos of the store: learnt from, and deciding."""
-        known = store.videos.column("label") >= 0
+    def labelled(self, store: Store) -> Mask:
+        """Videos of the chosen sources that have a label, of every split."""
+        known: Mask = store.videos.column("label") >= 0
         if self.sources:
             known &= np.isin(store.videos.column("source"), np.array(self.sources, "T"))
+        return known
+
+    def masks(self, store: Store) -> tuple[Mask, Mask]:
+        """Over all videos of the store: learnt from, and deciding."""
+        known = self.labelled(store)
         train = known & in_split(store, TRAIN)
         validation = known & in_split(store, VALIDATION)
         if self.every and self.validation is None:

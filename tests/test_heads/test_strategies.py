@@ -13,6 +13,8 @@ from heads.commands.main import main
 from heads.data.splits import Choice
 from heads.errors import BadSetting, BadTable, WrongFeatures
 from heads.head import make_head
+from heads.judging.several_sets import VideoSet, mean_over
+from heads.judging.two_way import spread
 from heads.training.config import epoch_order
 from heads.training.loop import parameters_to_train
 from heads.training.model import Batch
@@ -20,6 +22,7 @@ from heads.training.strategies import anomalies, awp, lsda, qad, worst
 from heads.training.strategy import Lesson, Step, Strategy, activations, begun
 from heads.zoo.fusion import Fusion
 from heads.zoo.mlp import Mlp, MlpModel, initial
+from tests.test_features_store.test_cli import here
 from tests.test_heads.frame_tables import frame_table
 from tests.test_heads.stores import write_features, write_store
 from tests.test_heads.tables import CLASSES, table
@@ -304,3 +307,48 @@ def test_what_is_judged_has_the_mean_generators_scale_and_shift() -> None:
         found = torch.from_numpy(model.view_probabilities(samples)[:, 0])
     torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=0)
     np.testing.assert_array_equal(model.view_probabilities(samples), before)
+
+
+def test_strategies_are_judged_on_generators_left_out(tmp_path: Path) -> None:
+    write_store(tmp_path / "s", 240)
+    given = ["ablate", "--store", tmp_path / "s", "--head", "mlp", "--set", "epochs=3", "--set",
+             "hidden=8", "--seeds", "3", "--out", tmp_path / "o"]  # fmt: skip
+    said = here(*given, "--strategies", "average,ranks")
+    assert "generator left out; plain" in said
+    assert " kappa: " in said
+    assert said.count("(n = 120 x 3 seeds)") == 2
+    assert "mean: " in said
+    assert "(n = 240 x 3 seeds)" in said
+    table_lines = (tmp_path / "o" / "strategies.csv").read_text().splitlines()
+    assert len(table_lines) == 1 + 3 * 3
+    runs = (tmp_path / "o" / "runs.jsonl").read_text()
+    assert runs.count('"strategy": "plain"') == 2 * 3
+    assert here(*given, "--strategies", "average,ranks") == said
+    assert (tmp_path / "o" / "runs.jsonl").read_text() == runs
+    said = here(*given[:-1], tmp_path / "all", "--strategies", "qad", expect=1)
+    assert "--also train-8" in said
+    quick = ["ablate", "--store", tmp_path / "s", "--head", "mlp", "--set", "epochs=1", "--set",
+             "hidden=8", "--seeds", "1", "--strategies", "--out", tmp_path / "every"]  # fmt: skip
+    said = here(*quick)
+    assert "not tried: Strategy lsda needs generated videos of 2 sources, and 1 is" in said
+    assert "no interval: 1 seeds; 3 or more are needed" in said
+
+
+def test_a_mean_over_generators_counts_shared_reals_once() -> None:
+    """Two copies of one set say no more than it does by itself; two sets of other videos do."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 40)
+    score = labels + random.normal(size=(3, 80))
+    runs = [np.stack([1 - each, each], 1) for each in score]
+    one = VideoSet(runs=runs, others=None, labels=labels, rows=np.arange(80))
+    other = replace(one, rows=np.arange(80) + 80 * (labels == 0))
+    apart = replace(one, rows=np.arange(80) + 80)
+    single = spread("auc", runs, labels, ("generated", "real"))
+    alone = mean_over([one], ["a"], shared=1)
+    assert alone.value == pytest.approx(single.value)
+    assert alone.by_videos == pytest.approx(single.by_videos)
+    twice, halves = (mean_over([one, each], ["a", "b"], shared=1) for each in (other, apart))
+    assert twice.value == pytest.approx(single.value)
+    assert halves.by_videos == pytest.approx(single.by_videos / 2, rel=0.02)
+    assert halves.by_videos < twice.by_videos < single.by_videos
+    assert mean_over([replace(one, others=runs)], ["a"], shared=1).value == 0
