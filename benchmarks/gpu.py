@@ -24,6 +24,7 @@ from extract.networks.attention import Backend, attention_backend, flash_install
 DEPTH_FLOPS_A_FRAME = 0.762e12
 """Two ViT-L/16 passes at 384²: 2 x 0.381 TFLOP."""
 BATCHES = (8, 16, 32, 64, 128)
+WARM_UP, RUNS = 3, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +70,12 @@ def matrix_rate(device: torch.device, size: int, dtype: torch.dtype) -> float:
     return 2 * size**3 / seconds(lambda: a @ b, device)
 
 
-def seconds(work: Callable[[], object], device: torch.device, runs: int = 10) -> float:
-    """Median time, the device waited for."""
-    for _ in range(3):
+def seconds(work: Callable[[], object], device: torch.device, most: int | None = None) -> float:
+    """Median time of RUNS, or of fewer, the device waited for."""
+    for _ in range(WARM_UP):
         work()
     times = []
-    for _ in range(runs):
+    for _ in range(min(RUNS, most or RUNS)):
         _wait(device)
         start = time.perf_counter()
         work()
@@ -120,17 +121,18 @@ def depth(
     rows.append(
         {
             "what": f"depthpro-{preset}, 36 passes, one frame",
-            "seconds a frame": seconds(released, device, runs=3),
+            "seconds a frame": seconds(released, device, most=3),
             "seconds a frame in 2 passes": one,
         }
     )
     return rows
 
 
-def together(video_preset: str, depth_preset: str, device: torch.device) -> list[measure.Row]:
+def together(
+    video_preset: str, depth_preset: str, device: torch.device, batch: int = 32
+) -> list[measure.Row]:
     """Both branches on the same views, one after the other, at a good batch size."""
     branches = (video_branch(video_preset, device), depth_branch(depth_preset, device))
-    batch = 32
     views = [branch.example(batch) for branch in branches]
 
     def both() -> None:

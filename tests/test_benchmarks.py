@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks import bench_branches, gpu, measure
+from benchmarks.parity import __main__ as parity
 from benchmarks.parity.checking import check
 from extract.branches import depthpro
 from extract.networks import weights
@@ -28,20 +28,20 @@ def test_every_golden_quantity_is_within_its_tolerance() -> None:
     assert sum("train.grad" in row.quantity for row in rows) > 50
 
 
-def test_parity_notices_one_wrong_weight(tmp_path: Path) -> None:
+def test_parity_notices_one_wrong_weight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for path in GOLDEN.glob("depthpro_tiny*"):
         shutil.copy(path, tmp_path)
     state = load_file(tmp_path / "depthpro_tiny_weights.safetensors")
     state["encoder.patch_encoder.blocks.1.ls2.gamma"] *= 1.01
     save_file(state, tmp_path / "depthpro_tiny_weights.safetensors")
-    command = [sys.executable, "-m", "benchmarks.parity", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    result = json.loads(done.stdout)
-    assert result["exceeded"] >= 2
+    monkeypatch.setattr(sys, "argv", ["parity", str(tmp_path)])
+    assert parity.main() == 1
+    assert json.loads(capsys.readouterr().out)["exceeded"] >= 2
     (tmp_path / "empty").mkdir()
-    command[-1] = str(tmp_path / "empty")
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+    monkeypatch.setattr(sys, "argv", ["parity", str(tmp_path / "empty")])
+    assert parity.main() == 2
 
 
 @torch.inference_mode()
@@ -54,14 +54,18 @@ def test_two_passes_are_the_thirty_six() -> None:
     assert float((model(small) - released).norm() / released.norm()) < 1e-5
 
 
-def test_the_gpu_benchmarks_parts_run_on_a_cpu_and_the_whole_refuses() -> None:
+def test_the_gpu_benchmarks_parts_run_on_a_cpu_and_the_whole_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu, "WARM_UP", 0)
+    monkeypatch.setattr(gpu, "RUNS", 1)
     device = torch.device("cpu")
     assert gpu.matrix_rate(device, 64, torch.float32) > 0
     ways = [gpu.Way(name="eager", backend="sdpa", compiled=False)]
     (row,) = gpu.video("tiny", device, ways, (2,), peak=1e12)
     assert float(str(row["views/s"])) > 0
     assert len(gpu.depth("tiny", device, (1,), peak=1e12)) == 2
-    assert float(str(gpu.together("tiny", "tiny", device)[0]["views/s"])) > 0
+    assert float(str(gpu.together("tiny", "tiny", device, batch=1)[0]["views/s"])) > 0
     if torch.cuda.is_available():
         pytest.skip("there is a GPU, so it would not refuse")
     assert gpu.main() == 1

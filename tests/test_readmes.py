@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from heads.commands.main import build_parser
+from tests.test_features_store.test_cli import here
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -64,15 +65,16 @@ RUNNABLE = [  # what CONTRIBUTING.md shows are files, which a test of their own 
 def test_a_page_runs_from_top_to_bottom(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sh` and `python` blocks end well; a `console` block prints what it says."""
+    """`sh` and `python` blocks end well; a `console` block prints what it says. Those are commands
+    of a shell; the others run in this process, without the seconds that libraries take to load."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     for kind, text in blocks(page):
         if kind == "python":
-            run([sys.executable, "-W", "error", "-c", text])
+            exec(compile(text, page, "exec"), {"__name__": "__main__"})
         elif kind == "sh":
             for line in commands(text):
-                run(words(line))
+                here(*words(line)[1:])
         elif kind == "console":
             for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
                 command, _, expected = part.partition("\n")

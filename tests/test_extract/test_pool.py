@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from extract.decoding import pool
 from extract.decoding.containers import Limits
 from extract.decoding.frames import read_frames
 from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Look, Outcome, Output, Plan
@@ -89,8 +90,11 @@ def test_trouble_costs_one_video_each(tmp_path: Path, workers: int) -> None:
 
 
 @pytest.mark.parametrize("width", makers.LIES)
-def test_what_a_worker_says_is_data_and_never_code(tmp_path: Path, width: int) -> None:
+def test_what_a_worker_says_is_data_and_never_code(
+    tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A pickle, an error that there is not, numbers that are none, an answer without an end."""
+    monkeypatch.setattr(pool, "_PARTING", 1)
     paths = [
         write_clip(tmp_path / "taken over.mp4", frames=9, size=(width, 64)),
         write_clip(tmp_path / "after.mp4", frames=9, size=(96, 64)),

@@ -15,13 +15,13 @@ from heads.scoring.branches import find_branches
 from heads.scoring.imported import imported_bundle
 from tests.test_extract.extractions import settings, write_videos
 from tests.test_extract.test_humansam import checkpoint, save
-from tests.test_features_store.test_cli import telltale
+from tests.test_features_store.test_cli import here
 
 
 def test_a_checkpoint_scores_videos(tmp_path: Path) -> None:
     state = checkpoint()
     path = save(state, tmp_path / "humansam.pth")
-    telltale("import-checkpoint", path, "--out", tmp_path / "imported")
+    here("import-checkpoint", path, "--out", tmp_path / "imported")
     bundle = Bundle.load(tmp_path / "imported" / "bundle")
     branches = find_branches(bundle, [tmp_path / "imported"], "cpu")
     manifest = write_videos(tmp_path / "data", 8)

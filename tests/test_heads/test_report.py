@@ -19,7 +19,7 @@ from heads.reporting.gallery import groups
 from heads.reporting.page import write_report
 from heads.reporting.parts import percent, picture, shown, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
-from tests.test_features_store.test_cli import telltale
+from tests.test_features_store.test_cli import here
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
 from tests.test_heads.stores import write_store
 from tests.test_heads.tables import CLASSES
@@ -259,13 +259,13 @@ def test_figures_agree_with_the_scores(scores: Scores) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.csv", score_columns())
-    printed = telltale("report", tmp_path, "--out", tmp_path / "pages/page.html")
+    printed = here("report", tmp_path, "--out", tmp_path / "pages/page.html")
     assert printed.splitlines() == [
         "shown: Verdicts, Worth a look, Every video",
         f"page: {tmp_path / 'pages/page.html'}",
     ]
     (tmp_path / "empty").mkdir()
-    printed = telltale("report", tmp_path / "empty", expect=1)
+    printed = here("report", tmp_path / "empty", expect=1)
     assert "bundle.json (telltale train)" in printed
 
 
