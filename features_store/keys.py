@@ -23,9 +23,14 @@ def the_only(protocols: Sequence[str], store: str) -> str:
     return protocols[0]
 
 
-def fitting(groups: Sequence[str], name: str, protocol: str) -> list[str]:
+def meant(groups: Sequence[str], name: str) -> list[str]:
     """The groups that a branch's name may mean: in full, or without fingerprint, or preset too."""
-    found = [g for g in groups if name in (g, g.split("@", 1)[0], g.split("-", 1)[0])]
+    return [g for g in groups if name in (g, g.split("@", 1)[0], g.split("-", 1)[0])]
+
+
+def fitting(groups: Sequence[str], name: str, protocol: str) -> list[str]:
+    """The same; at least one."""
+    found = meant(groups, name)
     if not found:
         raise UnknownKey(
             f"Branch {name!r} unknown under {protocol}; have: {', '.join(groups) or 'none'}."

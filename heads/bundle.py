@@ -25,6 +25,7 @@ from typing import Any
 
 from features_store.commit import TEMPORARY_SUFFIX, fsync_directory, write_file
 from features_store.installing import DISTRIBUTION
+from features_store.keys import meant, parted
 from features_store.lock import alone
 from features_store.outputs import RECORD
 from features_store.schema import BranchSpec
@@ -150,12 +151,27 @@ class Bundle:
 
     def table(self, store: Store, *, protocol: str | None = None, where: Where = None) -> Table:
         """What the head needs of a store's videos, checked."""
-        table = store.table(
-            self.head.keys, protocol=protocol or self.about.protocol, where=where,
+        protocol = protocol or self.about.protocol
+        table = self.own(store, protocol).table(
+            self.head.keys, protocol=protocol, where=where,
             lazy=self.head.lazy,
         )  # fmt: skip
         self.check(table)
         return table
+
+    def own(self, store: Store, protocol: str) -> Store:
+        """The store as if a name that fits several groups of features under a protocol meant, if
+        it can, the one that the head learnt from."""
+        hidden: list[tuple[str, str]] = []
+        specs = [store.read_branch(protocol, name).spec for name in store.branches(protocol)]
+        for key, expected in self.about.fingerprints.items():
+            name, array = parted(key)
+            fits = meant([spec.group for spec in specs], name)
+            holding = [spec for spec in specs if spec.group in fits and array in spec.arrays]
+            if any(spec.fingerprint == expected for spec in holding):
+                others = [spec.group for spec in holding if spec.fingerprint != expected]
+                hidden += [(protocol, group) for group in others]
+        return store.without(hidden)
 
     def check(self, table: Table) -> None:
         """Features must come from the very networks that the head was trained on."""

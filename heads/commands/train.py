@@ -170,6 +170,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from features_store.outputs import Folder, finished
     from heads.commands.detectors import fill_in
+    from heads.detectors.features import preferred
+    from heads.detectors.recipe import read_recipe
     from heads.errors import BadSetting
     from heads.fitting.seeds import best_bundle, train_seeds
     from heads.head import make_head
@@ -183,6 +185,8 @@ def _train(arguments: argparse.Namespace) -> int:
         raise BadSetting(f"{arguments.seeds} seeds: give 1 or more.")
     folder = Folder(arguments.out, "train", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
+    if arguments.detector:
+        store = preferred(store, read_recipe(arguments.detector))
     settings = settings_of(arguments)
 
     def make() -> "Head":

@@ -4,12 +4,10 @@ that its recipe names.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.branch import PATH_OPTIONS, BranchRequest
 from extract.networks.weights import RANDOM as RANDOM_SOURCE
 from features_store.branch_arrays import BranchArrays
 from features_store.errors import TelltaleError, UnknownKey
@@ -17,13 +15,12 @@ from features_store.schema import BranchSpec, Status
 from features_store.store import Store
 from heads.comparing.comparison import MADE_UP, RANDOM
 from heads.data.splits import testing_protocols, usable
+from heads.detectors.features import narrowed
 from heads.detectors.recipe import Recipe
 from heads.errors import BadSetting, WrongFeatures
 from heads.head import Head
 from heads.parts.model_card import warning
 
-_FREE = ("outputs", "dtype", "frames", "quantise", "precision", "random", *PATH_OPTIONS)
-"""Options of a branch that a recipe leaves to whoever extracts."""
 Mask = NDArray[np.bool_]
 
 
@@ -65,7 +62,7 @@ def _contestant(store: Store, recipe: Recipe) -> Contestant:
     if recipe.protocol not in protocols:
         have = ", ".join(protocols) or "none"
         raise WrongFeatures(f"It reads views of {recipe.protocol}; the store has {have}.")
-    store, others = _narrowed(store, recipe)
+    store, others = narrowed(store, recipe)
     try:
         groups = _groups(store, recipe.protocol, head.keys)
     except UnknownKey as error:
@@ -88,43 +85,6 @@ def _contestant(store: Store, recipe: Recipe) -> Contestant:
 
 def _groups(store: Store, protocol: str, keys: Sequence[str]) -> dict[str, BranchArrays]:
     return {key: store.find(protocol, key)[0] for key in keys}
-
-
-def _narrowed(store: Store, recipe: Recipe) -> tuple[Store, list[str]]:
-    """What goes by a recipe's name must be of the networks that it names, fed as it says: the store
-    without the others, and why they are others."""
-    given = {name: Path("FILE") for name in recipe.weights}
-    asked = [BranchRequest.parse(text) for text in recipe.requests(given)]
-    others: dict[tuple[str, str], str] = {}
-    for protocol in store.protocols():
-        for group in store.branches(protocol):
-            spec = store.open_branch(protocol, group).spec
-            if why := _differs(spec, [each for each in asked if each.name == spec.name]):
-                others[protocol, group] = f"{group} {why}"
-    reasons = [why for (protocol, _), why in others.items() if protocol == recipe.protocol]
-    return store.without(others), reasons
-
-
-def _differs(spec: BranchSpec, asked: Sequence[BranchRequest]) -> str:
-    """In what from each of these; nothing where there are none: it was computed elsewhere."""
-    presets = [each for each in asked if each.preset == spec.preset]
-    if not presets:
-        wanted = " or ".join(f"{each.name}={each.preset}" for each in asked)
-        return f"is of {spec.name}={spec.preset}; it reads {wanted}." if asked else ""
-    made = _fixed(spec.provenance.get("options", {}))
-    wishes = [_fixed(each.options) for each in presets]
-    if made in wishes:
-        return ""
-    return f"was made with {_said(made)}; it reads {' or '.join(map(_said, wishes))}."
-
-
-def _fixed(options: Mapping[str, str]) -> dict[str, str]:
-    """Those that a recipe does not leave to whoever extracts."""
-    return {name: value for name, value in options.items() if name not in _FREE}
-
-
-def _said(options: Mapping[str, str]) -> str:
-    return " and ".join(f"{k}={options[k]}" for k in sorted(options)) or "no option"
 
 
 def _complete(groups: Iterable[BranchArrays]) -> Mask:

@@ -157,8 +157,9 @@ def perturbed(store: Store, base: str) -> Iterator[tuple[str, Protocol]]:
 
 def _table(bundle: Bundle, store: Store, protocol: str, where: Mask) -> Table:
     """What is there of these videos: an extraction that is not through yet counts too."""
-    table = store.table(
-        bundle.head.keys, protocol=protocol, where=where, lazy=bundle.head.lazy, allow_missing=True
+    head = bundle.head
+    table = bundle.own(store, protocol).table(
+        head.keys, protocol=protocol, where=where, lazy=head.lazy, allow_missing=True
     )
     bundle.check(table)
     return table

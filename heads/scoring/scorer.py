@@ -78,17 +78,18 @@ class Scorer:
 
     def _groups(self, store: Store, protocol: str) -> list[BranchArrays]:
         """The groups that hold what the head needs, each once."""
-        found = [store.find(protocol, key)[0] for key in self.bundle.head.keys]
+        own = self.bundle.own(store, protocol)
+        found = [own.find(protocol, key)[0] for key in self.bundle.head.keys]
         return list({arrays.prefix: arrays for arrays in found}.values())
 
     def _tables(self, store: Store, protocol: str, mask: NDArray[np.bool_]) -> Iterator[Table]:
-        head = self.bundle.head
+        head, own = self.bundle.head, self.bundle.own(store, protocol)
         if head.lazy:
-            yield store.table(
+            yield own.table(
                 head.keys, protocol=protocol, where=mask, allow_missing=True, lazy=head.lazy
             )
             return
-        yield from store.stream(
+        yield from own.stream(
             head.keys, protocol=protocol, where=mask, allow_missing=True, batch=_STREAMED
         )
 

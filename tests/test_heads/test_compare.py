@@ -105,6 +105,17 @@ def test_of_one_network_fed_in_two_ways_each_detector_reads_its_own(
     assert aucs == {"look-whole": 1.0, "look-d3": 0.5}
     assert "was made with look=" in found.missing["look-"]
     assert "it reads no option" in found.missing["look-"]
+    trained = str(tmp_path / "bundle")
+    typed = ["--store", store.place.name, "--detector", names[0], "--folds", "0", "--out", trained]
+    assert main(["train", *typed]) == 0  # reads those that its recipe names, too
+    assert main(["evaluate", trained, "--store", store.place.name]) == 0
+    out = str(tmp_path / "scores.csv")
+    assert main(["score", store.place.name, "--bundle", trained, "--out", out]) == 0
+    verdicts = {row["id"]: row["verdict"] for row in csv.DictReader(Path(out).open(newline=""))}
+    wanted = {
+        str(v): store.classes[n] for v, n in zip(store.videos.column("id"), labels, strict=True)
+    }
+    assert verdicts == wanted
 
 
 @contextmanager
