@@ -67,7 +67,6 @@ def _manifest_cut(arguments: argparse.Namespace) -> int:
 
     from extract.commands.data import read
     from extract.manifest.manifest import table_rows
-    from extract.manifest.segments import segment_of
     from features_store.outputs import Product
 
     out = Product(arguments.out, "manifest cut", overwrite=arguments.overwrite)
@@ -79,7 +78,7 @@ def _manifest_cut(arguments: argparse.Namespace) -> int:
     moved = []
     for video in found.manifest.videos:
         name = Path(os.path.relpath(video.path, folder)).as_posix()
-        moved.append(replace(video, id=f"{name}{segment_of(video.id, video.path) or ''}"))
+        moved.append(replace(video, id=f"{name}{video.segment or ''}"))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(table_rows(moved, found.manifest.scheme))
     out.write([text.getvalue().encode()], made_from)

@@ -1,9 +1,9 @@
 """Where a long video is cut into segments: every so many seconds, or at shot boundaries.
 
 A shot boundary is a picture that differs from the one before, in its colours and, a small shift
-allowed for, in its content, three times as much as any neighbour does: so a pan, a flash and a
-noisy picture are none. Dissolves and fades are not found. Shots that last longer than a window are
-cut into equal parts.
+allowed for, in its content, two and a half times as much as any neighbour does: so a pan, a flash
+and a noisy picture are none. Dissolves and fades are not found. Shots that last longer than a
+window are cut into equal parts.
 """
 
 import math
@@ -29,8 +29,8 @@ SHORTEST = 1.0
 """A rest that is shorter belongs to the segment before it, a shot to the one after it."""
 _AROUND = 3
 """Neighbours on each side."""
-_DIFFERS = 0.25
-_OUTSTANDS = 3.0
+_DIFFERS = 0.18
+_OUTSTANDS = 2.5
 _SHIFT = 2
 """Pixels of a small picture."""
 _LEVELS = 4

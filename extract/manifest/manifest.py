@@ -17,7 +17,7 @@ from extract.manifest import layouts, sources
 from extract.manifest.labels import UNLABELLED, LabelScheme, label_scheme
 from extract.manifest.names import escaped
 from extract.manifest.rows import Row, Source
-from extract.manifest.segments import split_name
+from extract.manifest.segments import Segment, segment_of, split_name
 
 Columns = dict[str, list[str] | list[int] | list[float]]
 
@@ -42,6 +42,11 @@ class Video:
     """train, val, test; `val+test` for a video that both lists name."""
     group: str = ""
     """What it shares with videos that belong on one side with it: a prompt, a person, a page."""
+
+    @property
+    def segment(self) -> Segment | None:
+        """The stretch of the file that the row is; None where it is all of it."""
+        return segment_of(self.id, self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

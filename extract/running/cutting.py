@@ -8,7 +8,7 @@ from extract.decoding.cuts import Cutting, segments
 from extract.decoding.job import Job, Plan
 from extract.decoding.pool import DecodePool
 from extract.manifest.manifest import Manifest, Video
-from extract.manifest.segments import Segment, segment_of
+from extract.manifest.segments import Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ def cut(
 ) -> Cut:
     """Rows that are segments already stay. `done` after each video."""
     videos = manifest.videos
-    whole = [place for place, video in enumerate(videos) if not _segment(video)]
+    whole = [place for place, video in enumerate(videos) if not video.segment]
     jobs = (Job(index=place, id=videos[place].id, path=videos[place].path) for place in whole)
     plan = Plan(looks=(), root=str(manifest.root), limits=limits, cutting=cutting)
     found: dict[int, list[Segment]] = {}
@@ -51,10 +51,6 @@ def cut(
         row for place, video in enumerate(videos) for row in _rows(video, found.get(place))
     )
     return Cut(manifest=replace(manifest, videos=rows), videos=len(found), failures=failures)
-
-
-def _segment(video: Video) -> Segment | None:
-    return segment_of(video.id, video.path)
 
 
 def _rows(video: Video, found: Sequence[Segment] | None) -> list[Video]:

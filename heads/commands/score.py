@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.commands.cutting import add_segments_option, cut_manifest
 from extract.commands.data import add_limit_options
 from extract.running.interrupt import Interrupt
 from heads.commands import watching
 from heads.commands.outcome import a_line_each, end, one_video
+from heads.commands.segmented import say_segments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +84,7 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--explain", type=Path, metavar="PICTURE", help="one video: why, as a picture (.png, …)"
     )
+    add_segments_option(parser)
     add_limit_options(parser)
     parser.set_defaults(run=_score)
 
@@ -105,7 +108,10 @@ def _score(arguments: argparse.Namespace) -> int:
     if arguments.watch is not None:
         _say_worth(bundle)
         return watching.watch(arguments, scorer, protocol, reference)
-    return _from_videos(arguments, scorer, _manifest(arguments), protocol, reference)
+    manifest = _manifest(arguments)
+    found = cut_manifest(arguments, manifest)
+    manifest = found.manifest if found else manifest
+    return _from_videos(arguments, scorer, manifest, protocol, reference)
 
 
 def _say_worth(bundle: "Bundle") -> None:
@@ -172,10 +178,11 @@ def _from_store(
 
     if arguments.out is None:
         raise BadSetting("A store's scores go to a file: give --out scores.parquet.")
-    if arguments.retry_failed or arguments.explain is not None or arguments.watch is not None:
+    looks = (arguments.explain, arguments.watch, arguments.segments)
+    if arguments.retry_failed or any(one is not None for one in looks):
         raise BadSetting(
-            "--retry-failed, --explain and --watch look at videos, and this is a store of "
-            "features; `telltale extract --retry-failed` tries failed videos again."
+            "--retry-failed, --explain, --segments and --watch look at videos, and this is a store "
+            "of features; `telltale extract --retry-failed` tries failed videos again."
         )
     names = store.protocols()
     protocol = arguments.protocol or (
@@ -203,26 +210,30 @@ def _from_videos(
     from heads.scoring.meaning import Meaning
 
     say_seen(scorer.bundle, [video.id for video in manifest.videos])
-    count = len(manifest.videos)
+    count = len({video.path for video in manifest.videos})
     if count > 1 and arguments.explain is not None:
         raise BadSetting(f"--explain takes one video; {' '.join(arguments.inputs)} has {count}.")
     if count > _ON_SCREEN and arguments.out is None:
         raise BadSetting(f"{count:,} videos: give --out scores.parquet for their rows.")
-    made_from = plan(scorer, protocol, str(manifest.root), reference)
-    if arguments.out is not None and arguments.explain is None:
+    cut = any(video.segment for video in manifest.videos)
+    meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
+    made_from = plan(scorer, protocol, str(manifest.root), reference, arguments.segments)
+    if arguments.out is not None and arguments.explain is None and not cut:
         _say_worth(scorer.bundle)
         output = _output(arguments, arguments.out, scorer, made_from)
         return end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
+        if cut:
+            result = _score_all(arguments, scorer, manifest, protocol, output)
+            return say_segments(arguments, output, result, meaning, scorer.drift)
         if count == 1:
             return one_video(
                 arguments, scorer, manifest, protocol, output,
                 lambda: _score_all(arguments, scorer, manifest, protocol, output),
             )  # fmt: skip
         result = _score_all(arguments, scorer, manifest, protocol, output)
-        meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
         return a_line_each(meaning, manifest, output, result)
 
 
@@ -244,5 +255,6 @@ def _score_all(
             run=runner(arguments, interrupt, bar=len(manifest.videos) > 1),
             keep=arguments.store,
             retry_failed=arguments.retry_failed,
+            cut=arguments.segments is not None,
         )
         return score_videos(scorer, videos, output)

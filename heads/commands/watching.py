@@ -21,6 +21,11 @@ def watch(
     (name, *more), out = arguments.inputs, arguments.out
     if more or out is None or out.suffix != ".jsonl" or arguments.watch <= 0:
         raise BadSetting("--watch needs one folder, --out FILE.jsonl, and more than 0 seconds.")
+    if arguments.segments is not None:
+        raise BadSetting(
+            "--watch takes files as they are; cut what has come with `telltale score FOLDER "
+            "--segments … --out FILE`."
+        )
     folder = Path(name)
     if not folder.is_dir():
         there = "is no folder" if folder.exists() else "does not exist"

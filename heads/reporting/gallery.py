@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from extract.decoding.video import open_video
 from extract.errors import ExtractError
 from extract.manifest.names import unescaped
+from extract.manifest.segments import segment_of
 from heads.measuring.metrics import REAL
 from heads.reporting.parts import percent, text
 from heads.reporting.scores import PROBABILITY, Scores
@@ -80,16 +81,19 @@ def gallery(scores: Scores, found: list[Group], folder: Path, done: Progress) ->
     return "".join(parts)
 
 
-def frames(path: str, folder: Path) -> list[str]:
-    """Eight frames over the whole length as JPEG data URLs; none where the file cannot be read."""
+def frames(path: str, folder: Path, video_id: str = "") -> list[str]:
+    """Eight frames over the whole length, of the segment where the id names one, as JPEG data URLs;
+    none where the file cannot be read."""
+    segment = segment_of(video_id, path)
     path = unescaped(path)
     places = [Path(path), folder / path] if path else []
     place = next((place for place in places if _is_file(place)), None)
     if place is None:
         return []
     try:
-        with open_video(str(place)) as video:
-            numbers = np.linspace(0, video.info.frames - 1, FRAMES).astype(int).tolist()
+        with open_video(str(place), reread=segment is not None) as video:
+            shown = segment.frames(video.times) if segment else range(video.info.frames)
+            numbers = np.linspace(shown[0], shown[-1], FRAMES).astype(int).tolist()
             images = video.read(numbers)
             return [_jpeg(images[number]) for number in numbers]
     except (ExtractError, KeyError):
@@ -119,7 +123,7 @@ def _jpeg(image_hwc: NDArray[np.uint8]) -> str:
 
 def _card(scores: Scores, row: int, folder: Path) -> str:
     found = {name: values[row] for name, values in scores.texts.items()}
-    pictures = frames(found.get("path") or found["id"], folder)
+    pictures = frames(found.get("path") or found["id"], folder, found["id"])
     strip = "".join(f'<img alt="" src="{one}">' for one in pictures)
     strip = strip or "<p>No frames: the file is not here or cannot be read.</p>"
     source = f'<span class="source">{text(found["source"])}</span>' if found.get("source") else ""

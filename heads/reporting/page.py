@@ -28,6 +28,7 @@ from heads.reporting.parts import Section, paragraph, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from heads.reporting.sections import sections, warnings
 from heads.reporting.table import score_table
+from heads.reporting.time_lines import time_lines
 from heads.reporting.verdicts import overview
 
 Bar = Callable[[int], Callable[[], object]]
@@ -94,6 +95,8 @@ def _scored(files: RunFiles, bar: Bar) -> tuple[list[Section], list[str]]:
 
 def _score_sections(scores: Scores, folder: Path, bar: Bar) -> list[Section]:
     made = [Section(name="verdicts", title="Verdicts", body=overview(scores))]
+    if bars := time_lines(scores):
+        made.append(Section(name="time", title="Long videos", body=bars))
     chosen = groups(scores)
     if chosen:
         done = bar(sum(len(group.rows) for group in chosen))

@@ -27,6 +27,7 @@ _TEXTS = (
     "label",
     "verdict",
     "set",
+    "flagged",
     "nearest_id",
     "nearest_source",
     "error",

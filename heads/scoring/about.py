@@ -45,9 +45,16 @@ def about(scorer: Scorer, plan: Mapping[str, Any], name: str = "") -> dict[str, 
     return found | ({"note": meaning.note} if meaning.note else {})
 
 
-def plan(scorer: Scorer, protocol: str, place: str, reference: str | None) -> dict[str, Any]:
+def plan(
+    scorer: Scorer,
+    protocol: str,
+    place: str,
+    reference: str | None,
+    segments: str | None = None,
+) -> dict[str, Any]:
     """All that decides a row beside its input. `place`: where the inputs are."""
     return {
+        **({"segments": segments} if segments else {}),
         "place": place,
         "protocol": protocol,
         "bundle": scorer.bundle.content,

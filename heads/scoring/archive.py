@@ -66,6 +66,8 @@ class VideoRun:
     keep: str | None = None
     """A store in which features stay."""
     retry_failed: bool = False
+    cut: bool = False
+    """Rows are segments that were found anew: where a file changed, others may be gone."""
 
 
 def score_store(
@@ -107,7 +109,7 @@ def score_videos(scorer: Scorer, videos: VideoRun, output: Output) -> Result:
         output.begin()
         output.take_over()
         kept = KeptRows(output, made_of, inputs.ids, retry_failed=videos.retry_failed)
-        _check_none_is_dropped(output, kept)
+        _check_none_is_dropped(output, kept, set(inputs.paths) if videos.cut else set())
         job = _Job(scorer, videos, output, inputs, kept)
         if not job.run():
             return Result(counts=None, left=job.left, notes=kept.notes)
@@ -129,9 +131,14 @@ def _inputs(manifest: Manifest, paths: Sequence[str]) -> Inputs:
     )
 
 
-def _check_none_is_dropped(output: Output, kept: KeptRows) -> None:
-    """Rows go with their files; rows of files that are there were asked for by somebody."""
-    there = [name for name, path in kept.gone.items() if os.path.exists(unescaped(path))]  # noqa: PTH110
+def _check_none_is_dropped(output: Output, kept: KeptRows, own: set[str]) -> None:
+    """Rows go with their files; rows of files that are there were asked for by somebody. `own`:
+    files that have other rows now."""
+    there = [
+        name
+        for name, path in kept.gone.items()
+        if path not in own and os.path.exists(unescaped(path))  # noqa: PTH110
+    ]
     if there and not output.overwrites:
         raise OutputExists(
             f"{output.out} has rows of {len(there)} more videos that are still there "

@@ -143,7 +143,8 @@ def scene(number: int, kind: int) -> np.ndarray:
     place = 120 + 60 * np.sin((x + number + 40 * kind) / (5 + 3 * kind)) * np.cos(y / (4 + kind))
     colour = np.roll(np.array([1.0, 0.8, 0.6]), kind)
     image = place[..., None] * colour + random.normal(0, 4, (54, 96, 1))
-    image[10:30, 10 + number % 50 : 30 + number % 50] = 200
+    left = 10 + abs(25 - number % 50)
+    image[10:30, left : left + 20] = 200
     return np.asarray(image.clip(0, 255), np.uint8)
 
 

@@ -1,0 +1,46 @@
+"""What `telltale score` does where rows are segments: their scores, and each video's from them."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from heads.commands.outcome import end
+
+if TYPE_CHECKING:
+    from heads.parts.novelty import Drift
+    from heads.scoring.archive import Result
+    from heads.scoring.meaning import Meaning
+    from heads.scoring.output import Output
+
+_SHOWN = 20
+"""Time lines that fit a screen."""
+
+
+def say_segments(
+    arguments: argparse.Namespace,
+    output: "Output",
+    result: "Result",
+    meaning: "Meaning",
+    drift: "Drift | None",
+) -> int:
+    """To the screen, and where rows go to a file into a second one, a row for each video."""
+    import itertools
+
+    from features_store.outputs import Product
+    from heads.scoring.screen import NO_VERDICT, papers
+    from heads.scoring.timelines import timelines_of, videos_file, write_videos
+
+    if result.counts is None:
+        return end(output, result)
+    if arguments.out is not None:
+        place = videos_file(output.out)
+        product = Product(place, "score", overwrite=arguments.overwrite)
+        count = write_videos(output.out, product, {"scores": output.out.name})
+        print(f"{place}: {count} videos that were cut")
+    shown = itertools.islice(timelines_of(output.out), _SHOWN)
+    for timeline in shown:
+        lines = [f"{timeline.id}: {NO_VERDICT}"] if meaning.no_verdict else timeline.lines()
+        print("\n".join(lines))
+    if arguments.out is not None:
+        return end(output, result, drift)
+    print("\n".join(papers(meaning)))
+    return 3 if result.counts.failed else 0

@@ -1,0 +1,54 @@
+"""Time lines of long videos in the report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from heads.reporting.gallery import frames
+from heads.reporting.page import write_report
+from heads.reporting.scores import read_scores
+from heads.reporting.time_lines import time_lines
+from tests.test_extract.clips import write_clip
+from tests.test_heads.runs import write_scores
+
+NAMES = ["a<b>.mp4#t=0.0,10.0", "a<b>.mp4#t=10.0,20.0", "a<b>.mp4#t=20.0,40.0", "c.mp4#t=0.0,10.0"]
+
+
+def columns() -> dict[str, Sequence[object]]:
+    return {
+        "id": NAMES, "path": [f"/in/{name.partition('#')[0]}" for name in NAMES],
+        "verdict": ["real", "motion", "", "real"], "confidence": [0.9, 0.8, None, 0.7],
+        "p_motion": [0.1, 0.8, None, 0.3], "p_real": [0.9, 0.2, None, 0.7],
+        "flagged": [False, True, None, False], "error": ["", "", "broken", ""],
+    }  # fmt: skip
+
+
+def test_bars_say_when_and_how_surely(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.parquet", columns())
+    page = write_report(tmp_path).page.read_text()
+    assert '<h2 id="time-title">Long videos</h2>' in page
+    body = time_lines(read_scores(tmp_path / "scores.parquet"))
+    assert body.index("a&lt;b&gt;.mp4") < body.index("c.mp4")  # the worst first
+    assert "50.0% of 0:40 counts as generated, first at 0:10; worst at 0:10 (80%" in body
+    assert 'class="generated" x="250.00" y="0" width="250.00"' in body
+    assert '<rect class="nothing" x="500.00" y="0" width="500.00"' in body
+    assert "<title>0:10 to 0:20: motion, 80% generated</title>" in body
+    assert "<b>" not in body
+
+
+def test_no_segments_no_time_lines(tmp_path: Path) -> None:
+    whole: dict[str, Sequence[object]] = {
+        **columns(),
+        "id": [f"{number}.mp4" for number in range(4)],
+    }
+    write_scores(tmp_path / "scores.parquet", whole)
+    assert time_lines(read_scores(tmp_path / "scores.parquet")) == ""
+
+
+def test_a_card_shows_the_frames_of_its_segment(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "v.mp4", frames=50)
+    first, last = (
+        frames(str(clip), tmp_path, f"v.mp4#t={span}") for span in ("0.0,0.4", "1.6,2.0")
+    )
+    whole = frames(str(clip), tmp_path)
+    assert (first[0], last[-1]) == (whole[0], whole[-1])
+    assert first[-1] != whole[-1]
