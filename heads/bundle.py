@@ -31,6 +31,7 @@ from features_store.outputs import RECORD
 from features_store.schema import BranchSpec
 from features_store.store import Store
 from features_store.table import Table, Where
+from heads.data.forged import by_view
 from heads.data.rows import Rows
 from heads.data.splits import like
 from heads.errors import BadBundle, BadSetting, HeadError, WrongFeatures
@@ -157,7 +158,7 @@ class Bundle:
             lazy=self.head.lazy,
         )  # fmt: skip
         self.check(table)
-        return table
+        return by_view(table)
 
     def own(self, store: Store, protocol: str) -> Store:
         """The store as if a name that fits several groups of features under a protocol meant, if

@@ -68,7 +68,7 @@ class Settings:
         """What the store remembers of a protocol, as JSON gives it back; other details never mix
         with these."""
         protocol = Protocol.parse(name or self.protocol)
-        seed = {"seed": self.seed} if protocol.kind == "train" else {}
+        seed = {"seed": self.seed} if protocol.is_drawn else {}
         details: dict[str, object] = json.loads(json.dumps({**protocol.describe(), **seed}))
         return details
 

@@ -27,7 +27,7 @@ _SOFT = (0.3, 1.2)
 def blended(frames_hwc: Sequence[Image], rng: np.random.Generator) -> list[Image]:
     """The frames, all changed alike."""
     height, width = frames_hwc[0].shape[:2]
-    mask_hw1 = _ellipse(height, width, rng)[:, :, None]
+    mask_hw1 = ellipse(height, width, rng)[:, :, None]
     zoom = 1 + rng.uniform(-_ZOOM, _ZOOM)
     right, down = rng.uniform(-_SHIFT, _SHIFT, 2) * (width, height)
     move = cv2.getRotationMatrix2D((width / 2, height / 2), 0, zoom)
@@ -44,8 +44,9 @@ def blended(frames_hwc: Sequence[Image], rng: np.random.Generator) -> list[Image
     return found
 
 
-def _ellipse(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """0 outside, 1 inside, softly between. Drawn small: soft edges have no detail."""
+def ellipse(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A region near the middle: 0 outside, 1 inside, softly between. Drawn small: soft edges have
+    no detail."""
     scale = min(1.0, _MASK / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     mask_hw = _small_ellipse(size[1], size[0], rng)

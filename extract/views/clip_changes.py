@@ -66,6 +66,8 @@ class Clip:
 
     frames: tuple[int, ...]
     blended: bool = False
+    others: tuple[int, ...] = ()
+    """Frames of which a forgery takes something."""
 
 
 def changed_clip(

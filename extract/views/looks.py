@@ -140,10 +140,11 @@ def rows_of(
     done: dict[int, Picture | None] = {}
     for row, view in zip(rows, views, strict=True):
         there = view.frames[: len(view.frames) - view.missing]
+        pictures = view_frames(frames, view) if view.changed else []
         place = 0
         for position, number in enumerate(there):
-            if view.blended:
-                seen = shown(view_frames(frames, view, view.frames)[position], number)
+            if pictures:
+                seen = shown(pictures[position], number)
             elif number in done:
                 seen = done[number]
             else:

@@ -12,6 +12,7 @@ import numpy as np
 from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
 from extract.views.damage import CANONICAL, RECIPE, Perturbation, after_the_plus
+from extract.views.forgeries import KINDS, WHOLE, forged_run, kind_of_view
 from extract.views.rates import RULES, Pace
 from extract.views.revisions import REVISIONS
 from extract.views.sampling import (
@@ -34,6 +35,7 @@ _FORMS = {
     "train": rf"train-(?P<samples>\d+)(?P<changes>{FORM})",
     "pairs": r"pairs-(?P<pairs>\d+)",
     "frames": r"frames-(?P<frames>\d+)@(?P<rate>all|\d+(?:\.\d+)?)(?::(?P<rule>[a-z0-9]+))?",
+    "forged": r"forged-(?P<samples>\d+)(?:x(?P<frames>\d+))?",
     "windows": r"windows-(?P<windows>\d+)x(?P<frames>\d+)(?::step(?P<step>[1-9]\d*))?",
 }
 _OPTIONAL = ("changes", "pairs", "windows", "frames", "rate", "rule", "step")
@@ -45,13 +47,13 @@ class Protocol:
     """The plan that yields a video's views. `Protocol.parse(p.name) == p`."""
 
     kind: str
-    """val, test, train, pairs, frames or windows."""
+    """val, test, train, pairs, frames, windows or forged."""
     segments: int = 1
     """test: how many interleaved clips are taken in time."""
     crops: int = 1
     """test: how many crops of each along the long side."""
     samples: int = 1
-    """train: how many augmented views."""
+    """train, forged: how many views."""
     pairs: int = 1
     """pairs: how many pairs of adjacent frames the one view has."""
     windows: int = 1
@@ -60,7 +62,7 @@ class Protocol:
     """windows: how many frames after a run the next one begins; 0: they are spread and do not
     overlap."""
     frames: int = CLIP_FRAMES
-    """frames, windows: how many frames a view has."""
+    """frames, windows, forged: how many frames a view has."""
     rate: float = 0.0
     """frames: how many a second; 0: equally far apart over the whole video."""
     rule: str = ""
@@ -104,11 +106,17 @@ class Protocol:
             "train": f"train-{self.samples}" + "".join(change.name for change in self.changes),
             "pairs": f"pairs-{self.pairs}",
             "frames": f"frames-{self.frames}@{rate}" + (f":{self.rule}" if self.rule else ""),
+            "forged": f"forged-{self.samples}" + (f"x{self.frames}" * (self.frames != CLIP_FRAMES)),
             "windows": f"windows-{self.windows}x{self.frames}"
             + (f":step{self.step}" if self.step else ""),
         }[self.kind]
         base += f"+{CANONICAL}" if self.canonical else ""
         return base if self.perturbation is None else f"{base}+{self.perturbation.name}"
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its views follow from a run's seed."""
+        return self.kind in ("train", "forged")
 
     @property
     def view_count(self) -> int:
@@ -129,7 +137,7 @@ class Protocol:
                 f"Protocol {name!r} unknown; have: val, test-SxC (test-4x3), train-V (train-8), "
                 f"train-V:dropSHARE:repeatSHARE:blendSHARE, pairs-N (pairs-32), frames-N@R "
                 f"(frames-16@8, frames-16@all, frames-16@8:stall), windows-WxN (windows-4x32) "
-                f"or windows-WxN:stepS (windows-369x32:step1), "
+                f"or windows-WxN:stepS (windows-369x32:step1), forged-V or forged-VxN (forged-16), "
                 f"each with +canonical and then +blurSIGMA, +jpegQUALITY, +resizeFACTOR, "
                 f"+h264crfN, +rateN, +letterbox, +screen, +mixed or +blurjpegSHARE."
             )
@@ -150,8 +158,10 @@ class Protocol:
     def revisions(self) -> dict[str, int]:
         """Of the parts that make its pixels."""
         parts = ["views", *(change.kind for change in self.changes)]
-        if self.kind in ("frames", "windows"):
+        if self.kind in ("frames", "windows", "forged"):
             parts.append(self.kind)
+        if self.kind == "forged":
+            parts.append("blend")
         if self.kind == "train":
             parts.append("augmentation")
         if self.canonical:
@@ -175,6 +185,8 @@ class Protocol:
             return {**plain, "pairs": self.pairs, "frames": self.view_frames}
         if self.kind == "frames":
             return {**plain, "frames": self.frames, "rate": self.rate, "rule": self.rule}
+        if self.kind == "forged":
+            return {**plain, "frames": self.frames, "kinds": list(KINDS)}
         if self.kind == "windows":
             step = {"step": self.step} if self.step else {}
             return {**plain, "frames": self.frames, "windows": self.windows, **step}
@@ -207,6 +219,8 @@ class Protocol:
                 crop=crop,
                 augmentation=TRAIN_AUGMENTATION if self.kind == "train" else None,
                 blended=clip.blended,
+                forgery=kind_of_view(index) if self.kind == "forged" else WHOLE,
+                others=clip.others,
                 canonical=self.canonical,
                 perturbation=self.perturbation,
                 video=video_id,
@@ -235,6 +249,11 @@ class Protocol:
             runs = window_frames(count, self.windows, self.frames, self.step)
             empty = ((),) * (self.windows - len(runs))
             return [(Clip(frames=frames), center) for frames in (*runs, *empty)]
+        if self.kind == "forged":
+            return [
+                (self._forged_clip(video_id, count, index, seed), center)
+                for index in range(self.samples)
+            ]
         return [
             (self._train_clip(video_id, count, index, seed), Crop(kind="random"))
             for index in range(self.samples)
@@ -247,6 +266,11 @@ class Protocol:
             raise BadProtocol(f"Protocol {self.name} needs to know how many frames a second.")
         pace = Pace(count=count, fps=fps, frames=self.frames, rate=self.rate)
         return tuple(RULES[self.rule](pace))
+
+    def _forged_clip(self, video_id: str, count: int, index: int, seed: int) -> Clip:
+        rng = np.random.default_rng(digest(str(view_seed(seed, video_id, index)), "frames"))
+        run = forged_run(kind_of_view(index), count, self.frames, rng)
+        return Clip(frames=run.frames, others=run.others)
 
     def _train_clip(self, video_id: str, frame_count: int, index: int, seed: int) -> Clip:
         rng = np.random.default_rng(digest(str(view_seed(seed, video_id, index)), "frames"))

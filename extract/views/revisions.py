@@ -33,6 +33,8 @@ REVISIONS = {
     "drop": 1,
     "repeat": 1,
     "blend": 1,
+    # forgeries.py, forging.py.
+    "forged": 1,
 }
 
 

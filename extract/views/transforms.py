@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from extract.errors import BadSetting, OverLimit
 from extract.views.augment import augment_clip
 from extract.views.blend import blended
+from extract.views.forging import forged
 from extract.views.sampling import CLIP_FRAMES
 from extract.views.view import DEPTH_POSITIONS, Crop, View
 
@@ -36,7 +37,12 @@ def view_clips(frames: Frames, views: Sequence[View]) -> NDArray[np.uint8]:
     wanted: dict[int, list[tuple[int, int]]] = {}
     for row, view in enumerate(views):
         if view.augmentation is not None:
-            clips_vthwc[row] = augment_clip(view_frames(frames, view, view.frames), view)
+            clips_vthwc[row] = augment_clip(view_frames(frames, view), view)
+            continue
+        if view.changed:
+            for position, frame_hwc in enumerate(view_frames(frames, view)):
+                resized_hwc = resize_short_side(frame_hwc, size)
+                clips_vthwc[row, position] = take_crop(resized_hwc, view.crop, size)
             continue
         for position, number in enumerate(view.frames):
             wanted.setdefault(number, []).append((row, position))
@@ -47,9 +53,12 @@ def view_clips(frames: Frames, views: Sequence[View]) -> NDArray[np.uint8]:
     return clips_vthwc
 
 
-def view_frames(frames: Frames, view: View, numbers: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Whole frames as the view has them: each the same, whichever others are asked for."""
-    chosen = [frames[number] for number in numbers]
+def view_frames(frames: Frames, view: View) -> list[NDArray[np.uint8]]:
+    """Whole frames as the view has them, in its order."""
+    chosen = [frames[number] for number in view.frames]
+    if view.forgery:
+        others = [frames[number] for number in view.others]
+        return forged(view.forgery, chosen, others, view.rng("forgery"))
     return blended(chosen, view.rng("blend")) if view.blended else chosen
 
 
@@ -67,7 +76,11 @@ def depth_frames(frames: Frames, view: View, source: str = "official") -> list[N
     """
     if source not in DEPTH_SOURCES:
         raise BadSetting(f"Depth source {source!r} unknown; have: {', '.join(DEPTH_SOURCES)}.")
-    whole = view_frames(frames, view, view.depth_frames)
+    if view.changed:
+        pictures = view_frames(frames, view)
+        whole = [pictures[position] for position in DEPTH_POSITIONS]
+    else:
+        whole = [frames[number] for number in view.depth_frames]
     if source == "full-frame" or view.crop.kind != "uniform":
         return whole
     return [
@@ -85,7 +98,7 @@ def depth_inputs(
     done: dict[tuple[int, Crop | None, int | None], tuple[int, int]] = {}
     for row, view in enumerate(views):
         cropped = source == "official" and view.crop.kind == "uniform"
-        alone = view.index if view.blended else None
+        alone = view.index if view.changed else None
         keys = [(number, view.crop if cropped else None, alone) for number in view.depth_frames]
         if all(key in done for key in keys):
             for slot, key in enumerate(keys):

@@ -45,6 +45,10 @@ class View:
     """RandAugment's name, for training; random resized crop and erasing come with it."""
     blended: bool = False
     """The frames are blended with a changed copy of themselves before anything else."""
+    forgery: str = ""
+    """In which way the clip is forged, see `forgeries`; empty: in none."""
+    others: tuple[int, ...] = ()
+    """Frames of which a forgery takes something."""
     canonical: bool = False
     """Frames are those of the video's canonical encoding."""
     perturbation: Perturbation | None = None
@@ -59,6 +63,11 @@ class View:
     def depth_frames(self) -> tuple[int, ...]:
         """Frame numbers that Depth Pro sees."""
         return tuple(self.frames[position] for position in DEPTH_POSITIONS)
+
+    @property
+    def changed(self) -> bool:
+        """Whether its pictures are others than the frames."""
+        return self.blended or bool(self.forgery)
 
     @property
     def present(self) -> tuple[bool, ...]:
@@ -84,4 +93,4 @@ def digest(*parts: str) -> int:
 
 def needed_frames(views: Sequence[View]) -> tuple[int, ...]:
     """The union of the frame numbers, in order: what one decoding pass has to deliver."""
-    return tuple(sorted({frame for view in views for frame in view.frames}))
+    return tuple(sorted({frame for view in views for frame in (*view.frames, *view.others)}))

@@ -60,7 +60,9 @@ def _column(store: Store, name: str) -> NDArray[np.object_]:
 def fold_numbers(
     ids: NDArray[np.generic], labels: NDArray[np.integer], count: int, groups: Groups, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Which fold judges each video."""
+    """Which fold judges each video; rows of one video are in one fold."""
+    if groups is None and len(np.unique(ids)) < len(ids):
+        groups = np.array([str(name) for name in ids], object)
     if count < 2:
         raise BadSetting(f"{count} folds: give 2 or more.")
     rows = np.argsort([str(name) for name in ids], kind="stable")  # whatever order they come in

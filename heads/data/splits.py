@@ -19,6 +19,7 @@ from features_store.schema import Status
 from features_store.store import Store
 from features_store.table import Table
 from heads.data.folds import fold_numbers, groups_of, with_stopping
+from heads.data.forged import by_view, is_forged
 from heads.data.sides import Data, Mask, id_hashes
 from heads.errors import BadTable, WrongFeatures
 from heads.head import Head
@@ -64,15 +65,18 @@ class Choice:
     def load_sides(self, store: Store, head: Head, learning: Mask, deciding: Mask) -> Data:
         """Tables of the videos that are learnt from, and of those that decide."""
         protocol = self.protocol or training_protocol(store)
-        train = store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy)
+        train = by_view(store.table(head.keys, protocol=protocol, where=learning, lazy=head.lazy))
         for name in self.also:
             other = store.table(head.keys, protocol=name, where=learning, lazy=head.lazy)
-            train = _beside(train, other, head)
+            train = _beside(train, by_view(other), head)
         if not deciding.any():
             return Data(train=train, validation=train.take(np.zeros(len(train), bool)))
         val = like(protocol, "val")
-        judging = self.judging or _val(store, val, train.fingerprints, deciding) or protocol
-        validation = store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
+        found = None if is_forged(protocol) else _val(store, val, train.fingerprints, deciding)
+        judging = self.judging or found or protocol
+        validation = by_view(
+            store.table(head.keys, protocol=judging, where=deciding, lazy=head.lazy)
+        )
         if train.fingerprints != validation.fingerprints:
             raise WrongFeatures(
                 f"{store.place.name} has features of different networks under {protocol} and "

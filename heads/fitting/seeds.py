@@ -10,6 +10,7 @@ from features_store.store import Store
 from features_store.table import Table
 from heads import bundle
 from heads.bundle import Bundle
+from heads.data.forged import plain
 from heads.data.rows import Hashes, Rows
 from heads.data.sides import Data
 from heads.errors import BadBundle, WrongFeatures
@@ -68,7 +69,7 @@ def best_bundle(
         config=asdict(head.config),
         scheme=store.scheme,
         classes=head.classes,
-        protocol=table.protocol,
+        protocol=plain(table.protocol),
         fingerprints={key: table.fingerprints[key] for key in head.keys},
         branches=_branches(store, table, head),
         metrics=metrics,

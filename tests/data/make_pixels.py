@@ -32,7 +32,7 @@ PROTOCOLS = (
     "val+rate12", "val+letterbox", "val+screen", "val+canonical", "val+canonical+jpeg50",
     "val+blurjpeg0.5",
     "train-2:drop1", "train-2:repeat1", "train-2:blend1", "frames-4@8", "frames-4@all",
-    "windows-2x8",
+    "windows-2x8", "forged-8",
 )  # fmt: skip
 FRAMES, SIZE = 21, (170, 96)
 ADVICE = (

@@ -84,7 +84,7 @@ def test_the_video_and_the_depth_network_see_the_same_blend() -> None:
     for row, changed in enumerate(is_blended):
         assert np.array_equal(clips[row], plain_clips[row]) != changed
         assert np.array_equal(depth[row], plain_depth[row]) != changed
-        whole = view_frames(frames, views[row], views[row].frames)
+        whole = view_frames(frames, views[row])
         assert _same(depth_frames(frames, views[row]), [whole[0], whole[3]])
 
 
