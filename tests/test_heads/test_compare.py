@@ -25,6 +25,7 @@ from heads.head import FitReport, Head, head_class
 from heads.judging.evaluation import ALL
 from heads.measuring.metrics import measure
 from heads.reporting.page import write_report
+from heads.scoring.output import read_scores
 from tests.test_heads.stores import write_store
 
 VIDEOS, FAILED = 240, 3
@@ -111,11 +112,9 @@ def test_of_one_network_fed_in_two_ways_each_detector_reads_its_own(
     assert main(["evaluate", trained, "--store", store.place.name]) == 0
     out = str(tmp_path / "scores.csv")
     assert main(["score", store.place.name, "--bundle", trained, "--out", out]) == 0
-    verdicts = {row["id"]: row["verdict"] for row in csv.DictReader(Path(out).open(newline=""))}
-    wanted = {
-        str(v): store.classes[n] for v, n in zip(store.videos.column("id"), labels, strict=True)
-    }
-    assert verdicts == wanted
+    verdicts = {row["id"]: row["verdict"] for row in read_scores(Path(out)).to_pylist()}
+    right = [store.classes[label] for label in labels.tolist()]
+    assert verdicts == dict(zip(store.videos.column("id").tolist(), right, strict=True))
 
 
 @contextmanager

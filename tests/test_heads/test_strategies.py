@@ -311,6 +311,7 @@ def test_what_is_judged_has_the_mean_generators_scale_and_shift() -> None:
 
 def test_strategies_are_judged_on_generators_left_out(tmp_path: Path) -> None:
     write_store(tmp_path / "s", 240)
+    given: list[str | Path]
     given = ["ablate", "--store", tmp_path / "s", "--head", "mlp", "--set", "epochs=3", "--set",
              "hidden=8", "--seeds", "3", "--out", tmp_path / "o"]  # fmt: skip
     said = here(*given, "--strategies", "average,ranks")
@@ -327,6 +328,7 @@ def test_strategies_are_judged_on_generators_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "o" / "runs.jsonl").read_text() == runs
     said = here(*given[:-1], tmp_path / "all", "--strategies", "qad", expect=1)
     assert "--also train-8" in said
+    quick: list[str | Path]
     quick = ["ablate", "--store", tmp_path / "s", "--head", "mlp", "--set", "epochs=1", "--set",
              "hidden=8", "--seeds", "1", "--strategies", "--out", tmp_path / "every"]  # fmt: skip
     said = here(*quick)
