@@ -32,7 +32,7 @@ from heads.data.forged import SOURCE, by_view
 from heads.head import make_head
 from heads.measuring.metrics import REAL, averaged
 
-PROTOCOL = "forged-16"
+PROTOCOL = "forged-8"
 BRANCH = "image=efficientnet-lite0?look=visible&outputs=cls,velocity"
 NAME = "image-efficientnet-lite0"
 ARRAYS = {
@@ -63,7 +63,7 @@ def extracted(clips: Path, where: Path, workers: int) -> Store:
     videos = tuple(v for v in manifest.only_split("train").videos if v.label == real)
     branch = load_branch(for_protocol(BranchRequest.parse(BRANCH), Protocol.parse(PROTOCOL)))
     extraction = Extraction.begin(
-        replace(manifest, videos=videos), where, [branch], Settings(protocol=PROTOCOL)
+        replace(manifest, videos=videos), where, [branch], Settings(protocol=PROTOCOL, shard_rows=16)
     )
     extraction.run(workers=workers)
     return Store.open(where)
