@@ -15,6 +15,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
         "probe": ["telltale probe videos/"],
         "label": ["telltale label raw/kling --real real/ --out data/labelled"],
+        "people": ["telltale people videos/ --detector owlv2:OWLV2 --every 3 --out boxes.parquet"],
     },
     "store: what the networks say, kept": {
         "extract": [

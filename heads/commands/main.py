@@ -17,6 +17,7 @@ import extract.commands.data
 import extract.commands.extract
 import extract.commands.features
 import extract.commands.label
+import extract.commands.people
 import features_store.cli
 from extract.exit_codes import INTERRUPTED
 from features_store.errors import TelltaleError
@@ -121,8 +122,8 @@ def build_parser() -> Main:
     )
     for module in (
         extract.commands.data, extract.commands.extract, extract.commands.features,
-        extract.commands.label, features_store.cli, train, listing, judge, compare, robustness,
-        audit,
+        extract.commands.label, extract.commands.people, features_store.cli, train, listing,
+        judge, compare, robustness, audit,
         finetune, tune, score, verdict, calibrate, detectors,
         import_checkpoint, report,
     ):  # fmt: skip
