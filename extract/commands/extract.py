@@ -100,6 +100,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def _extract(arguments: argparse.Namespace) -> int:
     from extract.running.carry_out import carry_out
+    from extract.running.failures import check_failures_file
     from extract.running.interrupt import Interrupt
 
     run = _run(arguments)
@@ -108,6 +109,7 @@ def _extract(arguments: argparse.Namespace) -> int:
 
         print("\n".join(estimate(run).lines()))
         return DONE
+    check_failures_file(_failures_path(arguments))
     with Interrupt(NOTICE) as interrupt:
         extraction, summary = carry_out(
             run, announce=_announce, stop=lambda: interrupt.asked, bar=True
@@ -177,7 +179,7 @@ def _report(arguments: argparse.Namespace, extraction: "Extraction", summary: "S
     print("\n".join(summary.lines()))
     reasons = failure_reasons(extraction.targets.values(), extraction.rows.tolist())
     if reasons and not summary.stopped:  # the list is of a whole run
-        path = arguments.failures or _failures_path(arguments.store)
+        path = _failures_path(arguments)
         write_failures(path, {extraction.video(row).id: why for row, why in reasons.items()})
         print(f"{len(reasons)} failed videos and their reasons: {path}")
     left = len(extraction.work) - summary.done
@@ -185,9 +187,13 @@ def _report(arguments: argparse.Namespace, extraction: "Extraction", summary: "S
         print(f"stopped with {left} videos left; run the same command again to go on.")
 
 
-def _failures_path(store: str) -> Path:
-    name = Path(store.rstrip("/"))
-    return Path(f"{name.name}.failures.csv") if "://" in store else Path(f"{name}.failures.csv")
+def _failures_path(arguments: argparse.Namespace) -> Path:
+    """Beside the store where none is named; of a store that is no folder, here."""
+    if arguments.failures is not None:
+        return Path(arguments.failures)
+    name = Path(arguments.store.rstrip("/"))
+    whole = name.name if "://" in arguments.store else name
+    return Path(f"{whole}.failures.csv")
 
 
 def ray_device(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Videos that cannot be used: when they are too many, and the list for a spreadsheet."""
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from extract.errors import TooManyFailures
 from extract.running.progress import Progress
 from extract.running.summary import grouped
 from features_store.branch_arrays import BranchArrays
+from features_store.commit import write_file
+from features_store.errors import OutputExists
+from features_store.outputs import check_place
 
 FAILURES_COUNT_FROM = 100
+_HEADER = b"id,reason\n"
 
 
 def check_failures(progress: Progress, max_failed: float) -> None:
@@ -39,12 +44,25 @@ def failure_reasons(targets: Iterable[BranchArrays], rows: Iterable[int]) -> dic
     return dict(sorted(found.items()))
 
 
+def check_failures_file(path: Path) -> None:
+    """Refuse a place that cannot be written, or that holds anything but an earlier list."""
+    check_place(path)
+    if path.exists():
+        with path.open("rb") as file:
+            first = file.readline(len(_HEADER) + 1)
+        if first != _HEADER:
+            raise OutputExists(
+                f"{path} is there, and is no list of failed videos. Choose another name for the "
+                f"list: --failures FILE."
+            )
+
+
 def write_failures(path: Path, reasons: Mapping[str, str]) -> None:
     """Video id → reason, as a CSV; nothing in it is taken for a formula."""
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "reason"])
-        writer.writerows([safe_cell(id_), safe_cell(reason)] for id_, reason in reasons.items())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([safe_cell(id_), safe_cell(reason)] for id_, reason in reasons.items())
+    write_file(path, [_HEADER, text.getvalue().encode(errors="backslashreplace")])
 
 
 def safe_cell(text: str) -> str:

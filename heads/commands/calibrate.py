@@ -2,10 +2,11 @@
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.data import add_limit_options
+from extract.commands.data import add_limit_options, add_overwrite_option
 from heads.commands.device import DEVICE_HELP, one_device
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument("--store", help="labelled videos, with --on")
     parser.add_argument("--on", metavar="SPLIT", help="of that store; `all` for every video")
     parser.add_argument("--out", type=Path, help="write the bundle here (default: in its place)")
+    add_overwrite_option(parser)
     parser.add_argument("--protocol", help="default: the bundle's own, val for a training one")
     parser.add_argument("--weights", type=Path, action="append", default=[],
                         help="file or folder with the branches' weights; repeatable")  # fmt: skip
@@ -56,6 +58,7 @@ def add_commands(commands: "Commands") -> None:
     )
     ensemble.add_argument("bundles", type=Path, nargs="+")
     ensemble.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
+    add_overwrite_option(ensemble)
     ensemble.set_defaults(run=_ensemble)
 
 
@@ -71,13 +74,15 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         raise BadSetting("--store and --on belong together: --store hfv.zarr --on test.")
     if arguments.on is None and arguments.reals is None:
         raise BadSetting("Give --reals STORE|FOLDER for a threshold, or --store STORE --on SPLIT.")
+    elsewhere = arguments.out not in (None, arguments.bundle)
+    record = _record(arguments, "calibrate", [bundle]) if elsewhere else None
     if arguments.on is not None:
         store = Store.open(arguments.store)
         bundle = calibrated_on(bundle, store, arguments.on, arguments.protocol)
         print(calibration_line(bundle.about))
     if arguments.reals is not None:
         bundle = _with_point(arguments, bundle)
-    bundle.save(arguments.out or arguments.bundle)
+    bundle.save(arguments.out or arguments.bundle, record)
     print(f"bundle: {arguments.out or arguments.bundle}")
     return 0
 
@@ -190,6 +195,15 @@ def _scored(arguments: argparse.Namespace, bundle: "Bundle", out: Path) -> "obje
     return read_scores(out)
 
 
+def _record(arguments: argparse.Namespace, command: str, bundles: Sequence["Bundle"]) -> bytes:
+    """What `--out` will know itself by; refuses a folder of something else before any work."""
+    from features_store.outputs import Folder, finished
+
+    made_from = {"bundles": [bundle.content for bundle in bundles]}
+    Folder(arguments.out, command, overwrite=arguments.overwrite).check(made_from)
+    return finished(command, made_from)
+
+
 def _ensemble(arguments: argparse.Namespace) -> int:
     from heads.bundle import Bundle
     from heads.errors import BadSetting
@@ -198,8 +212,10 @@ def _ensemble(arguments: argparse.Namespace) -> int:
 
     if len(arguments.bundles) < 2:
         raise BadSetting("An ensemble needs two bundles or more.")
-    bundle = put_together([Bundle.load(folder) for folder in arguments.bundles])
-    bundle.save(arguments.out)
+    bundles = [Bundle.load(folder) for folder in arguments.bundles]
+    record = _record(arguments, "ensemble", bundles)
+    bundle = put_together(bundles)
+    bundle.save(arguments.out, record)
     print(calibration_line(bundle.about))
     print(f"bundle of {len(arguments.bundles)} members: {arguments.out}")
     return 0

@@ -181,7 +181,9 @@ def test_ctrl_c_ends_tidily(
     assert a.arrays["internvideo2/cls"].tobytes() == b.arrays["internvideo2/cls"].tobytes()
 
 
-def test_mistakes_are_explained(run: Run, command: list[str]) -> None:
+def test_mistakes_are_explained(run: Run, command: list[str], tmp_path: Path) -> None:
+    mine = tmp_path / "labels.csv"
+    mine.write_text("id,label\n")
     for wrong, said in (
         (["--part", "9/3"], "give 1/N to N/N"),
         (["--device", "cuda:7"], "this machine has 0 GPUs"),
@@ -189,8 +191,11 @@ def test_mistakes_are_explained(run: Run, command: list[str]) -> None:
         (["--branch", "dpth=tiny"], "'dpth' unknown; have: appearance, depthpro"),
         (["--protocol", "test-4"], "Protocol 'test-4' unknown"),
         (["--max-failed", "2"], "more than 0, at most 1"),
+        (["--failures", str(mine)], "is no list of failed videos"),
     ):
         done = run(command, *wrong)
         assert done.status == 1
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+    assert mine.read_text() == "id,label\n"
+    assert not (tmp_path / "s").exists()

@@ -13,7 +13,7 @@ from tests.test_features_store.test_cli import here
 
 
 def command(out: Path) -> list[str]:
-    return [sys.executable, "-m", "heads", "demo", "--videos", "32", "--out", str(out)]
+    return [sys.executable, "-m", "heads", "demo", "--videos", "40", "--out", str(out)]
 
 
 def test_the_demo_is_interrupted_goes_on_and_leaves_what_it_promises(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_demo_is_interrupted_goes_on_and_leaves_what_it_promises(tmp_path: P
     assert store.protocols() == ["val"]
     assert check.verify(store.place) == []
     scores = read_scores(tmp_path / "scores.parquet").to_pylist()
-    assert len(scores) == 32
+    assert len(scores) == 40
     assert sum(bool(row["error"]) for row in scores) == 1
     assert "these networks know nothing of real ones" in (tmp_path / "report.html").read_text()
     for name in (

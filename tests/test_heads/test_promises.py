@@ -133,7 +133,13 @@ def test_calibration_by_other_videos(place: Path, capsys: pytest.CaptureFixture[
     assert run(place, "train --head linear --calibrate-on test --out", str(place / "b")) == 0
     assert "(split test of " in capsys.readouterr().out
     before = Bundle.load(place / "b")
-    assert run(place, "calibrate --on all", str(place / "b"), "--out", str(place / "c")) == 0
+    assert run(place, "train --head knn --folds 0 --out", str(place / "d")) == 0
+    calibrate = ["calibrate --on all", str(place / "b"), "--out"]
+    capsys.readouterr()
+    assert run(place, *calibrate, str(place / "d")) == 1
+    assert "did not make it, or it was changed since" in capsys.readouterr().err
+    assert Bundle.load(place / "d").about.head == "knn"
+    assert run(place, *calibrate, str(place / "c")) == 0
     assert "left out:" in capsys.readouterr().out
     after = Bundle.load(place / "c")
     assert after.about.calibration["videos"] == before.about.calibration["videos"]
@@ -151,6 +157,11 @@ def test_seeds_and_heads_are_put_together(place: Path, capsys: pytest.CaptureFix
     assert run(place, "train --head linear --folds 2 --out", str(place / "linear")) == 0
     both = ["ensemble", str(place / "seeds"), str(place / "linear"), "--out", str(place / "both")]
     assert main(both) == 0
+    assert main(both) == 0  # its own result may be made again, and another's may not
+    for words in ([*both[:-1], str(place / "linear")], [*both[:-1], str(place / "seeds")]):
+        capsys.readouterr()
+        assert main(words) == 1
+        assert "did not make it, or it was changed since" in capsys.readouterr().err
     bundle, linear = Bundle.load(place / "both"), Bundle.load(place / "linear")
     found = Store.open(str(place / "s")).table(bundle.head.keys, protocol="val")
     expected = (together.predict(found) + linear.predict(found)) / 2
