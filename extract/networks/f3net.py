@@ -29,7 +29,7 @@ class EnergyMeans(FrameNetwork):
         self.energies = WindowEnergies()
 
     def forward(self, images_bchw: Tensor) -> dict[str, Tensor]:
-        return {"means": torch.stack([self.energies(image).mean(0) for image in images_bchw])}
+        return {"means": torch.stack([self.energies(image).mean(1) for image in images_bchw])}
 
 
 class Backbone(Xception):

@@ -73,7 +73,7 @@ class WindowEnergies(nn.Module):
     """Pictures in -1…1 → the logarithm of every coefficient's size in small windows."""
 
     def forward(self, image_chw: Tensor) -> Tensor:
-        """(n, k) of one picture; around it, it is black."""
+        """(k, n) of one picture; around it, it is black."""
         with _whole_precision(image_chw):
             red, green, blue = image_chw.float()
             grey_hw = (_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue + 1) * _SCALE
@@ -81,7 +81,7 @@ class WindowEnergies(nn.Module):
                 grey_hw[None, None], WINDOW, padding=AROUND, stride=STRIDE
             )[0]
             one = dct(WINDOW).to(image_chw.device)
-            seen: Tensor = windows_kn.T @ torch.kron(one, one).T
+            seen: Tensor = torch.kron(one, one) @ windows_kn
             return (seen.abs() + _LEAST).log10()
 
 
@@ -103,7 +103,7 @@ class BandEnergies(nn.Module):
     def forward(self, images_bchw: Tensor) -> Tensor:
         """(b, m, h, w), one place a window."""
         with _whole_precision(images_bchw):
-            maps = [self._weight_mk @ self.energies(image).T for image in images_bchw]
+            maps = [self._weight_mk @ self.energies(image) for image in images_bchw]
         side = math.isqrt(maps[0].shape[-1])
         return torch.stack(maps).reshape(len(maps), BANDS, side, side)
 

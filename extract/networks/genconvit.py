@@ -1,7 +1,8 @@
 """GenConViT (Wodajo et al., arXiv 2307.07036): a face and its reconstruction through ConvNeXt.
 
 Two networks: `Autoencoded` reconstructs by an autoencoder, `Sampled` by a variational one. Names
-are the released checkpoints'. Their Swin network is never run there, so it is not here.
+are the released checkpoints'. The Swin network in them is never run there; `Hybrid` runs it, as the
+paper means it to be, but nobody has trained that.
 Legend: b faces, c channels, h height, w width, d numbers of a face, z of a code.
 """
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from extract.networks.convnext import ConvNext, ConvNextConfig
 from extract.networks.frame_network import CLS, LOGIT, FrameNetwork
+from extract.networks.swin import Swin, SwinConfig
 from extract.networks.weights import State, without_prefix
 
 Noise = Literal["released", "meant", "none"]
@@ -25,11 +27,9 @@ NOISES: tuple[Noise, ...] = ("released", "meant", "none")
 _SEED = 5
 _CODED = 256
 """Channels of what decoders begin with."""
-_UNUSED = (
-    "embedder.", "backbone.patch_embed.", "convnext_backbone.patch_embed.", "fc3.", "encoder.fc1.",
-    "encoder.fc2.",
-)  # fmt: skip
-"""Entries of the released checkpoints on which no output depends."""
+_UNUSED = ("embedder.", "fc3.", "encoder.fc1.", "encoder.fc2.")
+_SWIN = ("backbone.patch_embed.", "convnext_backbone.patch_embed.")
+"""Entries of the released checkpoints on which no output depends there."""
 
 
 class Features(nn.Module):
@@ -44,13 +44,46 @@ class Features(nn.Module):
         return found
 
 
+class Embedding(nn.Module):
+    """Swin's numbers of a picture, as many as ConvNeXt's."""
+
+    def __init__(self, config: SwinConfig, width: int) -> None:
+        super().__init__()
+        self.backbone = Swin(config)
+        self.proj = nn.Conv2d(config.classes, width, 1)
+
+    def forward(self, images_bchw: Tensor) -> Tensor:
+        size = (self.backbone.size, self.backbone.size)
+        if images_bchw.shape[-2:] != size:
+            images_bchw = functional.interpolate(images_bchw, size=size, mode="bilinear")
+        found: Tensor = self.proj(self.backbone(images_bchw)[..., None, None])
+        return found.flatten(1)
+
+
+class Hybrid(ConvNext):
+    """ConvNeXt's pooled numbers and Swin's, added, before what names classes."""
+
+    def __init__(self, config: ConvNextConfig, swin: SwinConfig) -> None:
+        super().__init__(config)
+        self.patch_embed = Embedding(swin, config.widths[-1])
+
+    def pooled(self, images_bchw: Tensor) -> Tensor:
+        added: Tensor = self.patch_embed(images_bchw)
+        return super().pooled(images_bchw) + added
+
+
+def _backbone(config: ConvNextConfig, swin: SwinConfig | None) -> ConvNext:
+    return ConvNext(config) if swin is None else Hybrid(config, swin)
+
+
 class FaceJudge(FrameNetwork):
     """What both networks end with: `logit` is (b, 2), fake and real, each for itself."""
 
     last = "fc2"
 
-    def __init__(self, config: ConvNextConfig, **more: object) -> None:
-        super().__init__({**asdict(config), **more})
+    def __init__(self, config: ConvNextConfig, swin: SwinConfig | None, **more: object) -> None:
+        both = {} if swin is None else {"swin": asdict(swin)}
+        super().__init__({**asdict(config), **both, **more})
         self.fc = nn.Linear(2 * config.classes, config.classes // 2)
         self.fc2 = nn.Linear(config.classes // 2, 2)
 
@@ -67,8 +100,8 @@ class FaceJudge(FrameNetwork):
 class Autoencoded(FaceJudge):
     """The released `ed`."""
 
-    def __init__(self, config: ConvNextConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: ConvNextConfig, swin: SwinConfig | None = None) -> None:
+        super().__init__(config, swin)
         down, up = (3, 16, 32, 64, 128, _CODED), (_CODED, 128, 64, 32, 16, 3)
         coding: list[nn.Module] = []
         for into, out in pairwise(down):
@@ -77,7 +110,7 @@ class Autoencoded(FaceJudge):
         for into, out in pairwise(up):
             decoding += [nn.ConvTranspose2d(into, out, 2, stride=2), nn.ReLU()]
         self.encoder, self.decoder = Features(*coding), Features(*decoding)
-        self.backbone = ConvNext(config)
+        self.backbone = _backbone(config, swin)
 
     def forward(self, images_bchw: Tensor) -> dict[str, Tensor]:
         return self.judged(images_bchw, self.decoder(self.encoder(images_bchw)))
@@ -119,8 +152,11 @@ class Codes(Features):
 class Sampled(FaceJudge):
     """The released `vae`; reconstructions are half as large."""
 
-    def __init__(self, config: ConvNextConfig, size: int = 224, noise: Noise = "released") -> None:
-        super().__init__(config, size=size, noise=noise)
+    def __init__(
+        self, config: ConvNextConfig, size: int = 224, noise: Noise = "released",
+        swin: SwinConfig | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(config, swin, size=size, noise=noise)
         self.scatters = noise != "none"
         self.encoder = Codes(size, variances=noise == "meant")
         up = (_CODED, 64, 32, 16, 3)
@@ -128,7 +164,7 @@ class Sampled(FaceJudge):
         for into, out in pairwise(up):
             layers += [nn.ConvTranspose2d(into, out, 2, stride=2), nn.LeakyReLU()]
         self.decoder = Features(*layers)
-        self.convnext_backbone = ConvNext(config)
+        self.convnext_backbone = _backbone(config, swin)
 
     def forward(self, images_bchw: Tensor) -> dict[str, Tensor]:
         noise = self.encoder.noise(images_bchw.device)
@@ -146,8 +182,9 @@ class Sampled(FaceJudge):
         return {CLS: hidden_bd, LOGIT: self.fc2(hidden_bd)}
 
 
-def released_names(state: State, noise: Noise = "released") -> State:
+def released_names(state: State, noise: Noise = "released", *, swin: bool = False) -> State:
     """Without what no output depends on."""
-    unused = _UNUSED if noise == "meant" else (*_UNUSED, "encoder.var.")
+    variances = () if noise == "meant" else ("encoder.var.",)
+    unused = (*_UNUSED, *variances, *(() if swin else _SWIN))
     whole = without_prefix(state, ("module.",))
     return {key: value for key, value in whole.items() if not key.startswith(unused)}

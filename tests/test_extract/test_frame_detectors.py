@@ -1,5 +1,6 @@
 """Detectors that judge single frames: what they see of a frame, and what they say of it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 
 from extract.branch import Branch, BranchRequest, load_branch
 from extract.errors import BadSetting, BadWeights
-from extract.networks import genconvit
+from extract.networks import genconvit, weights
 from extract.networks.convnext import ConvNextConfig
 from extract.networks.f3net import BandDetector, EnergyMeans, TwoViews, released_names
 from extract.networks.frame_network import FrameNetwork
@@ -19,6 +20,7 @@ from extract.networks.genconvit import Autoencoded, Sampled
 from extract.networks.npr import Npr, shares
 from extract.networks.patchcraft import PatchCraft
 from extract.networks.resnet import ResNet, ResNetConfig
+from extract.networks.swin import Swin, SwinConfig
 from extract.views.looks import LOOKS, looked
 from extract.views.patches import corners, smashed, texture
 from extract.views.protocol import Protocol
@@ -91,6 +93,7 @@ def test_a_checkpoint_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 FACES = ConvNextConfig(depths=(1, 1, 1, 1), widths=(8, 12, 16, 24), classes=40)
+SWIN = SwinConfig(size=64, depths=(1, 2), heads=(1, 2), width=8, window=4, classes=40)
 RELEASED = ("npr=released", "cnndet=released", "patchcraft=released", "f3net=fad", "genconvit=vae")
 DEPTHS = (
     (Npr(8), 3),
@@ -100,6 +103,7 @@ DEPTHS = (
     (BandDetector(64, 16), 14),
     (Autoencoded(FACES), 6),
     (Sampled(FACES, 64), 6),
+    (Autoencoded(FACES, SWIN), 6),
 )
 
 
@@ -225,3 +229,53 @@ def test_what_genconvits_checkpoints_hold_in_vain_is_left_out(tmp_path: Path) ->
         save_file({k: v.clone() for k, v in whole.items()}, tmp_path / f"{noise}.safetensors")
         found = branch(f"genconvit=tiny-vae:{tmp_path}/{noise}.safetensors?noise={noise}")
         assert set(found.model.state_dict()) == set(state)  # type: ignore[attr-defined]
+
+
+def test_what_swin_says_is_part_of_genconvit_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    state = {k: v.clone() for k, v in Autoencoded(FACES, SWIN).state_dict().items()}
+    save_file(state, tmp_path / "both.safetensors")
+    text = f"genconvit=tiny:{tmp_path / 'both.safetensors'}?frames=3"
+    released, meant = branch(text), branch(f"{text}&swin=meant")
+    other = dict(state)
+    other["backbone.patch_embed.proj.bias"] = state["backbone.patch_embed.proj.bias"] + 1
+    save_file(other, tmp_path / "both.safetensors")
+    rows = released.example(1)
+    for before, query, same in ((released, "", True), (meant, "&swin=meant", False)):
+        after = branch(text + query)
+        assert torch.equal(before.forward(rows)["logit"], after.forward(rows)["logit"]) == same
+        assert (before.offer.fingerprint == after.offer.fingerprint) == same
+
+
+def test_swin_is_hugging_faces() -> None:
+    import transformers
+
+    config = transformers.SwinConfig(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 2], num_heads=[1, 2], window_size=4,
+        num_labels=40, layer_norm_eps=1e-5,
+    )  # fmt: skip
+    theirs = transformers.SwinForImageClassification(config).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3)
+    ours = Swin(SWIN).eval()
+    ours.load_state_dict({**ours.state_dict(), **timm_names(theirs.state_dict())})
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images).logits, atol=1e-5, rtol=1e-5)
+
+
+def timm_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    changes = (
+        ("swin.encoder.", ""), ("swin.embeddings.patch_embeddings.projection", "patch_embed.proj"),
+        ("swin.embeddings.", "patch_embed."), ("swin.layernorm.", "norm."), ("classifier", "head"),
+        ("layernorm_before", "norm1"), ("layernorm_after", "norm2"), ("o_proj", "proj"),
+        ("relative_position_bias.relative", "relative"), ("attention.", "attn."),
+    )  # fmt: skip
+    named = {}
+    for key, value in state.items():
+        for theirs, ours in changes:
+            key = key.replace(theirs, ours)
+        named[key] = value
+    return weights.joined_qkv(named, QKV)
+
+
+QKV = re.compile(r"(?P<block>.*)\.attn\.(?P<part>[qkv])_proj\.(?P<what>weight|bias)")
