@@ -85,6 +85,11 @@ def add_commands(commands: "Commands") -> None:
         "--explain", type=Path, metavar="PICTURE", help="one video: why, as a picture (.png, …)"
     )
     add_segments_option(parser)
+    parser.add_argument(
+        "--stress", action="store_true",
+        help="damage each video in a few ways that happen on the way (JPEG, size, encoding, rate), "
+        "score it again, and say `unsure` where the verdict does not outlast them",
+    )  # fmt: skip
     add_limit_options(parser)
     parser.set_defaults(run=_score)
 
@@ -179,10 +184,11 @@ def _from_store(
     if arguments.out is None:
         raise BadSetting("A store's scores go to a file: give --out scores.parquet.")
     looks = (arguments.explain, arguments.watch, arguments.segments)
-    if arguments.retry_failed or any(one is not None for one in looks):
+    flags = arguments.retry_failed or arguments.stress
+    if flags or any(one is not None for one in looks):
         raise BadSetting(
-            "--retry-failed, --explain, --segments and --watch look at videos, and this is a store "
-            "of features; `telltale extract --retry-failed` tries failed videos again."
+            "--retry-failed, --explain, --segments, --stress and --watch look at videos, and this "
+            "is a store of features; `telltale extract --retry-failed` tries failed videos again."
         )
     names = store.protocols()
     protocol = arguments.protocol or (
@@ -217,7 +223,7 @@ def _from_videos(
         raise BadSetting(f"{count:,} videos: give --out scores.parquet for their rows.")
     cut = any(video.segment for video in manifest.videos)
     meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
-    made_from = plan(scorer, protocol, str(manifest.root), reference, arguments.segments)
+    made_from = plan(scorer, protocol, str(manifest.root), reference, **_asked(arguments))
     if arguments.out is not None and arguments.explain is None and not cut:
         _say_worth(scorer.bundle)
         output = _output(arguments, arguments.out, scorer, made_from)
@@ -235,6 +241,13 @@ def _from_videos(
             )  # fmt: skip
         result = _score_all(arguments, scorer, manifest, protocol, output)
         return a_line_each(meaning, manifest, output, result)
+
+
+def _asked(arguments: argparse.Namespace) -> "dict[str, object]":
+    """What decides rows and is not asked for in every run."""
+    from heads.scoring.stress import DAMAGES
+
+    return {"segments": arguments.segments, "stress": list(DAMAGES) if arguments.stress else None}
 
 
 def _score_all(
@@ -256,5 +269,6 @@ def _score_all(
             keep=arguments.store,
             retry_failed=arguments.retry_failed,
             cut=arguments.segments is not None,
+            stress=arguments.stress,
         )
         return score_videos(scorer, videos, output)

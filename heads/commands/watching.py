@@ -16,6 +16,7 @@ def watch(
     from heads.scoring.about import about, plan
     from heads.scoring.meaning import Meaning
     from heads.scoring.screen import verdict
+    from heads.scoring.stress import DAMAGES
     from heads.scoring.watch import Watch
 
     (name, *more), out = arguments.inputs, arguments.out
@@ -30,7 +31,8 @@ def watch(
     if not folder.is_dir():
         there = "is no folder" if folder.exists() else "does not exist"
         raise BadSetting(f"--watch {arguments.watch:g}: {folder} {there}.")
-    made_from = plan(scorer, protocol, str(folder.absolute()), reference)
+    stress = {"stress": list(DAMAGES)} if arguments.stress else {}
+    made_from = plan(scorer, protocol, str(folder.absolute()), reference, **stress)
     name = arguments.bundle.name
     meaning = Meaning.of(scorer.bundle, name)
     papers = about(scorer, made_from, name)

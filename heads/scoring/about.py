@@ -50,11 +50,12 @@ def plan(
     protocol: str,
     place: str,
     reference: str | None,
-    segments: str | None = None,
+    **more: object,
 ) -> dict[str, Any]:
-    """All that decides a row beside its input. `place`: where the inputs are."""
+    """All that decides a row beside its input. `place`: where the inputs are; `more`: what only
+    some runs have, by name."""
     return {
-        **({"segments": segments} if segments else {}),
+        **{name: value for name, value in more.items() if value},
         "place": place,
         "protocol": protocol,
         "bundle": scorer.bundle.content,

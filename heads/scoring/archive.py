@@ -32,6 +32,7 @@ from heads.scoring.kept import KeptRows, is_settled
 from heads.scoring.output import Output
 from heads.scoring.rows import Inputs
 from heads.scoring.scorer import Scorer
+from heads.scoring.stress import under_stress, with_stress
 from heads.scoring.versions import digest, keys, versions
 
 VIDEOS_A_PART = 1024
@@ -66,6 +67,8 @@ class VideoRun:
     keep: str | None = None
     """A store in which features stay."""
     retry_failed: bool = False
+    stress: bool = False
+    """Whether each is damaged in a few ways and scored again."""
     cut: bool = False
     """Rows are segments that were found anew: where a file changed, others may be gone."""
 
@@ -165,6 +168,8 @@ class _Job:
         if not self.left:
             return True
         branches = self.videos.branches()
+        if self.videos.stress:
+            branches = under_stress(branches, self.videos.settings.protocol)
         for name, positions, fresh in self._parts():
             again = bool(self.kept.failed[positions].any())
             settings = replace(self.videos.settings, retry_failed=again)
@@ -222,6 +227,8 @@ class _Job:
         protocol = self.videos.settings.protocol
         scorer = replace(self.scorer, bundle=as_extracted(self.scorer.bundle, extraction))
         found = scorer.from_store(extraction.store, protocol, extraction.rows[order])
+        if self.videos.stress:
+            found = with_stress(found, scorer, extraction.store, protocol, extraction.rows[order])
         found = found.take(pa.array(np.argsort(order)))
         assert self.inputs.versions is not None
         mine = [self.inputs.versions[i] for i in positions.tolist()]

@@ -28,6 +28,8 @@ ABOUT = "telltale"
 """Key of the Parquet schema's metadata that says what made the scores."""
 COUNTS = "telltale.counts"
 """Key of the Parquet file's metadata that says what came of it."""
+FORGERY_UNDER = "forgery_"
+"""How a column begins that says the same of a damaged video."""
 GUARDED = r"^'*[=+\-@\t\r]"
 """Spreadsheets run what begins like this; a quote in front keeps it text."""
 _UNGUARD = (r"^'('*[=+\-@\t\r])", r"\1")
@@ -220,7 +222,8 @@ def _types(names: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, pa.D
     """As `rows` makes them; columns that it does not know are texts."""
     known = schema([name[2:] for name in names if name.startswith("p_")])
     for name in names:
-        yield name, known.field(name).type if name in known.names else pa.string()
+        kind = pa.float32() if name.startswith(FORGERY_UNDER) else pa.string()
+        yield name, known.field(name).type if name in known.names else kind
 
 
 _WRITERS: Mapping[str, Callable[..., None]] = {

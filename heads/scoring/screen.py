@@ -7,7 +7,7 @@ from extract.errors import one_line
 from heads.measuring.conformal import NO_CALIBRATION
 from heads.measuring.metrics import REAL
 from heads.parts.model_card import FORGERY, first_lines
-from heads.scoring.formats import Counts
+from heads.scoring.formats import FORGERY_UNDER, Counts
 from heads.scoring.meaning import Meaning
 from heads.scoring.rows import UNSURE
 
@@ -25,7 +25,8 @@ def verdict(row: Mapping[str, object], meaning: Meaning) -> str:
         return f"{name}: {row['verdict']} to look at: {TOO_LITTLE}"
     if meaning.no_verdict:
         return f"{name}: {NO_VERDICT}"
-    unsure = f"{UNSURE}, " if row["set"] == UNSURE else ""
+    shaken = str(row.get("stress") or "").startswith(UNSURE)
+    unsure = f"{UNSURE}, " if row["set"] == UNSURE or shaken else ""
     return f"{name}: {unsure}{_said(row)} by {meaning.name}{_flagged(row, meaning)}"
 
 
@@ -42,6 +43,13 @@ def screen(row: Mapping[str, object], meaning: Meaning) -> Sequence[str]:
     lines += ["", f"  answer at the chosen error rate: {row['set'] or NO_CALIBRATION}"]
     if meaning.point is not None and row["flagged"] is not None:
         lines.append(f"  {'flagged' if row['flagged'] else 'not flagged'} ({meaning.point})")
+    if row.get("stress"):
+        lines.append(f"  damaged as on its way: {row['stress']}")
+        lines += [
+            f"    {name.removeprefix(FORGERY_UNDER):12} {share:6.1%}"
+            for name, share in row.items()
+            if name.startswith(FORGERY_UNDER) and isinstance(share, float)
+        ]
     if row["nearest_id"]:
         lines.append(
             f"  most like {row['nearest_id']} ({row['nearest_source']}, "

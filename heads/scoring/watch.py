@@ -80,7 +80,11 @@ class Watch:
                     videos = tuple(Video(id=_id(n), path=str(self.folder / n)) for n in still)
                     manifest = Manifest(root=self.folder.absolute(), scheme=None, videos=videos)
                     asked = VideoRun(
-                        manifest=manifest, branches=lambda: branches, settings=settings, run=run
+                        manifest=manifest,
+                        branches=lambda: branches,
+                        settings=settings,
+                        run=run,
+                        stress=arguments.stress,
                     )
                     yield from self._lines(scorer, asked)
                 before = now
