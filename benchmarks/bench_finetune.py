@@ -18,14 +18,16 @@ from torch import Tensor
 from benchmarks import measure
 from benchmarks.bench_branches import thirty_six_passes
 from extract.branches import depthpro
-from extract.branches.internvideo2 import PRESETS, InternVideo2
+from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Training
 from extract.networks import weights
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.layer_decay import parameter_groups
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
+from heads.finetuning.readout import FusionReadout
 from heads.parts.fusion_net import Layout, initial
 from heads.training.losses import smoothed_losses
+from heads.zoo.fusion import FusionConfig
 
 RELEASED_VIEWS = 4
 """Two videos, two samples of each."""
@@ -104,9 +106,11 @@ def step_seconds(setting: Setting, reach: str) -> tuple[float, measure.Row]:
     layout = Layout(width=architecture.width, attn=architecture.pool_width, depth=1024, hidden=1024)
     head = initial(layout, 4, torch.Generator().manual_seed(0))
     deep = Reach.parse(reach, architecture.depth)
-    net = FinetuneNet(backbone, layout, head, deep, config, Processes()).to(device)
+    readout = FusionReadout(FusionConfig(), layout, head)
+    network = InternVideo2Training(backbone)
+    net = FinetuneNet(network, readout, deep, config, Processes()).to(device)
     learning = [(name, tensor) for name, tensor in net.named_parameters() if tensor.requires_grad]
-    groups = list(parameter_groups(learning, config, architecture.depth))
+    groups = list(parameter_groups(learning, config, network))
     optimiser = torch.optim.AdamW(groups, lr=1e-5, fused=True)
     if reach == "end-to-end":
         side = architecture.image
@@ -121,7 +125,7 @@ def step_seconds(setting: Setting, reach: str) -> tuple[float, measure.Row]:
     targets = torch.arange(setting.views, device=device) % 4
 
     def step() -> None:
-        loss = smoothed_losses(net(inputs, depth), targets, 0.1).mean()
+        loss = smoothed_losses(net(inputs, depth, raw=reach == "end-to-end"), targets, 0.1).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

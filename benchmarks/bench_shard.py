@@ -23,15 +23,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import measure
-from extract.branches.internvideo2 import PRESETS, InternVideo2
+from extract.branches.internvideo2 import (
+    PRESETS,
+    Architecture,
+    InternVideo2,
+    InternVideo2Training,
+)
 from extract.networks import weights
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.layer_decay import parameter_groups
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes, processes
+from heads.finetuning.readout import FusionReadout
 from heads.finetuning.sharding import share_out
 from heads.parts.fusion_net import Layout, initial
 from heads.training.losses import smoothed_losses
+from heads.zoo.fusion import FusionConfig
 
 VIEWS = 2
 STEPS = 4
@@ -93,10 +100,10 @@ def train(preset: str, *, shard: bool) -> dict[str, float]:
         parameters = sum(p.numel() for p in net.parameters())
         model: nn.Module = share_out(net, found) if shard else net.to(found.device)
         named = list(net.named_parameters())
-        groups = list(parameter_groups(named, FinetuneConfig(), len(net.backbone.blocks)))
+        groups = list(parameter_groups(named, FinetuneConfig(), net.network))
         optimiser = torch.optim.AdamW(groups, lr=1e-5, fused=True)
         model = model if shard else DistributedDataParallel(model)
-        a = net.backbone.architecture
+        a = small(preset)
         shape = (VIEWS, a.frames, a.image, a.image, 3)
         clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=found.device)
         depth = torch.randn(VIEWS, 1024, device=found.device)
@@ -105,7 +112,7 @@ def train(preset: str, *, shard: bool) -> dict[str, float]:
         times = []
         for _ in range(STEPS):
             start = time.perf_counter()
-            smoothed_losses(model(clips, depth), targets, 0.1).mean().backward()  # type: ignore[no-untyped-call]
+            smoothed_losses(model(clips, depth, raw=True), targets, 0.1).mean().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             found.wait()
@@ -116,15 +123,22 @@ def train(preset: str, *, shard: bool) -> dict[str, float]:
         }  # fmt: skip
 
 
+def small(preset: str) -> Architecture:
+    """Of the preset's weights, on little to look at."""
+    return replace(PRESETS[preset], frames=2, image=4 * PRESETS[preset].patch)
+
+
 def network(preset: str, found: Processes, *, shard: bool) -> FinetuneNet:
-    architecture = replace(PRESETS[preset], frames=2, image=4 * PRESETS[preset].patch)
+    architecture = small(preset)
     torch.manual_seed(0)
     backbone = InternVideo2(architecture)
     weights.seeded(backbone, 0)
     layout = Layout(width=architecture.width, attn=architecture.pool_width, depth=1024, hidden=1024)
     head = initial(layout, 4, torch.Generator().manual_seed(0))
     reach = Reach.parse("end-to-end", architecture.depth)
-    return FinetuneNet(backbone, layout, head, reach, FinetuneConfig(shard=shard), found)
+    readout = FusionReadout(FusionConfig(), layout, head, found)
+    config = FinetuneConfig(shard=shard)
+    return FinetuneNet(InternVideo2Training(backbone), readout, reach, config, found)
 
 
 def forget_peak(device: str) -> None:

@@ -1,6 +1,7 @@
 """`telltale finetune`. Mounted by `heads.commands.main`."""
 
 import argparse
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from heads.commands.device import DEVICE_HELP, one_device
 from heads.commands.train import add_data_options, add_set_option, choice
 
 if TYPE_CHECKING:
+    from extract.manifest.manifest import Manifest
+    from features_store import Store
     from heads.bundle import Bundle
     from heads.finetuning.setup import Prepared, Request
 
@@ -21,19 +24,32 @@ def add_commands(commands: "Commands") -> None:
     parser = commands.add_parser(
         "finetune",
         help="train the backbone too: its pool, its last blocks, or all of it",
-        description="pool and blocks=K learn from cached tokens, end-to-end from raw video or "
-        "cached frames, with cached depth features; the depth network never runs. Writes "
+        description="Any branch that names its layers can be trained: internvideo2, "
+        "image=efficientnet-lite0, one of your own. It learns from raw video (--videos) or cached "
+        "frames; pool and blocks=K of a transformer from cached tokens. Other networks' cached "
+        "features may stand beside it, such as depth; those networks never run. Writes "
         "OUT/backbone.safetensors (branch weights) and OUT/head (a bundle). The same command goes "
         "on after an interruption. Under torchrun, every process takes its share of each batch.",
     )
     add_data_options(parser)
     parser.add_argument(
-        "--branch", required=True, metavar="internvideo2=PRESET[:WEIGHTS]", help="the backbone"
+        "--branch",
+        required=True,
+        metavar="NAME=PRESET[:WEIGHTS]",
+        help="the backbone, such as internvideo2=L14:FILE or image=efficientnet-lite0",
     )
-    parser.add_argument("--depth", default="pool", help="pool (default), blocks=K or end-to-end")
     parser.add_argument(
-        "--start", type=Path, metavar="BUNDLE", help="a fusion bundle to start from"
+        "--depth", default="pool", help="pool (default), blocks=K or end-to-end: layers that learn"
     )
+    parser.add_argument(
+        "--start", type=Path, metavar="BUNDLE",
+        help="a fusion or linear bundle on the backbone's cached features to start from",
+    )  # fmt: skip
+    parser.add_argument(
+        "--head", choices=["fusion", "linear"],
+        help="without --start: what sits on the backbone (default: fusion on internvideo2, else "
+        "linear)",
+    )  # fmt: skip
     parser.add_argument(
         "--videos",
         metavar="MANIFEST",
@@ -43,14 +59,15 @@ def add_commands(commands: "Commands") -> None:
     add_set_option(parser)
     parser.add_argument(
         "--head-set", action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of the fusion head, without --start",
+        help="a setting of the head, without --start",
     )  # fmt: skip
     parser.add_argument(
         "--official", action="store_true", help="group parameters as the released code does"
     )
     parser.add_argument(
         "--alternate", metavar="spatial:temporal=1:20",
-        help="spatial and temporal weights learn in turns, for so many steps each (AltFreezing)",
+        help="spatial and temporal kernels learn in turns, for so many steps each (AltFreezing); "
+        "for networks that have such kernels",
     )  # fmt: skip
     parser.add_argument(
         "--calibrate-on", metavar="SPLIT|STORE",
@@ -84,8 +101,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from heads.finetuning.processes import processes
     from heads.finetuning.setup import HEAD, prepared
 
-    if arguments.start is not None and arguments.head_set:
-        raise BadSetting("--start brings the head's settings along; leave --head-set out.")
+    if arguments.start is not None and (arguments.head_set or arguments.head):
+        raise BadSetting("--start brings the head along; leave --head-set and --head out.")
     arguments.device = one_device(arguments.device)
     folder = Folder(arguments.out, "finetune", overwrite=arguments.overwrite)
     with ExitStack() as stack:
@@ -132,20 +149,22 @@ def _say_what_is_next(arguments: argparse.Namespace, ready: "Prepared", bundle: 
     if not bundle.about.conformal:
         print(f"  telltale calibrate {folder} --reals …, or this command with --calibrate-on SPLIT")
     print(f"bundle: {folder}\nits features come from:")
-    print(f"  telltale extract … --branch internvideo2={branch.preset}:{backbone}")
+    options = {n: v for n, v in branch.request.options.items() if n not in ("outputs", "random")}
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    asked = f"{branch.request.name}={branch.preset}:{backbone}{'?' if query else ''}{query}"
+    print(f"  telltale extract … --branch {shlex.quote(asked)}")
 
 
 def _request(arguments: argparse.Namespace) -> "Request":
     from dataclasses import replace
 
     from extract.branch import BranchRequest
-    from extract.manifest.manifest import read_manifest
     from features_store import Store
     from heads.config import assignments, build
     from heads.finetuning.config import FinetuneConfig
     from heads.finetuning.setup import Request
-    from heads.zoo.fusion import FusionConfig
 
+    store = Store.open(arguments.store)
     settings = assignments(arguments.set)
     if arguments.official:
         settings["official"] = "true"
@@ -153,16 +172,25 @@ def _request(arguments: argparse.Namespace) -> "Request":
         settings["alternate"] = arguments.alternate
     backbone = replace(BranchRequest.parse(arguments.branch), device=arguments.device)
     return Request(
-        store=Store.open(arguments.store),
+        store=store,
         backbone=backbone,
         reach=arguments.depth,
         config=build(FinetuneConfig, settings, "finetune"),
         choice=choice(arguments),
-        head=build(FusionConfig, assignments(arguments.head_set), "Head fusion"),
+        head=arguments.head,
+        head_settings=assignments(arguments.head_set),
         start=arguments.start,
-        videos=None if arguments.videos is None else read_manifest(arguments.videos),
+        videos=None if arguments.videos is None else _videos(arguments.videos, store),
         workers=arguments.workers,
         memory=int(arguments.memory * 2**30),
         seed=arguments.seed,
         out=arguments.out,
     )
+
+
+def _videos(place: str, store: "Store") -> "Manifest":
+    """A list need not say by which scheme it labels videos: the store knows their labels."""
+    from extract.manifest.manifest import ManifestOptions, read_manifest
+
+    scheme = None if Path(place).is_dir() else store.scheme
+    return read_manifest(place, ManifestOptions(scheme=scheme))

@@ -13,7 +13,7 @@ import numpy as np
 from heads.bundle import Bundle
 from heads.data.rows import Rows
 from heads.data.splits import labelled, split_or_store
-from heads.finetuning.checks import check_same_depth
+from heads.finetuning.checks import check_same_beside
 from heads.finetuning.data import Source
 from heads.finetuning.setup import Prepared
 from heads.judging.papers import calibrated, check_calibrating
@@ -51,7 +51,7 @@ def calibrating(ready: Prepared, where: str) -> Iterator[Calibrating]:
     mask[np.flatnonzero(mask)[~new]] = False
     source = ready.source(mask, store)
     try:
-        check_same_depth(run.train.table, source.table)
+        check_same_beside(run.train.table, source.table, ready.beside)
         what = f"split {split} of {store.place.name}"
         yield Calibrating(source=source, what=what, left_out=int((~new).sum()))
     finally:

@@ -4,10 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from extract.branch import Precision
 from heads.errors import BadSetting
 from heads.training.alternate import Alternation
 from heads.training.config import TrainConfig
+from heads.training.schedule import slowfast_schedule, timm_schedule
 
 ADAPTER = 64
 POOL, END_TO_END = "pool", "end-to-end"
@@ -45,10 +49,28 @@ class FinetuneConfig(TrainConfig):
     """Steps between checkpoints; there is one after every epoch too."""
 
     alternate: str | None = None
-    """Such as spatial:temporal=1:20: one step for spatial weights, twenty for temporal ones; the
-    backbone gets an adapter, see `heads.training.alternate`."""
+    """Such as spatial:temporal=1:20: a step of an optimiser of spatial kernels and of what is
+    neither, then twenty of one of temporal kernels and of what is neither (AltFreezing)."""
+    adapter_turns: str | None = None
+    """The same text, for a transformer that has no such kernels: it gets an adapter that has; see
+    `heads.finetuning.adapter_turns`."""
     adapter: int = 0
-    """Channels of a space-time adapter behind the last block; 0: none, or 64 with alternate."""
+    """Channels of a space-time adapter behind the last block; 0: none, or 64 with adapter_turns."""
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
+    """Of sgd."""
+    schedule: Literal["cosine", "timm", "slowfast"] = "cosine"
+    """How the rate goes up and down, as three released codes have it; see
+    `heads.training.schedule`."""
+    cutmix: float = 0.0
+    """Beta distribution's parameter of pasting a box of another picture; 0: none. With mixup too,
+    one of the two is drawn for each batch. Both mix rows of pixels with the batch's last one, its
+    last but one, and so on."""
+    decay_all: bool = False
+    """Weight decay on norms, biases and all else too, as AltFreezing's released optimisers have."""
+    norms: Literal["batch", "kept"] = "kept"
+    """Batch norms of layers that learn: by the statistics that they have, or by the batch's own, as
+    AltFreezing trains; those of small batches take a warm start away."""
 
     def __post_init__(self) -> None:
         TrainConfig.__post_init__(self)
@@ -57,8 +79,6 @@ class FinetuneConfig(TrainConfig):
                 f"strategy={self.strategy}: fine-tuning learns plainly. A strategy is for a head "
                 f"on cached features: telltale train --set strategy={self.strategy}."
             )
-        if self.mixup or self.dropout:
-            raise BadSetting("Fine-tuning has no mixup and no dropout of features; use drop_path.")
         if self.rank_within_class:
             raise BadSetting("rank_within_class is for heads on cached vectors; leave it out.")
         if self.accumulate < 1 or self.save_every < 1:
@@ -67,18 +87,32 @@ class FinetuneConfig(TrainConfig):
             )
         if self.adapter < 0:
             raise BadSetting(f"adapter={self.adapter}: give the number of channels, such as 64.")
-        if self.alternate is not None:
-            Alternation.parse(self.alternate)
+        for turns in (self.alternate, self.adapter_turns):
+            if turns is not None:
+                Alternation.parse(turns)
+        if self.alternate is not None and self.adapter_turns is not None:
+            raise BadSetting("alternate and adapter_turns: give one of them.")
         for name, low, high in (
             ("layer_decay", 0.01, 1), ("clip", 0, 1e9), ("drop_path", 0, 0.9), ("ema", 0, 0.99999),
+            ("momentum", 0, 0.999), ("cutmix", 0, 1e3),
         ):  # fmt: skip
             value = getattr(self, name)
             if not low <= value <= high:
                 raise BadSetting(f"{name}={value:g}: give {low:g} to {high:g}.")
 
+    def rates_of(self, steps_an_epoch: int, scale: float) -> NDArray[np.float64]:
+        """The learning rate of every step, of layers with this share of it."""
+        steps, low = self.epochs * steps_an_epoch, self.lr * self.min_lr
+        warmup = round(self.warmup * steps)
+        if self.schedule == "timm":
+            return timm_schedule(self.lr * scale, low, steps, warmup, low)
+        if self.schedule == "slowfast":
+            return slowfast_schedule(self.lr * scale, steps, warmup, low * scale)
+        return self.rates(steps_an_epoch) * scale
+
     @property
     def adapter_channels(self) -> int:
-        return self.adapter or (ADAPTER if self.alternate else 0)
+        return self.adapter or (ADAPTER if self.adapter_turns else 0)
 
     def computes_in(self, device: str) -> Precision:
         if self.precision is not None:
@@ -88,28 +122,24 @@ class FinetuneConfig(TrainConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """Which parts of the backbone learn."""
+    """Which layers of the backbone learn."""
 
     kind: Literal["pool", "blocks", "end-to-end"]
-    first: int
-    """The first block that learns; as many as there are: none."""
+    layer: int
+    """The first that learns."""
 
     @staticmethod
     def parse(text: str, blocks: int) -> "Reach":
-        """`pool`, `blocks=K` or `end-to-end`, of a backbone with so many blocks."""
+        """`pool`, `blocks=K` or `end-to-end`, of a backbone with so many layers between the first
+        one and the pool, which is next to the head."""
         if text == POOL:
-            return Reach(kind="pool", first=blocks)
+            return Reach(kind="pool", layer=blocks + 1)
         if text == END_TO_END:
-            return Reach(kind="end-to-end", first=0)
+            return Reach(kind="end-to-end", layer=0)
         found = _BLOCKS.fullmatch(text)
         if found is None or not 1 <= int(found[1]) <= blocks:
             raise BadSetting(
                 f"Depth {text!r} unknown; have: pool, blocks=1 … blocks={blocks} (this backbone "
                 f"has {blocks}), end-to-end."
             )
-        return Reach(kind="blocks", first=blocks - int(found[1]))
-
-    @property
-    def array(self) -> str:
-        """What is cached of the input of the first part that learns."""
-        return "tokens" if self.kind == "pool" else f"tokens@{self.first}"
+        return Reach(kind="blocks", layer=blocks + 1 - int(found[1]))

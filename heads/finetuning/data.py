@@ -1,7 +1,7 @@
-"""What fine-tuning is fed: cached tokens, cached or decoded clips, and cached depth.
+"""What fine-tuning is fed: inputs, cached or decoded, and cached vectors of other networks.
 
-Row i of a source is row i of its table, and view v of its inputs is view v of its depth vectors:
-both follow from (video, view index, the protocol's seed), whether cached or decoded now.
+Row i of a source is row i of its table, and view v of its inputs is view v of those vectors: both
+follow from (video, view index, the protocol's seed), whether cached or decoded now.
 Inputs of the next step are read or decoded while this one is computed.
 """
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract.decoding.job import CLIPS, Job, Outcome, Plan
+from extract.decoding.job import Job, Outcome, Plan
 from extract.decoding.pool import DecodePool
 from features_store.table import Table
 from heads.errors import BadTable
@@ -37,20 +37,34 @@ class Pick:
     views: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeding:
+    """How a source is used."""
+
+    judge: bool
+    rank_loss: bool
+    beside: Sequence[str] = (DEPTH,)
+    """Cached vectors that go beside the network's own, as far as the table has them."""
+
+
 class Source(ABC):
     """Videos to learn from or to judge by."""
 
-    def __init__(self, table: Table, *, views: int, judge: bool, rank_loss: bool) -> None:
-        what = "validation" if judge else "training"
-        check_table(table, [key for key in (DEPTH,) if key in table.arrays], what)
-        check_labels(table, what, several=not judge)
-        depth = torch.zeros(len(table), views, 0)
-        if DEPTH in table.arrays:
-            depth = arrays.matrix(table, (DEPTH,))
-        if depth.shape[1] != views:
-            raise BadTable(f"{DEPTH} has {depth.shape[1]} views, the inputs have {views}.")
+    raw = True
+    """Whether inputs are rows of the branch's `prepare`, and not what is cached of a layer's."""
+
+    def __init__(self, table: Table, how: Feeding, *, views: int) -> None:
+        what = "validation" if how.judge else "training"
+        beside = [key for key in how.beside if key in table.arrays]
+        check_table(table, beside, what)
+        check_labels(table, what, several=not how.judge)
+        vectors = torch.zeros(len(table), views, 0)
+        if beside:
+            vectors = arrays.matrix(table, beside)
+        if vectors.shape[1] != views:
+            raise BadTable(f"{beside[0]} has {vectors.shape[1]} views, the inputs have {views}.")
         self.table = table
-        self.samples = Samples.of(depth, table, rank_loss=rank_loss and not judge)
+        self.samples = Samples.of(vectors, table, rank_loss=how.rank_loss and not how.judge)
 
     def stream(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         """The inputs of each pick, in order, one of them ahead."""
@@ -66,12 +80,13 @@ class Source(ABC):
 
 
 class CachedSource(Source):
-    """Tokens or clips, read from the store."""
+    """A layer's inputs, or pixels, read from the store."""
 
-    def __init__(self, table: Table, key: str, *, judge: bool, rank_loss: bool) -> None:
+    def __init__(self, table: Table, key: str, how: Feeding, *, raw: bool = False) -> None:
         self._rows = table.lazy[key] if key in table.lazy else table.arrays[key]
         self._key = key
-        super().__init__(table, views=self._rows.shape[1], judge=judge, rank_loss=rank_loss)
+        self.raw = raw
+        super().__init__(table, how, views=self._rows.shape[1])
 
     def _inputs(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         for pick in picks:
@@ -86,25 +101,25 @@ class CachedSource(Source):
 
 
 class ClipSource(Source):
-    """Clips of raw video, decoded by workers as extraction does it; some are kept in memory."""
+    """Views of raw video, decoded by workers as extraction does it; some are kept in memory."""
 
-    def __init__(  # noqa: PLR0913 (where videos are and how they are looked at)
+    def __init__(
         self,
         table: Table,
         paths: Mapping[str, str],
         plan: Plan,
+        how: Feeding,
         *,
         workers: int,
         memory: int,
-        judge: bool,
-        rank_loss: bool,
     ) -> None:
         lost = next((str(video) for video in table.ids if str(video) not in paths), None)
         if lost is not None:
             raise BadTable(f"The manifest has no video {lost!r}, and the store does.")
         self._pool = DecodePool(plan, workers=workers)
         (look,) = plan.looks
-        super().__init__(table, views=look.views, judge=judge, rank_loss=rank_loss)
+        (self._output,) = (output.name for output in look.outputs)
+        super().__init__(table, how, views=look.views)
         self._jobs = [
             Job(index=row, id=str(video), path=paths[str(video)])
             for row, video in enumerate(table.ids)
@@ -120,7 +135,7 @@ class ClipSource(Source):
         kept = dict(self._kept)
         wanted = [np.unique(pick.rows).tolist() for pick in picks]
         jobs = [self._jobs[row] for rows in wanted for row in rows if row not in kept]
-        decoded = _Decoded(self._pool.run(jobs), len(jobs))
+        decoded = _Decoded(self._pool.run(jobs), len(jobs), self._output)
         try:
             for pick, rows in zip(picks, wanted, strict=True):
                 clips = {row: kept[row] if row in kept else decoded.take(row) for row in rows}
@@ -136,23 +151,26 @@ class ClipSource(Source):
 class _Decoded:
     """Outcomes by row; those that come before they are asked for wait."""
 
-    def __init__(self, outcomes: Iterator[Outcome], count: int) -> None:
+    def __init__(self, outcomes: Iterator[Outcome], count: int, output: str) -> None:
         self.left = count
         """Outcomes that have not come."""
         self._outcomes = outcomes
+        self._output = output
         self._waiting: dict[int, list[Numbers]] = {}
 
     def take(self, row: int) -> Numbers:
         while not self._waiting.get(row):
             outcome = next(self._outcomes)
             self.left -= 1
-            if outcome.failure is not None:
+            failures = [outcome.failure, *(one.failure for one in outcome.seen.values())]
+            if any(failures):
+                failure = next(one for one in failures if one is not None)
                 raise BadTable(
                     f"{outcome.job.id!r} was extracted and cannot be decoded now: "
-                    f"{outcome.failure}. Put the file back, or extract that video again."
+                    f"{failure}. Put the file back, or extract that video again."
                 )
-            clips = outcome.arrays[CLIPS.name].copy()
-            self._waiting.setdefault(outcome.job.index, []).append(clips)
+            views = outcome.arrays[self._output].copy()
+            self._waiting.setdefault(outcome.job.index, []).append(views)
         return self._waiting[row].pop()
 
 

@@ -1,4 +1,4 @@
-"""The loop of fine-tuning: the same for the pool, for some blocks, and end to end.
+"""The loop of fine-tuning: the same for every network, however much of it learns.
 
 What a step does follows from (seed, epoch, step) alone, so that a run that was killed goes on as
 if nothing had happened, and so that several processes take the steps that one would take.
@@ -7,8 +7,8 @@ if nothing had happened, and so that several processes take the steps that one w
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +18,34 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from heads.errors import BadTable
-from heads.finetuning.checkpoints import Checkpoint, copy_into, optimiser_state, restore_optimiser
+from heads.finetuning.chance import Chance, drop_path_factors, dropout_factors
+from heads.finetuning.checkpoints import Checkpoint
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.data import Pick, Source
-from heads.finetuning.layer_decay import parameter_groups
-from heads.finetuning.net import FinetuneNet, drop_path_factors
+from heads.finetuning.mixing import drawn_mix
+from heads.finetuning.net import FinetuneNet
+from heads.finetuning.optimisers import Optimisers
 from heads.finetuning.processes import Processes
-from heads.finetuning.sharding import share_of, share_out
+from heads.finetuning.readout import FusionReadout
+from heads.finetuning.sharding import share_out
+from heads.finetuning.versions import Versions
 from heads.head import FitReport, Probabilities
-from heads.training.alternate import Alternation, by_kind
 from heads.training.config import Epoch, epoch_order
 from heads.training.loop import defined_metric, judge
 from heads.training.losses import smoothed_losses
 
 CHECKPOINT = "checkpoint.safetensors"
-State = dict[str, Tensor]
+_LATER = (
+    "strategy",
+    "adapter_turns",
+    "optimiser",
+    "momentum",
+    "decay_all",
+    "norms",
+    "schedule",
+    "cutmix",
+)
+"""Settings that older checkpoints do not know; they were made with what is now the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +65,10 @@ class Run:
     def describe(self) -> dict[str, object]:
         config = asdict(self.config)
         del config["shard"]  # changes where numbers lie, and none of them
+        defaults = {one.name: one.default for one in fields(self.config)}
+        for name in _LATER:
+            if config[name] == defaults[name]:
+                del config[name]
         return {**config, "seed": self.seed, **(self.facts or {})}
 
 
@@ -68,28 +85,17 @@ class Finetuner:
         self.losses: list[float] = []
         self.history: list[float] = []
         """The validation metric before training, and after every epoch."""
-        self._names: dict[Tensor, str] = {
-            p: name for name, p in net.named_parameters() if p.requires_grad
-        }
-        groups = parameter_groups(
-            ((name, p) for p, name in self._names.items()), config, len(net.backbone.blocks)
-        )
-        self._optimiser = torch.optim.AdamW(list(groups), lr=config.lr, fused=True)
-        self._alternation = (
-            None if config.alternate is None else Alternation.parse(config.alternate)
-        )
-        self._kinds = by_kind((name, p) for p, name in self._names.items())
-        device = run.processes.device
-        half = config.computes_in(device) == "float16"
-        self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
+        names = {name: p for name, p in net.named_parameters() if p.requires_grad}
         alone = config.shard or run.processes.count == 1
         self._parallel = None if alone else self._in_parallel()
-        self._average = self._copy() if config.ema else None
-        self._best: State = {}
+        self.versions = Versions(self.net, config.ema)
         samples = run.train.samples
         count = config.samples(samples.videos, samples.views)
         self._parts = step_slices(count, config.batch, config.accumulate * run.processes.count)
-        self._rates = config.rates(len(self._parts))
+        self._steps = config.epochs * len(self._parts)
+        self.optimisers = Optimisers(
+            names, net.network, config, len(self._parts), run.processes.device
+        )
         self._resume()
 
     def fit(self, *, stop_after: int | None = None) -> FitReport:
@@ -97,7 +103,7 @@ class Finetuner:
         start = time.perf_counter()
         if not self.history:
             self._judge()
-        end = min(len(self._rates), stop_after or len(self._rates))
+        end = min(self._steps, stop_after or self._steps)
         while self.step < end and not self._is_patient_no_more():
             epoch, position = divmod(self.step, len(self._parts))
             last = min(len(self._parts), position + end - self.step)
@@ -107,7 +113,7 @@ class Finetuner:
                 self._save()
         best = int(np.argmax(self.history))
         if stop_after is None:
-            copy_into(self.net.learnt(), self._best)
+            self.versions.restore_best()
         return FitReport(
             metric=f"validation {self.metric}", best=self.history[best],
             best_epoch=best - 1, seconds=time.perf_counter() - start,
@@ -133,7 +139,8 @@ class Finetuner:
         found = torch.zeros(count, samples.views, len(source.table.classes))
         self.net.eval()
         for part, pick, inputs in zip(parts, picks, source.stream(picks), strict=True):
-            logits = self.net(*self._on_device(source, pick, inputs))
+            device_inputs = self._on_device(source, pick, inputs)
+            logits = self.net(*device_inputs, raw=source.raw)
             found[part] = logits.float().softmax(-1).cpu().reshape(len(part), samples.views, -1)
         whole: Probabilities = processes.total(found)[: samples.videos].numpy()
         return whole
@@ -143,9 +150,7 @@ class Finetuner:
         samples = source.samples
         order = epoch_order(config, self.run.seed, epoch, samples.videos, samples.views)
         shares = [
-            share
-            for step in steps
-            for share in _shares(self._parts[step], config.accumulate, processes)
+            share for step in steps for share in _shares(self._parts[step], config, processes)
         ]
         picks = [Pick(rows=order.rows[share], views=order.views[share]) for share in shares]
         inputs = source.stream(picks)
@@ -164,104 +169,81 @@ class Finetuner:
         inputs: Iterator[Tensor],
     ) -> None:  # fmt: skip
         """One step of the optimiser; `shares` are this process's samples of the batch."""
-        config = self.run.config
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._rates[self.step] * group["lr_scale"]
         size = part.stop - part.start
-        keep = None
-        if config.drop_path:
-            seed = (self.run.seed, self.step)
-            keep = drop_path_factors(config.drop_path, len(self.net.backbone.blocks), size, seed)
+        chance = self._chance(size)
         total = torch.zeros(1)
         for number, share in enumerate(shares):
             pick = Pick(rows=order.rows[share], views=order.views[share])
             last = number == len(shares) - 1
-            factors = None if keep is None else keep[:, :, share - part.start]
+            drawn = chance.share(share - part.start, self.run.processes.device)
             with self._parallel.no_sync() if self._parallel and not last else nullcontext():
-                loss = self._loss(pick, next(inputs), factors) / size
+                loss = self._loss(pick, next(inputs), drawn) / size
                 whole = loss * self.run.processes.count  # processes' gradients are averaged
-                self._scaler.scale(whole).backward()
+                self.optimisers.scaler.scale(whole).backward()
             total += loss.detach().cpu()
-        self._descend()
+        self.optimisers.step(self.step)
+        self.versions.follow()
         self.losses.append(float(self.run.processes.total(total)))
         if not math.isfinite(self.losses[-1]):
             raise BadTable(f"Step {self.step}: the loss is {self.losses[-1]}. Try a lower lr.")
         self.step += 1
 
-    def _loss(self, pick: Pick, inputs: Tensor, factors: Tensor | None) -> Tensor:
-        """The sum over the samples."""
-        samples, device = self.run.train.samples, self.run.processes.device
-        model = self._parallel or self.net
-        keep = None if factors is None else factors.to(device)
-        logits = model(*self._on_device(self.run.train, pick, inputs), keep)
-        targets, weights = samples.targets[pick.rows], samples.weights[pick.rows]
-        losses = smoothed_losses(logits, targets.to(device), self.run.config.smoothing)
-        return (losses * weights.to(device)).sum()
+    def _chance(self, size: int) -> Chance:
+        """Of all samples of this step's batch."""
+        config, seed = self.run.config, (self.run.seed, self.step)
+        paths, columns = self.net.network.paths, self.net.head.width
+        keep = drop_path_factors(config.drop_path, paths, size, seed) if config.drop_path else None
+        drop = dropout_factors(config.dropout, size, columns, seed) if config.dropout else None
+        return Chance(keep=keep, drop=drop, mix=drawn_mix(config.mixup, config.cutmix, size, seed))
 
-    def _descend(self) -> None:
-        config = self.run.config
-        if self._alternation is not None:
-            self._alternation.forget(self.step, self._kinds)
-        if config.clip:
-            self._scaler.unscale_(self._optimiser)
-            torch.nn.utils.clip_grad_norm_(list(self._names), config.clip)
-        self._scaler.step(self._optimiser)
-        self._scaler.update()
-        self._optimiser.zero_grad(set_to_none=True)
-        if self._average is not None:
-            with torch.no_grad():
-                for name, tensor in self.net.learnt().items():
-                    self._average[name].lerp_(tensor, 1 - config.ema)
+    def _loss(self, pick: Pick, inputs: Tensor, chance: Chance) -> Tensor:
+        """The sum over the samples."""
+        source, device, raw = self.run.train, self.run.processes.device, self.run.train.raw
+        model, samples = self._parallel or self.net, source.samples
+        smoothing = self.run.config.smoothing
+        inputs, beside = self._on_device(source, pick, inputs)
+        if chance.mix is not None:
+            inputs, raw = chance.mix.mixed(self.net.first_input(inputs)), False
+        logits = model(inputs, beside, chance, raw=raw)
+        targets, weights = samples.targets[pick.rows].to(device), samples.weights[pick.rows]
+        losses = smoothed_losses(logits, targets, smoothing) * weights.to(device)
+        if chance.mix is not None:
+            others, share = chance.mix.partners, chance.mix.share_of(inputs)
+            other = smoothed_losses(logits, targets[others], smoothing)
+            losses = share * losses + (1 - share) * other * weights[others].to(device)
+        return losses.sum()
 
     def _on_device(self, source: Source, pick: Pick, inputs: Tensor) -> tuple[Tensor, Tensor]:
         device = self.run.processes.device
-        depth = source.samples.x[pick.rows, pick.views]
-        return inputs.to(device), depth.to(device)
+        beside = source.samples.x[pick.rows, pick.views]
+        return inputs.to(device), beside.to(device)
 
     def _judge(self) -> None:
         """Note the validation metric, and keep the weights if they are the best."""
-        with self._averaged():
+        with self.versions.averaged():
             probabilities = self.probabilities(self.run.validation)
             metric = judge(self.metric, probabilities, self.run.validation.samples)
             if math.isnan(metric):
                 raise BadTable("The validation metric is not a number. Try a lower lr.")
             if metric > max(self.history, default=-math.inf):
-                self._best = self._copy()
+                self.versions.keep()
         self.history.append(metric)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The running average in the network's place."""
-        if self._average is None:
-            yield
-            return
-        live = self._copy()
-        copy_into(self.net.learnt(), self._average)
-        yield
-        copy_into(self.net.learnt(), live)
 
     def _is_patient_no_more(self) -> bool:
         patience = self.run.config.patience
         return 0 < patience <= len(self.history) - 1 - int(np.argmax(self.history))
 
-    def _copy(self) -> State:
-        return {name: tensor.detach().clone() for name, tensor in self.net.learnt().items()}
-
     def _in_parallel(self) -> DistributedDataParallel:
         device = torch.device(self.run.processes.device)
         ids = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(self.net, device_ids=ids)
+        # A linear readout may leave one of the network's vectors unread.
+        unread = not isinstance(self.net.head, FusionReadout)
+        return DistributedDataParallel(self.net, device_ids=ids, find_unused_parameters=unread)
 
     def _save(self) -> None:
         if self.run.folder is None:
             return
-        scaler = {
-            name: torch.tensor(float(value)) for name, value in self._scaler.state_dict().items()
-        }
-        tensors = {
-            "live": self.net.learnt(), "best": self._best, "average": self._average or {},
-            "scaler": scaler, "optimiser": optimiser_state(self._optimiser, self._names),
-        }  # fmt: skip
+        tensors = {**self.versions.state(), **self.optimisers.state()}
         found = Checkpoint(
             step=self.step, tensors=tensors, history=self.history, losses=self.losses
         )
@@ -272,18 +254,8 @@ class Finetuner:
         if self.run.folder is None or not (self.run.folder / CHECKPOINT).exists():
             return
         found = Checkpoint.load(self.run.folder / CHECKPOINT, self.run.describe())
-        copy_into(self.net.learnt(), found.tensors["live"])
-        restore_optimiser(self._optimiser, self._names, found.tensors.get("optimiser", {}))
-        if self._average is not None:
-            copy_into(self._average, found.tensors["average"])
-        if "scaler" in found.tensors:
-            state = {name: float(value) for name, value in found.tensors["scaler"].items()}
-            self._scaler.load_state_dict(
-                {n: int(v) if n in ("growth_interval", "_growth_tracker") else v
-                 for n, v in state.items()}
-            )  # fmt: skip
-        live = self.net.learnt()
-        self._best = {n: share_of(tensor, live[n]) for n, tensor in found.tensors["best"].items()}
+        self.versions.restore(found.tensors)
+        self.optimisers.restore(found.tensors)
         self.step, self.history, self.losses = found.step, found.history, found.losses
 
 
@@ -297,7 +269,13 @@ def step_slices(samples: int, batch: int, shares: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], samples], strict=True)]
 
 
-def _shares(part: slice, accumulate: int, processes: Processes) -> list[NDArray[np.int64]]:
-    """This process's samples of every part of a batch."""
-    parts = np.array_split(np.arange(part.start, part.stop), accumulate * processes.count)
+def _shares(part: slice, config: FinetuneConfig, processes: Processes) -> list[NDArray[np.int64]]:
+    """This process's samples of every part of a batch; those that are mixed stay together."""
+    count = config.accumulate * processes.count
+    places = np.arange(part.start, part.stop)
+    if config.mixup or config.cutmix:
+        pairs = np.array_split(np.arange((len(places) + 1) // 2), count)
+        parts = [places[np.unique([own, len(places) - 1 - own])] for own in pairs]
+    else:
+        parts = np.array_split(places, count)
     return parts[processes.rank :: processes.count]

@@ -1,134 +1,107 @@
-"""The network that is fine-tuned: a part of InternVideo2, the pool, and the fusion head.
+"""The network that is fine-tuned: a branch's network from the first layer that learns, and a head.
 
-It takes tokens (the cached input of the first block that learns) or uint8 clips. From clips it
-computes what lies below without gradients, as the branch would, so that both ways give the same
-numbers. Legend: b batch, t frames, h height, w width, c colour, n tokens, d channels.
+It takes the cached input of that layer, or rows as decode workers make them. From those it computes
+what lies below without gradients, as the branch would, so that both ways give the same numbers.
+What the network is, only its `Trainable` knows. Legend: b samples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from extract.branches.internvideo2 import InternVideo2
-from extract.networks.vit import Block
-from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
+from extract.trainable import Trainable
+from heads.finetuning.batch_norm import check_computed_once, learning_norms, running
+from heads.finetuning.chance import Chance
 from heads.finetuning.config import FinetuneConfig, Reach
-from heads.finetuning.processes import Processes, SharedStatistics
-from heads.parts.fusion_net import BatchStatistics, Layout, logits
+from heads.finetuning.processes import Processes
+from heads.finetuning.readout import Readout
+
+_NOTHING = Chance()
 
 
 class FinetuneNet(nn.Module):
-    """Parameters are `backbone.…` as in official checkpoints, and `head.…` with `/` for dots."""
+    """Parameters are `backbone.…` as the network names them, and `head.…` with `/` for dots."""
 
     def __init__(
         self,
-        backbone: InternVideo2,
-        layout: Layout,
-        head: Mapping[str, Tensor],
+        network: Trainable,
+        readout: Readout,
         reach: Reach,
         config: FinetuneConfig,
         processes: Processes,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.layout = layout
+        self.network = network
         self.reach = reach
-        self.checkpointing = config.checkpointing
+        self.cut = max(cut for cut in network.cuts if cut <= reach.layer)
+        """Where cached or computed inputs enter."""
         self.shard = config.shard
         self.computes_in = config.computes_in
-        self.head = nn.Module()
-        for name, tensor in head.items():
-            if "running" in name:
-                self.head.register_buffer(_inner(name), tensor.clone())
-            else:
-                learns = name != "alpha" or (bool(layout.depth) and layout.alpha != "fixed")
-                parameter = nn.Parameter(tensor.detach().clone(), requires_grad=learns)
-                self.head.register_parameter(_inner(name), parameter)
-        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", mean.view(3, 1, 1, 1), persistent=False)
-        self.register_buffer("std", std.view(3, 1, 1, 1), persistent=False)
-        self._statistics = SharedStatistics if processes.count > 1 else BatchStatistics
+        first = network.layers if config.norms == "kept" else reach.layer
+        self._norms = learning_norms(network, first, processes)
+        if config.checkpointing:
+            check_computed_once(self._norms, tuple(network.blocks))
+            for block in network.blocks:
+                block.forward = _twice(block.forward)
+        self.backbone = network.model
+        self.head = readout
         self._freeze()
 
-    def forward(self, inputs: Tensor, depth: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Tokens (b, n, d) or clips (b, t, h, w, c), depth vectors (b, d) → (b, classes).
-
-        `keep` (blocks, 2, b) are the factors of what blocks add, for drop path.
-        """
+    def forward(
+        self, inputs: Tensor, beside_bd: Tensor, chance: Chance = _NOTHING, *, raw: bool = False
+    ) -> Tensor:
+        """Inputs of the cut, or with `raw` rows of the branch's `prepare`; cached vectors of other
+        networks → (b, classes)."""
         device = inputs.device.type
         precision = self.computes_in(device)
         half = precision != "float32"
         with torch.autocast(device, getattr(torch, precision), enabled=half):
-            tokens_bnd = self.first_input(inputs) if inputs.dtype == torch.uint8 else inputs.float()
-            for index in range(self.reach.first, len(self.backbone.blocks)):
-                factors = None if keep is None else keep[index]
-                tokens_bnd = self._block(index, tokens_bnd, factors)
-            vectors = self.backbone.vectors(self.backbone.adapted(tokens_bnd))
-        names = ("cls", "avg", "attn")[2 - self.layout.pooled if self.layout.width else 2 :]
+            x = self.first_input(inputs) if raw else inputs.float()
+            vectors = self.network.vectors(x, self.cut, chance.keep)
         with torch.autocast(device, enabled=False):
-            columns = [vectors[name].float() for name in names]
-            x = torch.cat([*columns, depth] if self.layout.depth else columns, -1)
-            head = self.head_state()
-            statistics = self._statistics(head) if self.training else None
-            return logits(head, x, self.layout, statistics)
+            logits: Tensor = self.head(vectors, beside_bd, chance.drop)
+            return logits
 
-    def first_input(self, clips_bthwc: Tensor) -> Tensor:
-        """The input of the first part that learns; what lies below is computed as branches do."""
-        if self.reach.kind == "end-to-end":
-            return self._below(clips_bthwc)
+    def first_input(self, rows: Tensor) -> Tensor:
+        """The input of the cut; what lies below is computed as branches do."""
         with torch.no_grad():
-            if clips_bthwc.device.type != "cpu" or self.shard:
-                return self._below(clips_bthwc)  # shards: as often here as in other processes
-            return torch.cat([self._below(clip[None]) for clip in clips_bthwc])
+            if rows.device.type != "cpu" or self.shard or self.cut == 0:
+                # Shards: as often here as in other processes.
+                return self.network.enter(rows, self.cut)
+            return torch.cat([self.network.enter(row[None], self.cut) for row in rows])
 
-    def _below(self, clips_bthwc: Tensor) -> Tensor:
-        clips_bcthw = clips_bthwc.permute(0, 4, 1, 2, 3).float() / 255
-        tokens_bnd = self.backbone.embed((clips_bcthw - self.mean) / self.std)
-        return self.backbone.run(tokens_bnd, 0, self.reach.first)
-
-    def head_state(self) -> dict[str, Tensor]:
-        """The head's tensors under the fusion head's names, live."""
-        named = [*self.head.named_parameters(), *self.head.named_buffers()]
-        return {name.replace("/", "."): tensor for name, tensor in named}
+    def train(self, mode: bool = True) -> "FinetuneNet":  # noqa: FBT001, FBT002 (torch's own)
+        """Of the network, the batch norms that learn alone: its own dropout would follow from
+        nothing that a resumed run knows."""
+        super().train(mode)
+        self.backbone.eval()
+        for norm in self._norms.values():
+            norm.train(mode)
+        return self
 
     def learnt(self) -> dict[str, Tensor]:
         """All that training changes, live: what a checkpoint has to hold."""
         learning = {name: p for name, p in self.named_parameters() if p.requires_grad}
-        return {**learning, **{f"head.{name}": b for name, b in self.head.named_buffers()}}
-
-    def _block(self, index: int, tokens_bnd: Tensor, factors: Tensor | None) -> Tensor:
-        block = self.backbone.blocks[index]
-        assert isinstance(block, Block)
-        again = self.checkpointing and self.training
-        result: Tensor = (
-            checkpoint(block, tokens_bnd, factors, use_reentrant=False)
-            if again
-            else block(tokens_bnd, factors)
-        )
-        return result
+        buffers = {f"head.{name}": b for name, b in self.head.buffers_that_learn().items()}
+        return {**learning, **buffers, **{f"backbone.{n}": b for n, b in running(self._norms)}}
 
     def _freeze(self) -> None:
-        kind = self.reach.kind
+        own = self.network.own_head
+        heads = () if own is None else (own.weight, own.bias)  # the readout learns in its place
         for name, parameter in self.backbone.named_parameters():
-            part, _, rest = name.partition(".")
-            if part == "blocks":
-                learns = int(rest.partition(".")[0]) >= self.reach.first
-            else:
-                learns = kind == "end-to-end" or part in ("clip_projector", "adapter")
+            learns = self.network.layer_of(name) >= self.reach.layer and name not in heads
             parameter.requires_grad_(learns)
 
 
-def drop_path_factors(rate: float, blocks: int, samples: int, seed: tuple[int, ...]) -> Tensor:
-    """0 where a sample skips, 1 / (1 - rate) elsewhere; the rate grows from 0 to the last block."""
-    rates = torch.linspace(0, rate, blocks)[:, None, None]
-    drawn = torch.from_numpy(np.random.default_rng(seed).random((blocks, 2, samples)))
-    return (drawn >= rates).float() / (1 - rates)
+def _twice(once: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Forgets what is inside and computes it again for gradients."""
 
+    def forward(*inputs: Tensor | None) -> Tensor:
+        if not torch.is_grad_enabled():
+            return once(*inputs)
+        found: Tensor = checkpoint(once, *inputs, use_reentrant=False)
+        return found
 
-def _inner(name: str) -> str:
-    return name.replace(".", "/")
+    return forward

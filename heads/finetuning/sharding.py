@@ -39,7 +39,7 @@ def share_out(net: FinetuneNet, processes: Processes) -> FinetuneNet:
     policy = MixedPrecisionPolicy(
         param_dtype=precision, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
-    for block in net.backbone.blocks:
+    for block in net.network.blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
     # Let go after a pass too, so that between steps every parameter is this process's part.
     fully_shard(net, mesh=mesh, reshard_after_forward=True)

@@ -51,17 +51,17 @@ def matrix(table: Table, keys: Sequence[str], rows: slice | None = None) -> Tens
         if part.ndim > 3:
             mask = present_key(key)
             there = table.arrays[mask][rows] if mask in keys else None
-            part = _mean(part.float(), there)
+            part = mean_of(part.float(), None if there is None else torch.from_numpy(there))
         out[..., column : column + part.shape[-1]] = part
         column += part.shape[-1]
     return out
 
 
-def _mean(vectors_nvfd: Tensor, there: NDArray[np.generic] | None) -> Tensor:
+def mean_of(vectors_nvfd: Tensor, there_nvf: Tensor | None) -> Tensor:
     """Over everything between views and channels; over the frames that are there."""
-    if there is None:
+    if there_nvf is None:
         return vectors_nvfd.flatten(2, -2).mean(2)
-    weight_nvf = torch.from_numpy(there.astype(np.float32))
+    weight_nvf = there_nvf.to(vectors_nvfd.dtype)
     frames_nvfd = vectors_nvfd.flatten(3, -2).mean(3) if vectors_nvfd.ndim > 4 else vectors_nvfd
     if weight_nvf.shape != frames_nvfd.shape[:3]:
         raise BadTable(

@@ -1,26 +1,17 @@
-"""AltFreezing: spatial and temporal weights learn in turns, so that neither kind of clue is enough.
+"""Spatial and temporal weights learn in turns, so that neither kind of clue is enough: AltFreezing.
 
 `spatial:temporal=1:20` means: one step in which spatial weights learn and temporal ones are
-frozen, then twenty the other way round. What is neither (norms, the classifier, attention over
-space and time at once) always learns. Of the video transformer the patch embedding, a spatial
-position embedding and the adapter's (1,3,3) convolution are spatial; a temporal position embedding
-and the adapter's (3,1,1) convolution are temporal. A joint position embedding is neither.
+frozen, then twenty the other way round. What is neither (norms, the classifier) always learns.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from heads.errors import BadSetting
 
-_KINDS = {
-    "spatial": re.compile(
-        r"backbone\.(patch_embed\..*|pos_embed_spatial|adapter\..*\.spatial\..*)"
-    ),
-    "temporal": re.compile(r"backbone\.(pos_embed_temporal|adapter\..*\.temporal\..*)"),
-}
 _FORM = re.compile(r"(spatial|temporal):(spatial|temporal)=([1-9]\d*):([1-9]\d*)")
 
 
@@ -54,22 +45,3 @@ class Alternation:
         for kind, tensors in (("spatial", spatial), ("temporal", temporal)):
             for tensor in tensors:
                 tensor.requires_grad_(kind == turn)
-
-    def forget(self, step: int, kinds: Mapping[str, Sequence[Tensor]]) -> None:
-        """Drop the gradients of the kind whose turn it is not. They are computed first, since
-        processes that share a batch wait for everyone's."""
-        turn = self.learning(step)
-        for kind, tensors in kinds.items():
-            if kind != turn:
-                for tensor in tensors:
-                    tensor.grad = None
-
-
-def by_kind(named: Iterable[tuple[str, Tensor]]) -> dict[str, list[Tensor]]:
-    """A fine-tuned network's spatial and temporal parameters, by their names."""
-    kinds: dict[str, list[Tensor]] = {kind: [] for kind in _KINDS}
-    for name, tensor in named:
-        for kind, form in _KINDS.items():
-            if form.fullmatch(name):
-                kinds[kind].append(tensor)
-    return kinds

@@ -114,6 +114,17 @@ class Linear(PooledHead):
                 self._weight, self._bias = found.weight, found.bias
         return report()
 
+    def begin_with(self, standard: Standard, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """What was learnt elsewhere: rows of the classes on standardised columns."""
+        self._standard, self._weight, self._bias = standard, weight, bias
+
+    @property
+    def learnt(self) -> tuple[Standard, torch.Tensor, torch.Tensor]:
+        """The same, of a trained head."""
+        if self._standard is None:
+            raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
+        return self._standard, self._weight, self._bias
+
     def _rooted(self, x: torch.Tensor) -> torch.Tensor:
         return x.sign() * x.abs().sqrt() if self.config.root else x
 
@@ -131,20 +142,17 @@ class Linear(PooledHead):
 
     def predict(self, table: Table) -> Probabilities:
         check_table(table, self.keys, "scored")
-        if self._standard is None:
-            raise BadSetting("This head is not trained yet; fit it, or load a bundle.")
+        standard, weight, bias = self.learnt
         parts = []
         for start in range(0, len(table), CHUNK):
             x = arrays.matrix(table, self.keys, slice(start, start + CHUNK))
-            x = self._standard(self._rooted(x))
-            parts.append(x @ self._weight.T + self._bias)
+            parts.append(standard(self._rooted(x)) @ weight.T + bias)
         found = arrays.softmax_numpy(torch.cat(parts))
         return marked(table, self.keys, found, self.config.least_frames)
 
     def save(self, folder: Path) -> None:
-        if self._standard is None:
-            raise BadSetting("This head is not trained yet; there is nothing to save.")
-        tensors = {**self._standard.tensors(), "weight": self._weight, "bias": self._bias}
+        standard, weight, bias = self.learnt
+        tensors = {**standard.tensors(), "weight": weight, "bias": bias}
         arrays.save_tensors(folder / "head.safetensors", tensors)
 
     def load(self, folder: Path) -> None:

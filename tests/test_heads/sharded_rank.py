@@ -60,12 +60,12 @@ def curve(finetuner: Finetuner) -> Mapping[str, object]:
 
 def held(finetuner: Finetuner) -> Mapping[str, object]:
     """Numbers in this process: of all parameters, of the blocks', of the optimiser's moments."""
-    net, moments = finetuner.net, finetuner._optimiser.state.values()
+    net, moments = finetuner.net, finetuner.optimisers.moments()
     return {
         "parameters": numbers(net.parameters()),
-        "blocks": numbers(net.backbone.blocks.parameters()),
-        "moments": numbers(t for state in moments for t in state.values() if t.ndim),
-        "best": numbers(t for name, t in finetuner._best.items() if "running" not in name),
+        "blocks": numbers(net.backbone.get_submodule("blocks").parameters()),
+        "moments": numbers(moments),
+        "best": numbers(t for name, t in finetuner.versions.best.items() if "running" not in name),
     }
 
 

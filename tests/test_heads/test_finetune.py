@@ -140,7 +140,7 @@ def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> No
 def test_end_to_end_learns_and_its_backbone_is_a_new_branch(
     folder: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
-    how = config(epochs=1, official=True, select="accuracy", alternate="spatial:temporal=1:1")
+    how = config(epochs=1, official=True, select="accuracy", adapter_turns="spatial:temporal=1:1")
     with finetuning(folder, "end-to-end", videos=manifest, config=how) as ready:
         before = {name: t.clone() for name, t in ready.finetuner.net.named_parameters()}
         report = ready.finetuner.fit(stop_after=2)
@@ -188,8 +188,9 @@ def test_the_command_does_it_and_goes_on(
         (["--depth", "end-to-end"], "no frames under train-2. Make them"),
         (["--depth", "blocks=4"], "no tokens@0 of this backbone under train-2"),
         (["--branch", "internvideo2=tiny?gelu=erf"], "no tokens of this backbone"),
-        (["--branch", "depthpro=tiny"], "have: internvideo2"),
-        (["--start", str(folder), "--head-set", "alpha=fixed"], "leave --head-set out"),
+        (["--branch", "depthpro=tiny"], "depthpro=tiny cannot be fine-tuned; have: "),
+        (["--start", str(folder), "--head-set", "alpha=fixed"], "leave --head-set and --head out"),
+        (["--alternate", "spatial:temporal=1:1"], "--set adapter_turns=… takes the same text"),
         (["--set", "layerdecay=1"], "Did you mean 'layer_decay'"),
     ):
         assert main([*command, *changes]) == 1

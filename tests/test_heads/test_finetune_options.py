@@ -7,19 +7,29 @@ import pytest
 import torch
 
 from extract.branch import BranchRequest, load_branch
-from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Branch, from_state
+from extract.branches.internvideo2 import (
+    PRESETS,
+    InternVideo2,
+    InternVideo2Branch,
+    InternVideo2Training,
+    from_state,
+)
 from extract.networks import weights
 from extract.views.revisions import REVISIONS
 from heads.errors import BadSetting, BadTable, WrongFeatures
-from heads.finetuning.checks import check_same_depth, check_same_pixels
+from heads.finetuning.adapter_turns import by_kind, forget
+from heads.finetuning.chance import drop_path_factors
+from heads.finetuning.checks import check_same_beside, check_same_pixels
 from heads.finetuning.config import FinetuneConfig, Reach
-from heads.finetuning.data import CachedSource
+from heads.finetuning.data import CachedSource, Feeding
 from heads.finetuning.loop import Finetuner, Run, step_slices
-from heads.finetuning.net import FinetuneNet, drop_path_factors
+from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
+from heads.finetuning.readout import FusionReadout
 from heads.parts.fusion_net import Layout, initial
 from heads.scoring.explain import attention_map
-from heads.training.alternate import Alternation, by_kind
+from heads.training.alternate import Alternation
+from heads.zoo.fusion import FusionConfig
 from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
 
 KEY = "internvideo2/tokens"
@@ -37,7 +47,7 @@ SMALL = replace(
 
 def source(seed: int, *, judge: bool = False, videos: int = 24) -> CachedSource:
     made = table(videos=videos, seed=seed, depth_signal=0.5)
-    return CachedSource(made, KEY, judge=judge, rank_loss=True)
+    return CachedSource(made, KEY, Feeding(judge=judge, rank_loss=True))
 
 
 def finetuner(down_norm: str = "bn", **changes: object) -> Finetuner:
@@ -52,7 +62,8 @@ def finetuner(down_norm: str = "bn", **changes: object) -> Finetuner:
     if config.adapter_channels:
         backbone.add_adapter(config.adapter_channels)
     head = initial(layout, 4, torch.Generator().manual_seed(0))
-    net = FinetuneNet(backbone, layout, head, Reach.parse("blocks=2", 2), config, Processes())
+    network, readout = InternVideo2Training(backbone), FusionReadout(FusionConfig(), layout, head)
+    net = FinetuneNet(network, readout, Reach.parse("blocks=2", 2), config, Processes())
     run = Run(config=config, train=source(1), validation=source(2, judge=True))
     return Finetuner(net, run)
 
@@ -83,7 +94,7 @@ def test_accumulation_changes_nothing_without_batch_statistics() -> None:
 
 
 def test_spatial_and_temporal_weights_learn_in_turns() -> None:
-    made = finetuner(alternate="temporal:spatial=1:2", adapter=8, epochs=3)
+    made = finetuner(adapter_turns="temporal:spatial=1:2", adapter=8, epochs=3)
     made.fit(stop_after=1)  # the adapter adds nothing yet, so nothing tells it anything
     turns = {}
     for step in range(1, 7):
@@ -116,7 +127,7 @@ def test_whose_turn_it_is_goes_by_name() -> None:
         named = [(name, torch.ones(1, requires_grad=True)) for name in names]
         for _, tensor in named:
             tensor.grad = torch.ones(1)
-        Alternation.parse("spatial:temporal=1:1").forget(step, by_kind(named))
+        forget(Alternation.parse("spatial:temporal=1:1"), step, by_kind(named))
         silenced = [name for name, tensor in named if tensor.grad is None]
         assert silenced == [name for name, silent in names.items() if silent == turn]
 
@@ -172,9 +183,9 @@ def test_explaining_looks_through_the_adapter() -> None:
 def test_depth_of_two_networks_is_refused() -> None:
     learn = table(8, depth_signal=0.5)
     other = {**learn.fingerprints, "depthpro/depth": "f" * 64}
-    check_same_depth(learn, learn)
+    check_same_beside(learn, learn)
     with pytest.raises(WrongFeatures, match="different networks; give --validation-protocol val"):
-        check_same_depth(learn, replace(learn, fingerprints=other))
+        check_same_beside(learn, replace(learn, fingerprints=other))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -225,7 +236,8 @@ def test_a_batch_is_shared_by_all() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"mixup": 0.2}, "no mixup"),
+        ({"cutmix": -1.0}, "cutmix=-1: give 0"),
+        ({"alternate": "spatial:spatial=1:1"}, "spatial:temporal=1:20"),
         ({"layer_decay": 0.0}, "layer_decay=0: give 0.01 to 1"),
         ({"accumulate": 0}, "accumulate=0"),
         ({"drop_path": 1.0}, "drop_path=1"),
@@ -240,8 +252,8 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, float], says: st
 def test_unknown_depths_are_refused(text: str) -> None:
     with pytest.raises(BadSetting, match=r"pool, blocks=1 … blocks=4"):
         Reach.parse(text, 4)
-    assert Reach.parse("blocks=4", 4).array == "tokens@0"
-    assert Reach.parse("pool", 4).array == "tokens"
+    assert Reach.parse("blocks=4", 4).layer == 1
+    assert Reach.parse("pool", 4).layer == 5
 
 
 def test_views_decoded_now_must_be_of_the_revision_that_depth_was_made_of(

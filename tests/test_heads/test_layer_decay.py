@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract.branches.internvideo2 import Architecture, InternVideo2
+from extract.branches.internvideo2 import Architecture, InternVideo2, InternVideo2Training
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.layer_decay import parameter_groups, rule
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
+from heads.finetuning.readout import FusionReadout
 from heads.parts.fusion_net import Layout, initial
+from heads.zoo.fusion import FusionConfig
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optim.json").read_text())
 VARIANT_A = Architecture(
@@ -27,7 +29,10 @@ def net(config: FinetuneConfig) -> FinetuneNet:
     layout = Layout(width=64, attn=48, depth=32, hidden=32)
     head = initial(layout, 4, torch.Generator().manual_seed(0))
     reach = Reach.parse("end-to-end", 3)
-    return FinetuneNet(InternVideo2(VARIANT_A), layout, head, reach, config, Processes())
+    readout = FusionReadout(FusionConfig(), layout, head)
+    return FinetuneNet(
+        InternVideo2Training(InternVideo2(VARIANT_A)), readout, reach, config, Processes()
+    )
 
 
 def released_name(name: str, prefix: str) -> str:
@@ -45,12 +50,13 @@ def test_rates_and_decay_are_the_released_ones(*, official: bool) -> None:
         layer_decay=GOLDEN["layer_decay"], weight_decay=GOLDEN["weight_decay"], official=official
     )
     seen = set()
-    for name, parameter in net(config).named_parameters():
+    made = net(config)
+    for name, parameter in made.named_parameters():
         known = released_name(name, "model1." if official else "")
         if not official and known in ("fc1.weight", "fc1.bias", "alpha"):
-            assert rule(name, parameter, config, 3).lr_scale == 1
+            assert rule(name, parameter, config, made.network).lr_scale == 1
             continue
-        found = rule(name, parameter, config, 3)
+        found = rule(name, parameter, config, made.network)
         told = (found.layer, found.lr_scale, found.weight_decay)
         wanted = expected[known]
         assert told == (wanted["layer_id"], wanted["lr_scale"], wanted["weight_decay"]), name
@@ -61,7 +67,7 @@ def test_rates_and_decay_are_the_released_ones(*, official: bool) -> None:
 def test_groups_hold_every_parameter_once() -> None:
     config = FinetuneConfig()
     made = net(config)
-    groups = list(parameter_groups(made.named_parameters(), config, 3))
+    groups = list(parameter_groups(made.named_parameters(), config, made.network))
     tensors = [tensor for group in groups for tensor in group["params"]]  # type: ignore[attr-defined]
     assert {id(tensor) for tensor in tensors} == {id(tensor) for tensor in made.parameters()}
     assert len(tensors) == len(list(made.parameters()))
@@ -69,4 +75,4 @@ def test_groups_hold_every_parameter_once() -> None:
         config.layer_decay**power for power in (4, 3, 2, 1, 0)
     ]
     official = FinetuneConfig(official=True)
-    assert len(list(parameter_groups(made.named_parameters(), official, 3))) == 2
+    assert len(list(parameter_groups(made.named_parameters(), official, made.network))) == 2

@@ -30,6 +30,7 @@ from tests.test_heads.sharded_runs import (
 
 Told = list[dict[str, dict[str, Any]]]
 FLOAT32 = [name for name, case in CASES.items() if "precision" not in case.settings]
+PROJECTION = "clip_projector.cross_attn.proj.weight"
 UNMOVED = ("cross_attn.k_bias", "norm1_k.bias")
 """What is added to all keys alike changes nothing: gradients of rounding noise, made steps of."""
 
@@ -64,7 +65,7 @@ def same(ours: torch.Tensor, theirs: torch.Tensor, lr: float = 1e-3) -> None:
 @pytest.mark.parametrize("name", FLOAT32)
 def test_two_do_what_one_does(folder: Path, told: Told, name: str, tmp_path: Path) -> None:
     with running(folder, CASES[name]) as one:
-        before = one.finetuner.net.backbone.clip_projector.cross_attn.proj.weight.detach().clone()
+        before = one.finetuner.net.backbone.get_parameter(PROJECTION).detach().clone()
         one.finetuner.fit(stop_after=99)
         if name == JUDGED:
             for mine, shared in zip(
@@ -82,7 +83,7 @@ def test_two_do_what_one_does(folder: Path, told: Told, name: str, tmp_path: Pat
         for key in ours:
             if not key.endswith(UNMOVED):
                 same(ours[key], theirs[key])
-    moved = load_tensors(tmp_path / BACKBONE)["clip_projector.cross_attn.proj.weight"] - before
+    moved = load_tensors(tmp_path / BACKBONE)[PROJECTION] - before
     assert float(moved.abs().max()) > 1e-4  # so that what is compared was trained
 
 
@@ -100,7 +101,7 @@ def test_each_process_holds_half(folder: Path, told: Told, name: str) -> None:
         net = one.finetuner.net
         learning = numbers(p for p in net.parameters() if p.requires_grad)
         whole = {"parameters": numbers(net.parameters()), "moments": 2 * learning, "best": learning}
-        blocks = numbers(net.backbone.blocks.parameters())
+        blocks = numbers(net.backbone.get_submodule("blocks").parameters())
     assert [rank[name]["blocks"] for rank in told] == [blocks // 2] * 2
     for what, count in whole.items():
         shares = [rank[name][what] for rank in told]

@@ -1,0 +1,95 @@
+"""Where a run's inputs come from: cached inputs of a layer, cached views, or raw video."""
+
+from extract.decoding.job import Look, Plan
+from extract.views.protocol import Protocol
+from features_store.store import Store
+from heads.data.sides import Mask
+from heads.errors import BadSetting, BadTable
+from heads.finetuning.backbone import Backbone
+from heads.finetuning.checks import check_same_pixels
+from heads.finetuning.config import Reach
+from heads.finetuning.data import CachedSource, ClipSource, Feeding, Source
+from heads.finetuning.request import Request
+
+
+def source_of(
+    request: Request,
+    backbone: Backbone,
+    reach: Reach,
+    beside: tuple[str, ...],
+    mask: Mask,
+    *,
+    judge: bool = True,
+) -> Source:
+    """Some videos of the store, as they are learnt from or judged by; close it after use."""
+    protocol, store = request.protocols[judge], request.store
+    how = Feeding(judge=judge, rank_loss=request.config.rank_loss, beside=beside)
+    if request.videos is not None:
+        return _decoded(request, backbone, how, mask, protocol)
+    key, raw = _cached(store, protocol, reach, backbone)
+    table = store.table([*beside, key], protocol=protocol, where=mask, lazy=[key])
+    return CachedSource(table, key, how, raw=raw)
+
+
+def _decoded(
+    request: Request, backbone: Backbone, how: Feeding, mask: Mask, protocol: str
+) -> ClipSource:
+    store, output = request.store, backbone.branch.prepare
+    assert request.videos is not None
+    if not output.suits(Protocol.parse(protocol)):
+        raise BadSetting(
+            f"{backbone.branch.name}={backbone.branch.preset} does not look at views of "
+            f"{protocol}; give {output.wants}."
+        )
+    # Which videos there are is said by something that was extracted, be it never read.
+    known = list(how.beside) or [_any(store, protocol, backbone)]
+    lazy = [] if how.beside else known
+    table = store.table(known, protocol=protocol, where=mask, lazy=lazy)
+    details = store.protocol_details(protocol) or {}
+    root = str(request.videos.root)
+    check_same_pixels(details, protocol)
+    look = Look(protocol=protocol, outputs=(output,))
+    plan = Plan(looks=(look,), root=root, seed=int(details.get("seed", 0)))
+    paths = {video.id: video.path for video in request.videos.videos}
+    return ClipSource(table, paths, plan, how, workers=request.workers, memory=request.memory // 2)
+
+
+def _any(store: Store, protocol: str, backbone: Backbone) -> str:
+    """An array of the protocol; of this network, if there is one."""
+    groups = [store.open_branch(protocol, group) for group in store.branches(protocol)]
+    if not groups:
+        branch = backbone.branch
+        raise BadTable(
+            f"{store.place.name} knows no features under {protocol}, which say what videos there "
+            f"are: telltale extract … --protocol {protocol} --branch {branch.name}={branch.preset}"
+        )
+    first = next((one for one in groups if backbone.made(one)), groups[0])
+    return f"{first.spec.group}/{next(iter(first.spec.arrays))}"
+
+
+def _cached(store: Store, protocol: str, reach: Reach, backbone: Backbone) -> tuple[str, bool]:
+    """The key of what the first cut is fed by, and whether that is rows of `prepare`."""
+    network, branch = backbone.network, backbone.branch
+    name = network.cached(backbone.cut(reach))
+    array = name or branch.prepare.name
+    for group in store.branches(protocol):
+        found = store.open_branch(protocol, group)
+        ours = backbone.made(found) if name else found.spec.name != branch.name
+        if ours and array in found.spec.arrays:
+            return f"{group}/{array}", name is None
+    if name is None:
+        what, make = "frames", "frames=rgb"
+        if array != "clips":
+            what = f"views as {branch.name}={branch.preset} takes them"
+            raise BadTable(
+                f"{store.place.name} has no {what} under {protocol}; train from raw video with "
+                f"--videos."
+            )
+    else:
+        what = f"{array} of this backbone"
+        pooled = ",".join(network.pooled)
+        make = f"{branch.name}={branch.preset}…?outputs={pooled},{array}"
+    raise BadTable(
+        f"{store.place.name} has no {what} under {protocol}. Make them: telltale extract … "
+        f"--protocol {protocol} --branch '{make}', or train from raw video with --videos."
+    )

@@ -1,0 +1,178 @@
+"""Any branch that names its layers is fine-tuned by the same loop: EfficientNet-Lite0, and a small
+network of spatial and temporal kernels whose branch is a file of the user's."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from extract.branch import BranchRequest, load_branch
+from extract.errors import BadSetting as AdapterRefused
+from extract.running.extraction import Extraction
+from extract.running.pipeline import Settings
+from extract.trainable import Trainable
+from features_store import Store
+from heads.bundle import Bundle
+from heads.errors import BadSetting, BadTable
+from heads.finetuning.data import Pick
+from heads.finetuning.optimisers import Optimisers
+from heads.finetuning.setup import BACKBONE, HEAD
+from heads.fitting.seeds import best_bundle, train_seeds
+from heads.head import make_head
+from heads.parts.arrays import load_tensors
+from heads.scoring.branches import find_branches
+from tests.test_features_store.test_cli import here
+from tests.test_heads import networks, ranks
+from tests.test_heads.networks import CHOICE, CUBE, LITE, PROTOCOL, TURNS, config, finetuning
+
+LINEAR = {"arrays": "image/cls,image/present", "rank_loss": "false"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("networks")
+    networks.write_store(folder)
+    yield folder
+    torch.set_num_threads(threads)
+
+
+def test_the_command_trains_lite0_on_raw_video(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = here(
+        "finetune", "--store", folder / "store.zarr", "--branch", LITE, "--depth", "pool",
+        "--videos", folder / "videos.csv", "--validation", "0.25", "--workers", "1", "--device",
+        "cpu", "--out", out, "--set", "epochs=1", "--set", "batch=4", "--set", "rank_loss=false",
+    )  # fmt: skip
+    assert "9 videos to learn from (val), 3 to decide by (val); from step 0" in said
+    assert f"--branch 'image=efficientnet-lite0:{out / BACKBONE}?frames=8&size=32'" in said
+    bundle = Bundle.load(out / HEAD)
+    assert (bundle.about.head, bundle.head.keys) == ("linear", ("image/cls", "image/present"))
+    (branch,) = find_branches(bundle, [out], "cpu")
+    assert branch.offer.fingerprints["cls"] == bundle.about.fingerprints["image/cls"]
+
+
+def test_lite0_goes_on_from_a_cached_head_and_becomes_a_new_branch(
+    folder: Path, tmp_path: Path
+) -> None:
+    store = Store.open(folder / "store.zarr")
+    data = CHOICE.load(store, make_head("linear", LINEAR, store.classes))
+    trained = train_seeds(lambda: make_head("linear", LINEAR, store.classes), data, [0])
+    cached = best_bundle(store, trained, data).save(tmp_path / "cached")
+    how, out = config(lr=1e-5), tmp_path / "out"
+    videos = networks.manifest(folder)
+    with finetuning(
+        folder, LITE, reach="blocks=3", start=tmp_path / "cached", config=how, videos=videos
+    ) as ready:
+        judged = ready.finetuner.run.validation
+        np.testing.assert_allclose(
+            ready.finetuner.probabilities(judged), cached.head.predict(data.validation), atol=1e-5
+        )
+        ready.finetuner.fit(stop_after=99)  # the last weights stay, best or not
+        bundle = ready.save(out)
+        expected = ready.finetuner.probabilities(judged)
+        losses, ids = ready.finetuner.losses, judged.table.ids
+    assert bundle is not None
+    assert losses[-1] < 0.9 * losses[0]
+
+    after, old = load_tensors(out / BACKBONE), load_lite().weights()
+    moved = {name.split(".")[1] for name in after if name.startswith("blocks.")
+             and not torch.equal(after[name], old[name])}  # fmt: skip
+    assert moved == {"13", "14", "15"}  # the last three of sixteen
+    assert not torch.equal(after["bn1.weight"], old["bn1.weight"])
+    assert torch.equal(after["bn1.running_mean"], old["bn1.running_mean"])  # norms=kept
+
+    (branch,) = find_branches(bundle, [out], "cpu")
+    settings = Settings(protocol=PROTOCOL)
+    again = tmp_path / "store.zarr"
+    Extraction.begin(videos, again, [branch], settings).run(workers=1, bar=False)
+    table = bundle.table(Store.open(again), where=np.isin(videos_of(again), ids))
+    assert table.ids.tolist() == ids.tolist()
+    np.testing.assert_allclose(bundle.head.predict(table), expected, atol=1e-4)
+
+
+def videos_of(store: Path) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    found: np.ndarray[tuple[int], np.dtype[np.str_]] = Store.open(store).videos.column("id")
+    return found
+
+
+def test_killed_and_resumed_gives_the_same_weights_and_statistics(
+    folder: Path, tmp_path: Path
+) -> None:
+    how = config(**TURNS, epochs=3, save_every=2, ema=0.9, dropout=0.3, mixup=0.4, cutmix=1.0)
+    with finetuning(folder, CUBE, config=how) as whole:
+        whole.finetuner.fit()
+    steps = []
+    for stop in (1, 5, None):  # 1 is lost again: nothing was saved since
+        with finetuning(folder, CUBE, config=how, out=tmp_path) as ready:
+            steps.append(ready.finetuner.step)
+            ready.finetuner.fit(stop_after=stop)
+            parts = ready.finetuner
+    assert steps == [0, 0, 4]
+    assert parts.losses == whole.finetuner.losses
+    learnt = whole.finetuner.net.learnt()
+    assert "backbone.time_bn.running_var" in learnt
+    for name, tensor in parts.net.learnt().items():
+        assert torch.equal(tensor, learnt[name]), name
+
+
+def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> None:
+    """With batch norms over both, kernels in turns, mixed pictures and dropout."""
+    how = config(**TURNS, mixup=0.4, dropout=0.2)
+    with finetuning(folder, CUBE, config=how) as one:
+        one.finetuner.fit(stop_after=99)  # the last weights stay, best or not
+    assert one.finetuner.step >= 4
+    ranks.wait(ranks.start("tests.test_heads.network_rank", folder, tmp_path))
+    for rank in range(2):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        np.testing.assert_allclose(found["losses"], one.finetuner.losses, rtol=1e-5)
+        for name, tensor in one.finetuner.net.learnt().items():
+            np.testing.assert_allclose(
+                found["learnt"][name], tensor.detach(), rtol=1e-5, atol=1e-5, err_msg=name
+            )
+
+
+def test_its_own_logit_learns_in_the_heads_place(folder: Path, tmp_path: Path) -> None:
+    """One logit of being forged, in the network's file and in the bundle."""
+    with finetuning(folder, CUBE, config=config(lr=0.02)) as ready:
+        ready.finetuner.fit()
+        bundle = ready.save(tmp_path)
+        judged = ready.finetuner.run.validation
+        expected = ready.finetuner.probabilities(judged)
+        rows = np.arange(len(judged.table))
+        (clips,) = judged.stream([Pick(rows=rows, views=np.zeros_like(rows))])
+    assert bundle is not None
+    tuned = load_branch(BranchRequest.parse(f"{CUBE}:{tmp_path / BACKBONE}"))
+    logit = tuned.forward(clips)["logit"][:, 0]
+    forged = bundle.classes.index("forgery")
+    np.testing.assert_allclose(logit.sigmoid(), expected[:, 0, forged], atol=1e-5)
+
+
+def test_what_a_network_has_not_cannot_be_asked_of_it(folder: Path) -> None:
+    whole = config(alternate="spatial:temporal=1:1")
+    for branch, changes, says in (
+        (CUBE, {"config": config(drop_path=0.1)}, "no residual blocks"),
+        (CUBE, {"config": config(checkpointing=True)}, "names no blocks"),
+        (CUBE, {"config": whole, "reach": "pool"}, "no spatial kernel"),
+        (CUBE, {"head": "fusion"}, "give --head linear"),
+        (CUBE, {"head": "linear", "head_settings": {"root": "true"}}, "no gradient"),
+        (LITE, {"reach": "blocks=17"}, "blocks=16"),
+    ):
+        with pytest.raises(BadSetting, match=says), finetuning(folder, branch, **changes):
+            pass
+    with pytest.raises(BadTable, match="train from raw video"), finetuning(folder, LITE):
+        pass
+    with pytest.raises(BadSetting, match="no spatial and no temporal"):
+        Optimisers({"backbone.x": torch.ones(1)}, load_lite(), whole, 1)
+    with pytest.raises(AdapterRefused, match="takes no adapter"):
+        load_lite().adapt(8, 0)
+
+
+def load_lite() -> Trainable:
+    found = load_branch(BranchRequest.parse(LITE)).trainable()
+    assert found is not None
+    return found
