@@ -63,7 +63,10 @@ def extracted(clips: Path, where: Path, workers: int) -> Store:
     videos = tuple(v for v in manifest.only_split("train").videos if v.label == real)
     branch = load_branch(for_protocol(BranchRequest.parse(BRANCH), Protocol.parse(PROTOCOL)))
     extraction = Extraction.begin(
-        replace(manifest, videos=videos), where, [branch], Settings(protocol=PROTOCOL, shard_rows=16)
+        replace(manifest, videos=videos),
+        where,
+        [branch],
+        Settings(protocol=PROTOCOL, shard_rows=16),
     )
     extraction.run(workers=workers)
     return Store.open(where)
