@@ -5,6 +5,7 @@ a row is a crop's pixels behind a header: whether it is there, whose it is, its 
 the detector was. What is not there is zeros.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -38,6 +39,9 @@ class CropPlan:
     boxes: str
     """A file of boxes, or one of WHOLE."""
     boxes_hash: str = ""
+    """Of the file's content, by which workers know it."""
+    found_by: str = ""
+    """What stands for the file in a fingerprint, as JSON: `BoxesFile.decides`."""
     persons: int = 4
     """Of a frame, the surest first."""
     faces: int = 1
@@ -80,10 +84,11 @@ class CropPlan:
         return asdict(self)
 
     def decides(self) -> dict[str, Any]:
-        """For a fingerprint: the file's content, not its name."""
+        """For a fingerprint: who found the boxes, not where they lie."""
         found = {**asdict(self), "look": self.look.plain()}
+        del found["boxes_hash"], found["found_by"]
         if self.boxes not in WHOLE:
-            found["boxes"] = "a file"
+            found["boxes"] = json.loads(self.found_by)
         return found
 
 
@@ -160,4 +165,6 @@ def plan_of(boxes: str, **settings: Any) -> CropPlan:  # noqa: ANN401
     if boxes in WHOLE:
         return CropPlan(boxes=boxes, **settings)
     path = Path(boxes).expanduser().absolute()
-    return CropPlan(boxes=str(path), boxes_hash=read_boxes(path).hash, **settings)
+    file = read_boxes(path)
+    known = json.dumps(file.decides, sort_keys=True)
+    return CropPlan(boxes=str(path), boxes_hash=file.hash, found_by=known, **settings)

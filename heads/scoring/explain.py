@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from extract.branch import Branch
+from extract.branches.anatomy import AnatomyBranch
 from extract.branches.internvideo2 import InternVideo2Branch
 from extract.decoding.job import Job
 from extract.decoding.pool import DecodePool
@@ -27,6 +28,8 @@ from heads.bundle import Bundle
 from heads.errors import BadSetting
 from heads.figures.charts import COLOURS, GREY
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
+from heads.scoring.explain_persons import explain_persons
+from heads.zoo.anatomy import Anatomy
 from heads.zoo.fusion import Fusion
 
 BIAS = "bias"
@@ -63,8 +66,10 @@ def explain(
     kind: str = "png",
 ) -> Explanation:
     """Of the manifest's one video. `caption` stands above the picture."""
+    if isinstance(bundle.head, Anatomy):
+        return _of_persons(bundle, branches, manifest, settings, caption, kind)
     if not isinstance(bundle.head, Fusion) or bundle.head.config.down_norm == "ln":
-        raise BadSetting("Explanations need a fusion head (with down_norm=bn or none).")
+        raise BadSetting("Explanations need a head fusion (with down_norm=bn or none) or anatomy.")
     views = _prepared(branches, manifest, settings)
     table = _table(bundle, branches, views, settings.protocol)
     parts = shares(bundle.head, table)
@@ -73,9 +78,7 @@ def explain(
     clip = views[video.prepare.name][0]
     heat = attention_map(video, torch.from_numpy(clip[None]))[0]
     figure = _drawn(clip, heat, means, bundle.classes)
-    figure.suptitle(caption.replace("$", r"\$"), fontsize=10)
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110, format=kind)
+    picture = _saved(figure, caption, kind)
     total = sum(means.values())
     assert isinstance(total, np.ndarray)
     lines = ["", "  shares of the logit (they add up):"]
@@ -86,7 +89,32 @@ def explain(
         for key, part in means.items()
     ]
     lines.append(f"  {'logit':12}" + "".join(f"{v:12.3f}" for v in total))
-    return Explanation(picture=picture.getvalue(), lines=lines)
+    return Explanation(picture=picture, lines=lines)
+
+
+def _of_persons(
+    bundle: Bundle,
+    branches: Sequence[Branch],
+    manifest: Manifest,
+    settings: Settings,
+    caption: str,
+    kind: str,
+) -> Explanation:
+    """Boxes on frames, in place of shares and attention."""
+    assert isinstance(bundle.head, Anatomy)
+    views = _prepared(branches, manifest, settings)
+    table = _table(bundle, branches, views, settings.protocol)
+    branch = next(each for each in branches if isinstance(each, AnatomyBranch))
+    rows = views[branch.prepare.name]
+    figure, lines = explain_persons(bundle.head, table, branch, rows, manifest, settings)
+    return Explanation(picture=_saved(figure, caption, kind), lines=lines)
+
+
+def _saved(figure: Figure, caption: str, kind: str) -> bytes:
+    figure.suptitle(caption.replace("$", r"\$"), fontsize=10)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format=kind)
+    return picture.getvalue()
 
 
 @torch.no_grad()

@@ -45,8 +45,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def boxes(path: Path, videos: Mapping[str, Detections]) -> Path:
-    path.write_bytes(file_bytes(boxes_table(videos), DetectorIdentity(name="test")))
+def boxes(path: Path, videos: Mapping[str, Detections], weights: str = "") -> Path:
+    identity = DetectorIdentity(name="test", weights=weights)
+    path.write_bytes(file_bytes(boxes_table(videos), identity))
     return path
 
 
@@ -136,6 +137,12 @@ def test_the_fingerprint_follows_the_files_content_and_not_its_name(tmp_path: Pa
         anatomy(f"boxes={file}").offer.fingerprint for file in (one, same, other)
     )
     assert first == again != changed
+    known_ones = [
+        boxes(tmp_path / f"{number}.parquet", {f"{number}.mp4": golden_boxes()}, weights)
+        for number, weights in enumerate(("one", "one", "two"))
+    ]
+    first, again, changed = (anatomy(f"boxes={file}").offer.fingerprint for file in known_ones)
+    assert first == again != changed  # a detector whose weights are known counts as itself
 
 
 def test_a_file_that_was_replaced_is_noticed_in_the_worker(tmp_path: Path) -> None:

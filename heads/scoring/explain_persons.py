@@ -1,0 +1,154 @@
+"""Where a person looks wrong: boxes on the frames that decided, and each person over time.
+
+Legend: v views, f frames, p persons, k parts of a person.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from extract.branches.anatomy import AnatomyBranch
+from extract.decoding.frames import Frames, read_frames
+from extract.decoding.picture import open_any
+from extract.manifest.manifest import Manifest
+from extract.people.detections import Quad
+from extract.running.pipeline import Settings
+from extract.views.protocol import Protocol
+from features_store.table import Table
+from heads.errors import BadSetting
+from heads.figures.charts import COLOURS, GREY
+from heads.parts.part_probes import PARTS
+from heads.parts.person_verdicts import doubt
+from heads.zoo.anatomy import Anatomy
+
+SHOWN = 4
+"""Frames that are drawn, those with the worst parts."""
+_WRONG, _FINE = "#d03030", "#3a9a4a"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One part of one person in one frame."""
+
+    frame: int
+    seconds: float
+    person: int
+    part: str
+    box: Quad
+    score: float
+    """How abnormal, 0 to 1."""
+    limit: float
+    doubt: float
+    """How far the score is above the limit, in logits."""
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.score > self.limit
+
+    @property
+    def said(self) -> str:
+        relation = "above" if self.is_wrong else "within"
+        return (
+            f"frame {self.frame} ({self.seconds:.2f} s), person {self.person}: {self.part} "
+            f"{self.score:.3f}, {relation} {self.limit:.3f}"
+        )
+
+
+def findings(
+    head: Anatomy, table: Table, boxes_vfpk5: NDArray[np.float32], frames: Sequence[Sequence[int]],
+    fps: float,
+) -> list[Finding]:  # fmt: skip
+    """Of a table of one video, the worst first; `frames` are the views' frame numbers."""
+    scores, there = (numbers[0] for numbers in head.scores(table))
+    persons = np.asarray(table.arrays[head.keys[1]])[0]
+    limits = head.config.thresholds
+    doubts = doubt(scores, there, limits)
+    found = []
+    for place in zip(*np.nonzero(there), strict=True):
+        view, position, _, part = (int(index) for index in place)
+        left, top, right, bottom = map(float, boxes_vfpk5[place][:4])
+        number = frames[view][position]
+        found.append(
+            Finding(
+                frame=number, seconds=number / fps if fps else 0.0, person=int(persons[place]),
+                part=PARTS[part], box=(left, top, right, bottom), score=float(scores[place]),
+                limit=limits[part], doubt=float(doubts[place]),
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda one: (-one.doubt, one.frame))
+
+
+def explain_persons(
+    head: Anatomy, table: Table, branch: AnatomyBranch, rows: NDArray[np.generic],
+    manifest: Manifest, settings: Settings,
+) -> tuple[Figure, list[str]]:  # fmt: skip
+    """The picture, and the same in words. `rows` are what a worker made of the manifest's one
+    video."""
+    boxes = branch.numpy(branch.forward(torch.from_numpy(rows)))["boxes"]
+    (video,) = manifest.videos
+    with open_any(video.path, root=str(manifest.root), limits=settings.limits) as opened:
+        info = opened.info
+        views = Protocol.parse(settings.protocol).views(
+            video.id, info.frames, fps=info.fps, seed=settings.seed
+        )
+        pictures = read_frames(opened, views)
+    found = findings(head, table, boxes, [view.frames for view in views], info.fps)
+    if not found:
+        raise BadSetting(f"{video.id} has nobody in it, so there is nothing to explain.")
+    wrong = sum(one.is_wrong for one in found)
+    lines = ["", f"  {wrong} of {len(found)} parts are above their limit; the worst:"]
+    lines += [f"  {one.said}" for one in found[: 2 * SHOWN]]
+    return _drawn(found, pictures), lines
+
+
+def _drawn(found: Sequence[Finding], pictures: Frames) -> Figure:
+    chosen = list(dict.fromkeys(one.frame for one in found))[:SHOWN]
+    figure = Figure(figsize=(3.2 * len(chosen), 5.6), layout="constrained")
+    grid = figure.add_gridspec(2, len(chosen), height_ratios=(2, 1))
+    for place, number in enumerate(sorted(chosen)):
+        axes = figure.add_subplot(grid[0, place])
+        axes.imshow(pictures[number])
+        axes.set_axis_off()
+        axes.set_title(f"frame {number}", fontsize=9, color=GREY)
+        for one in (one for one in found if one.frame == number):
+            _box(axes, one)
+    _time_line(figure.add_subplot(grid[1, :]), found)
+    return figure
+
+
+def _box(axes: Axes, one: Finding) -> None:
+    left, top, right, bottom = one.box
+    colour = _WRONG if one.is_wrong else _FINE
+    axes.add_patch(
+        Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, lw=1.5)
+    )
+    axes.text(
+        left, top, f"{one.person} {one.part} {one.score:.2f}", fontsize=7, color="white",
+        va="bottom", bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
+    )  # fmt: skip
+
+
+def _time_line(axes: Axes, found: Sequence[Finding]) -> None:
+    """Each person's worst part in every frame, as far from its limit."""
+    for place, person in enumerate(sorted({one.person for one in found})):
+        own: dict[int, Finding] = {}
+        for one in found:  # the worst of a frame comes first
+            if one.person == person:
+                own.setdefault(one.frame, one)
+        way = [own[number] for number in sorted(own)]
+        axes.plot(
+            [one.seconds for one in way], [one.doubt for one in way], "o-", ms=3,
+            color=COLOURS[place % len(COLOURS)], label=f"person {person}",
+        )  # fmt: skip
+    axes.axhline(0, color=GREY, lw=0.8)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("above the limit (logits)")
+    axes.legend(frameon=False, fontsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

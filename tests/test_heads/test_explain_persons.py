@@ -1,0 +1,103 @@
+"""A video explained by its persons: the worst part, its frame, its box."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from extract.branch import BranchRequest, load_branch
+from extract.branches.anatomy import AnatomyBranch
+from extract.decoding.picture import open_any
+from extract.manifest.manifest import ManifestOptions, read_manifest
+from extract.people.boxes_file import file_bytes
+from extract.people.boxes_table import boxes_table
+from extract.people.detections import Canvas, DetectorIdentity, Found, detections
+from extract.running.pipeline import Settings
+from extract.views.protocol import Protocol
+from features_store.table import Table
+from heads.errors import BadSetting
+from heads.head import make_head
+from heads.scoring.explain_persons import explain_persons, findings
+from heads.zoo.anatomy import Anatomy
+from tests.test_extract.clips import write_clip
+from tests.test_heads.frame_tables import frame_table
+
+CLASSES = ("forgery", "real")
+GOLDEN = Path(__file__).parents[1] / "golden" / "human-anomaly"
+
+
+def own_head(**settings: str) -> Anatomy:
+    head = make_head("anatomy", {"readout": "own", **settings}, CLASSES)
+    assert isinstance(head, Anatomy)
+    return head
+
+
+def table_of(logits: np.ndarray, person: np.ndarray) -> Table:
+    found = frame_table(2, classes=CLASSES, views=1).take(np.array([0]))
+    arrays = {"anatomy/logits": logits[None], "anatomy/person": person[None]}
+    return replace(found, arrays=arrays)
+
+
+def test_the_worst_part_comes_first_with_its_frame_and_box() -> None:
+    logits = np.zeros((1, 3, 2, 3, 2), np.float32)
+    person = np.full((1, 3, 2, 3), -1, np.int32)
+    boxes = np.zeros((1, 3, 2, 3, 5), np.float32)
+    for place, score, owner in (
+        ((0, 1, 0, 2), 0.9, 5),
+        ((0, 2, 1, 0), 0.5, 7),
+        ((0, 0, 0, 1), 0.1, 5),
+    ):
+        logits[place] = np.log([score, 1 - score])
+        person[place], boxes[place] = owner, [*range(4), 1]
+    found = findings(own_head(), table_of(logits, person), boxes, [(10, 20, 30)], 10.0)
+    assert [(one.frame, one.part, one.person) for one in found] == [
+        (20, "hand", 5), (30, "person", 7), (10, "face", 5),
+    ]  # fmt: skip
+    assert [one.is_wrong for one in found] == [True, True, False]
+    assert found[0].box == (0.0, 1.0, 2.0, 3.0)
+    assert found[0].said == "frame 20 (2.00 s), person 5: hand 0.900, above 0.323"
+
+
+def test_a_video_becomes_a_picture_with_a_line_for_every_finding(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", frames=6, times=[40 * n for n in range(6)])
+    write_clip(tmp_path / "empty.mp4", frames=6, times=[40 * n for n in range(6)])
+    seen = [Found(frame=n, kind="person", box=(2.0, 2.0, 30.0, 40.0)) for n in range(6)]
+    with open_any(str(tmp_path / "a.mp4")) as opened:
+        size = (opened.info.width, opened.info.height)
+    looked = Canvas(frames=tuple(range(6)), width=size[0], height=size[1])
+    videos = {"a.mp4": detections(seen), "empty.mp4": detections([], looked)}
+    file = tmp_path / "b.parquet"
+    file.write_bytes(file_bytes(boxes_table(videos), DetectorIdentity(name="test")))
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    state = load_file(GOLDEN / "chain_weights.safetensors")
+    for part in ("human", "face", "hand"):
+        own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(part)}
+        save_file(own, weights / f"{part}.safetensors")
+    request = BranchRequest.parse(f"anatomy=tiny:{weights}?frames=4&boxes={file}")
+    branch = load_branch(request)
+    assert isinstance(branch, AnatomyBranch)
+    settings = Settings(protocol="frames-4@all")
+    for name in videos:
+        manifest = read_manifest(tmp_path / name, ManifestOptions(scheme="hfv2"))
+        views = Protocol.parse("frames-4@all").views(name, 6)
+        rows = branch.prepare.load()(frames_of(tmp_path / name), views)
+        said = branch.numpy(branch.forward(torch.from_numpy(rows)))
+        table = table_of(said["logits"], said["person"])
+        if name == "empty.mp4":
+            with pytest.raises(BadSetting, match="nobody in it"):
+                explain_persons(own_head(), table, branch, rows, manifest, settings)
+            return
+        figure, lines = explain_persons(own_head(), table, branch, rows, manifest, settings)
+        assert len(figure.axes) == 5  # four frames and the time line
+        assert sum(len(axes.patches) for axes in figure.axes) == 4  # a box on each
+        assert "of 4 parts are above their limit" in lines[1]
+        assert len(lines) == 6
+
+
+def frames_of(path: Path) -> dict[int, np.ndarray]:
+    with open_any(str(path)) as opened:
+        return dict(enumerate(opened.every_frame()))
