@@ -82,6 +82,11 @@ class Head(ABC):
     def predict(self, table: Table) -> Probabilities:
         """(videos, views, classes); rows sum to one."""
 
+    def parts(self, table: Table) -> Mapping[str, Probabilities]:
+        """What each of several that decide together says, where there are several."""
+        del table
+        return {}
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write what was learnt, in files without code."""

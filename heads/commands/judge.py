@@ -96,7 +96,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from heads.judging.floors import floors
     from heads.judging.matched import matched
     from heads.judging.papers import operating_lines
-    from heads.judging.tables import text_table
+    from heads.judging.tables import parts_lines, text_table
     from heads.parts.model_card import calibration_line
 
     out, judged = product(arguments, "evaluate"), []
@@ -121,6 +121,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         for note in paper.notes(len(said.classes)) if printed else ():
             print(f"paper: {note}")
         _details(result)
+        for line in parts_lines(bundle.head, table):
+            print(line)
         print(calibration_line(bundle.about))
         for line in operating_lines(said, bundle.about.operating):
             print(line)

@@ -60,7 +60,10 @@ def mean_over(sets: Sequence[VideoSet], names: Sequence[str], shared: int) -> Sp
     if seeds > 1:
         both = sum(float(class_variance(part - mean, strata).sum()) for part in parts) / (seeds - 1)
         by_seeds = max(float(np.var(values, ddof=1)) - both, 0.0) / seeds
-    why = too_few(strata, ["real", *names])
+    why = too_few((strata == 0).astype(np.int64), ["generated", "real"])
+    single = [name for number, name in enumerate(names) if (strata == number + 1).sum() < 2]
+    if not why and single:
+        why = f"1 video of {', '.join(single)}"
     if not why and seeds < MINIMUM_SEEDS:
         why = f"{seeds} seeds; {MINIMUM_SEEDS} or more are needed"
     error = float(np.sqrt(by_videos))

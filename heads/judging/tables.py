@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from features_store.table import Table
+from heads.head import Head
 from heads.judging import paper
 from heads.judging.evaluation import (
     ALL,
@@ -15,8 +17,8 @@ from heads.judging.evaluation import (
     SourceResult,
     result_of,
 )  # fmt: skip
-from heads.measuring.intervals import Interval
-from heads.measuring.metrics import row_shares
+from heads.measuring.intervals import Interval, accuracy, macro_auc_interval
+from heads.measuring.metrics import averaged, has_result, row_shares
 
 
 def out_of_fold_lines(found: Predictions, folds: int) -> list[str]:
@@ -27,6 +29,18 @@ def out_of_fold_lines(found: Predictions, folds: int) -> list[str]:
     ]
     lines += [f"  {name} {number}" for name, number in _headline(whole)]
     return lines
+
+
+def parts_lines(head: Head, table: Table) -> list[str]:
+    """Where several decide together, what each of them is worth on these videos."""
+    lines = []
+    for name, said in head.parts(table).items():
+        means = averaged(said)
+        there = has_result(means)
+        labels = table.labels[there].astype(np.int64)
+        area = macro_auc_interval(means[there], labels, head.classes)
+        lines.append(f"  {name}: AUC {area}, accuracy {accuracy(means[there], labels)}")
+    return [f"by itself, on {len(table)} videos:", *lines] if lines else []
 
 
 def _headline(result: SourceResult) -> list[tuple[str, Interval]]:

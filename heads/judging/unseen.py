@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from heads.data.folds import leave_one_out, with_stopping
-from heads.data.generators import sources_of_table
+from heads.data.generators import of, sources_of_table
 from heads.data.sides import Data
 from heads.errors import BadSetting, BadTable
 from heads.head import Head
@@ -26,6 +26,8 @@ from heads.measuring.tests import p_text
 PLAIN = "plain"
 MEAN = "mean"
 _STOPPING = 0.2
+_FEWEST = 5
+"""Videos that a generator must have to be left out; those with fewer are always learnt from."""
 _TWO = ("generated", "real")
 
 
@@ -174,8 +176,17 @@ def folds(whole: Data) -> list[Fold]:
     if REAL not in whole.train.classes:
         raise BadTable(f"Real videos are needed, of class {REAL!r}.")
     names = sources_of_table(whole.train, at_least=2).generators
-    parts = [with_stopping(data, _STOPPING) for data in leave_one_out(whole)]
-    return [Fold(generator=name, data=data) for name, data in zip(names, parts, strict=True)]
+    real = whole.validation.labels == whole.validation.classes.index(REAL)
+    found = []
+    for name, data in zip(names, leave_one_out(whole), strict=True):
+        if (of(whole.validation, [name]) & ~real).sum() >= _FEWEST:
+            found.append(Fold(generator=name, data=with_stopping(data, _STOPPING)))
+    if len(found) < 2:
+        raise BadTable(
+            f"{len(found)} of {len(names)} generators have {_FEWEST} generated videos or more; two "
+            f"are needed to leave one out."
+        )
+    return found
 
 
 def _key(head: Head, fold: Fold, seed: int) -> str:

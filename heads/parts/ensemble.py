@@ -63,11 +63,15 @@ class Ensemble(Head):
         raise BadSetting("An ensemble is not trained: train its members, then put them together.")
 
     def predict(self, table: Table) -> Probabilities:
-        found = [
-            tempered(head.predict(table), float(member["temperature"]))
-            for head, member in zip(self.heads, self.config.members, strict=True)
-        ]
-        return np.asarray(np.mean(found, 0), np.float32)
+        return np.asarray(np.mean(list(self.parts(table).values()), 0), np.float32)
+
+    def parts(self, table: Table) -> Mapping[str, Probabilities]:
+        return {
+            f"{head.name} {number + 1}": tempered(head.predict(table), float(member["temperature"]))
+            for number, (head, member) in enumerate(
+                zip(self.heads, self.config.members, strict=True)
+            )
+        }
 
     def save(self, folder: Path) -> None:
         for number, head in enumerate(self.heads):

@@ -141,6 +141,9 @@ class Experts(Head):
         mean = torch.from_numpy(np.mean(logits, 0))
         return arrays.softmax_numpy(mean)
 
+    def parts(self, table: Table) -> Mapping[str, Probabilities]:
+        return self.expert_probabilities(table)
+
     def expert_probabilities(self, table: Table) -> dict[str, Probabilities]:
         """What each expert says; with fusion=joint there is one, `joint`."""
         check_table(table, self.keys, "scored")

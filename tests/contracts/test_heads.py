@@ -24,6 +24,7 @@ QUICK = {
     "demamba": {"epochs": "5", "lr": "3e-3"},
     "vpvp": {"epochs": "15", "lr": "3e-3", "channels": "16", "gate": "8", "tokens": "image/tokens"},
     "mlp": {"epochs": "15", "lr": "3e-3", "hidden": "16"},
+    "blend": {"epochs": "30", "lr": "3e-3", "second": "internvideo2/avg"},
     "experts": {"epochs": "4", "lr": "3e-3", "channels": "16"},
 }
 TWO = ("forgery", "real")

@@ -177,7 +177,7 @@ def test_views_of_two_qualities_are_learnt_from_side_by_side(tmp_path: Path) -> 
         Choice(protocol="val", also=("val+blur3",)).load(store, make_head("attnpool", {}, CLASSES))
 
 
-def begin(strategy: str, found: Table | None = None, **more: str) -> Strategy:
+def begun_with(strategy: str, found: Table | None = None, **more: str) -> Strategy:
     """On an untrained head's model."""
     found = table() if found is None else found
     made = make_head("mlp", {"epochs": "4", "hidden": "8", "strategy": strategy, **more}, CLASSES)
@@ -199,12 +199,12 @@ def logits_of(count: int) -> torch.Tensor:
 
 
 def test_the_generator_told_worst_weighs_more_and_real_videos_what_they_weighed() -> None:
-    strategy = begin("worst:rate=0.5")
+    strategy = begun_with("worst:rate=0.5")
     assert isinstance(strategy, worst.Worst)
     wrong = torch.zeros(80, 4)
     told = strategy.samples.told
     wrong[torch.arange(80), told.targets] = torch.where(told.domains == 2, -3.0, 3.0)
-    real = losses_of(begin("plain"), wrong)[told.domains == 0]
+    real = losses_of(begun_with("plain"), wrong)[told.domains == 0]
     for _ in range(5):
         losses = losses_of(strategy, wrong)
         torch.testing.assert_close(losses[told.domains == 0], real)
@@ -214,26 +214,26 @@ def test_the_generator_told_worst_weighs_more_and_real_videos_what_they_weighed(
 
 def test_rare_groups_weigh_more_and_all_together_what_they_weighed() -> None:
     found = table(120).take(np.flatnonzero((np.arange(120) % 4 != 0) | (np.arange(120) < 20)))
-    strategy = begin("balanced:beta=0.9999", found)
+    strategy = begun_with("balanced:beta=0.9999", found)
     logits = torch.zeros(len(found), 4)
     losses = losses_of(strategy, logits)
     sums = [float(losses[torch.from_numpy(found.labels == c)].sum()) for c in range(4)]
     assert max(sums) - min(sums) < 0.01 * max(sums)
     assert float(losses.sum()) == pytest.approx(
-        float(losses_of(begin("plain"), logits[:80])[0]) * 95
+        float(losses_of(begun_with("plain"), logits[:80])[0]) * 95
     )
 
 
 def test_what_is_told_surely_counts_less() -> None:
     logits = logits_of(20)
-    plain, found = (losses_of(begin(name), logits) for name in ("plain", "focal:gamma=3"))
+    plain, found = (losses_of(begun_with(name), logits) for name in ("plain", "focal:gamma=3"))
     right = logits.softmax(1)[torch.arange(20), table().labels[:20].astype(int)]
     torch.testing.assert_close(found, plain * (1 - right) ** 3)
 
 
 def test_the_least_obvious_anomaly_has_the_softest_label() -> None:
     logits, found = logits_of(20), table()
-    strategy = begin("ranks:strength=0.4", found, smoothing="0.1")
+    strategy = begun_with("ranks:strength=0.4", found, smoothing="0.1")
     losses = losses_of(strategy, logits)
     rank = float(found.ranks[5])  # generated; the fourth is real
     target = torch.full((4,), 0.0)
@@ -241,15 +241,15 @@ def test_the_least_obvious_anomaly_has_the_softest_label() -> None:
     target += (1 - target.sum()) / 4
     expected = -(target * logits[5].log_softmax(0)).sum()
     torch.testing.assert_close(losses[5], expected)
-    torch.testing.assert_close(losses[3], losses_of(begin("plain"), logits)[3])
+    torch.testing.assert_close(losses[3], losses_of(begun_with("plain"), logits)[3])
     with pytest.raises(BadSetting, match=r"60 have none.*manifest rank"):
-        begin("ranks", replace(found, ranks=found.ranks * np.nan), rank_loss="false")
+        begun_with("ranks", replace(found, ranks=found.ranks * np.nan), rank_loss="false")
 
 
 def test_other_anomalies_of_the_ledger_are_there_too(tmp_path: Path) -> None:
     ledger = tmp_path / "labels.csv"
     ledger.write_text("id,also\n0/0.mp4,motion+spatial\n0/1.mp4,\nelsewhere.mp4,motion\n")
-    strategy = begin(f"anomalies:ledger={ledger}:share=1")
+    strategy = begun_with(f"anomalies:ledger={ledger}:share=1")
     assert isinstance(strategy, anomalies.Anomalies)
     assert strategy.there[:4].tolist() == [[1, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     told = strategy.samples.told.take(torch.arange(4))
@@ -258,9 +258,9 @@ def test_other_anomalies_of_the_ledger_are_there_too(tmp_path: Path) -> None:
     assert float(strategy.combined(right, Step(batch=batch, told=told))) < 1e-6
     ledger.write_text("id,also\n0/0.mp4,glow\n")
     with pytest.raises(BadSetting, match=r"'glow' of 0/0\.mp4, which is no class"):
-        begin(f"anomalies:ledger={ledger}")
+        begun_with(f"anomalies:ledger={ledger}")
     with pytest.raises(BadSetting, match="no ledger"):
-        begin(f"anomalies:ledger={tmp_path / 'none.csv'}")
+        begun_with(f"anomalies:ledger={tmp_path / 'none.csv'}")
 
 
 def test_the_mean_of_the_weights_is_judged_and_the_weights_go_on() -> None:
@@ -268,7 +268,7 @@ def test_the_mean_of_the_weights_is_judged_and_the_weights_go_on() -> None:
         ("average:decay=0.9", (1, 1, 1)),
         ("average:kind=swa:begin=0.5", (2, 3)),
     ):
-        strategy, seen = begin(options), list[float]()
+        strategy, seen = begun_with(options), list[float]()
         weight = strategy.model.parameters()[0][0]
         for step, epoch in enumerate(epochs):
             strategy.begin_epoch(epoch)
@@ -286,14 +286,14 @@ def test_the_mean_of_the_weights_is_judged_and_the_weights_go_on() -> None:
 
 def test_manifold_mixup_needs_hidden_layers() -> None:
     with pytest.raises(BadSetting, match=r"needs 1 hidden layers.*this head has 0"):
-        begin("manifold", layers="0")
+        begun_with("manifold", layers="0")
     made = make_head("fusion", {"strategy": "ucf", "epochs": "1"}, CLASSES)
     with pytest.raises(BadSetting, match="--head mlp"):
         made.fit(table(), table(40, seed=2))
 
 
 def test_what_is_judged_has_the_mean_generators_scale_and_shift() -> None:
-    strategy = begin("gmdf")
+    strategy = begun_with("gmdf")
     samples, model = strategy.samples, strategy.model
     before = model.view_probabilities(samples)
     vectors, turn = strategy.parameters()
@@ -311,9 +311,9 @@ def test_what_is_judged_has_the_mean_generators_scale_and_shift() -> None:
 
 def test_strategies_are_judged_on_generators_left_out(tmp_path: Path) -> None:
     write_store(tmp_path / "s", 240)
-    given: list[str | Path]
-    given = ["ablate", "--store", tmp_path / "s", "--head", "mlp", "--set", "epochs=3", "--set",
-             "hidden=8", "--seeds", "3", "--out", tmp_path / "o"]  # fmt: skip
+    begin: list[str | Path] = ["ablate", "--store", tmp_path / "s", "--head", "mlp"]
+    begin += ["--set", "hidden=8", "--set"]
+    given = [*begin, "epochs=3", "--seeds", "3", "--out", tmp_path / "o"]
     said = here(*given, "--strategies", "average,ranks")
     assert "generator left out; plain" in said
     assert " kappa: " in said
@@ -328,10 +328,7 @@ def test_strategies_are_judged_on_generators_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "o" / "runs.jsonl").read_text() == runs
     said = here(*given[:-1], tmp_path / "all", "--strategies", "qad", expect=1)
     assert "--also train-8" in said
-    quick: list[str | Path]
-    quick = ["ablate", "--store", tmp_path / "s", "--head", "mlp", "--set", "epochs=1", "--set",
-             "hidden=8", "--seeds", "1", "--strategies", "--out", tmp_path / "every"]  # fmt: skip
-    said = here(*quick)
+    said = here(*begin, "epochs=1", "--seeds", "1", "--strategies", "--out", tmp_path / "every")
     assert "not tried: Strategy lsda needs generated videos of 2 sources, and 1 is" in said
     assert "no interval: 1 seeds; 3 or more are needed" in said
 
