@@ -22,9 +22,9 @@ FEWEST_SEEDS = 3
 """Below it a difference says nothing about the way, see `heads.judging`."""
 
 
-OTHERS = ("ablations", "class_sets", "coverage", "gpu", "tiny_worth")
-"""Themes that `make bench` does not measure: four say whether numbers hold what they promise and
-what the `tiny` networks see, which no machine changes, and one needs a GPU."""
+OTHERS = ("ablations", "class_sets", "coverage", "gpu", "strategies", "tiny_worth")
+"""Themes that `make bench` does not measure: they say whether numbers hold what they promise, what
+strategies gain and what the `tiny` networks see, which no machine changes; one needs a GPU."""
 ON_A_GPU = ("finetune", "gpu", "heads", "population", "shard")
 """Themes that a GPU has something to say about; `gpu` only a GPU."""
 
