@@ -1,6 +1,5 @@
 """The arrays in the store that a run fills: the branches', and what was seen of the files."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,22 +59,24 @@ def existing(where: Location) -> Store | None:
 
 
 def check_details(where: Location, protocol: str, details: Mapping[str, object]) -> None:
-    """Refuse a store whose views of this name are made otherwise, before anything is written."""
+    """Refuse a store whose views of this name are made otherwise, before anything is written.
+
+    `details` are as JSON gives them back, see `Settings.protocol_details`.
+    """
     store = existing(where)
     if store is None:
         return
     known = store.protocol_details(protocol)
     if known is None:
         return
-    wanted = json.loads(json.dumps(details))
-    there = with_revisions(known, wanted)
-    if there == wanted:
+    there = with_revisions(known, details)
+    if there == details:
         return
-    differs = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
+    differs = sorted(key for key in {*there, *details} if there.get(key) != details.get(key))
     raise BadSetting(
         f"{store.place.name} has protocol {protocol} with another "
         f"{', '.join(differs)}: {[there.get(key) for key in differs]} there, "
-        f"{[wanted.get(key) for key in differs]} asked for. Views of both never mix; use the "
+        f"{[details.get(key) for key in differs]} asked for. Views of both never mix; use the "
         f"same, or another store. (Revisions are those of Telltale that made the views.)"
     )
 
@@ -90,7 +91,7 @@ def open_targets(
     """Of one protocol, made where they are missing."""
     return {
         target_name(protocol, spec.group): store.branch(
-            protocol, spec, shard_rows=shard_rows, protocol_details=json.loads(json.dumps(details))
+            protocol, spec, shard_rows=shard_rows, protocol_details=details
         )
         for spec in all_specs(branches)
     }
