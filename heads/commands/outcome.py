@@ -11,50 +11,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from extract.manifest.manifest import Manifest
+    from heads.commands.picture import Picture
     from heads.parts.novelty import Drift
     from heads.scoring.archive import Result
     from heads.scoring.meaning import Meaning
     from heads.scoring.output import Output
-    from heads.scoring.scorer import Scorer
 
 
 def one_video(
     arguments: argparse.Namespace,
-    scorer: "Scorer",
-    manifest: "Manifest",
-    protocol: str,
+    meaning: "Meaning",
     output: "Output",
     score: "Callable[[], Result]",
+    picture: "Picture | None",
 ) -> int:
     """One screen about one video, and a picture where one is wanted."""
-    from features_store.outputs import Product
-    from heads.scoring.meaning import Meaning
     from heads.scoring.output import read_scores
-    from heads.scoring.run import extract_settings, load_branches
-    from heads.scoring.screen import caption, screen
+    from heads.scoring.screen import screen
 
-    meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
-    picture = None
-    if arguments.explain is not None:
-        from heads.scoring.explain import check_picture, explain  # brings matplotlib
-
-        check_picture(arguments.explain)
-        picture = Product(arguments.explain, "score", overwrite=arguments.overwrite)
     result = score()
     if result.counts is None:
         return end(output, result)
     (row,) = read_scores(output.out).to_pylist()
-    made_from = {"video": [row["path"], row["size"], row["modified"]], "protocol": protocol,
-                 "bundle": scorer.bundle.content}  # fmt: skip
     if picture is not None:
-        picture.check(made_from)
+        picture.check(row)
     print("\n".join(screen(row, meaning)))
     if picture is not None and row["error"] is None:
-        branches = load_branches(arguments, scorer.bundle)
-        settings, kind = extract_settings(arguments, protocol), picture.path.suffix[1:]
-        said = explain(scorer.bundle, branches, manifest, settings, caption(row, meaning), kind)
-        picture.write([said.picture], made_from)
-        print("\n".join([*said.lines, f"  picture: {picture.path}"]))
+        print("\n".join(picture.write(row, meaning)))
     return end(output, result) if arguments.out else (SOME_FAILED if row["error"] else 0)
 
 

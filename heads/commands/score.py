@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from extract.manifest.manifest import Manifest
     from features_store import Store
     from heads.bundle import Bundle
+    from heads.commands.picture import Picture
     from heads.scoring.archive import Result
     from heads.scoring.output import Output
     from heads.scoring.scorer import Scorer
@@ -228,19 +229,30 @@ def _from_videos(
         _say_worth(scorer.bundle)
         output = _output(arguments, arguments.out, scorer, made_from)
         return end(output, _score_all(arguments, scorer, manifest, protocol, output), scorer.drift)
+    picture = _picture(arguments, scorer.bundle, manifest, protocol)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder) / "scores.parquet"
         output = _output(arguments, out, scorer, made_from)
         if cut:
             result = _score_all(arguments, scorer, manifest, protocol, output)
-            return say_segments(arguments, output, result, meaning, scorer.drift)
+            return say_segments(arguments, output, result, meaning, picture, scorer.drift)
         if count == 1:
             return one_video(
-                arguments, scorer, manifest, protocol, output,
-                lambda: _score_all(arguments, scorer, manifest, protocol, output),
+                arguments, meaning, output,
+                lambda: _score_all(arguments, scorer, manifest, protocol, output), picture,
             )  # fmt: skip
         result = _score_all(arguments, scorer, manifest, protocol, output)
         return a_line_each(meaning, manifest, output, result)
+
+
+def _picture(
+    arguments: argparse.Namespace, bundle: "Bundle", manifest: "Manifest", protocol: str
+) -> "Picture | None":
+    if arguments.explain is None:
+        return None
+    from heads.commands.picture import Picture  # brings matplotlib
+
+    return Picture(arguments, bundle, manifest, protocol)
 
 
 def _asked(arguments: argparse.Namespace) -> "dict[str, object]":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from heads.commands.outcome import end
 
 if TYPE_CHECKING:
+    from heads.commands.picture import Picture
     from heads.parts.novelty import Drift
     from heads.scoring.archive import Result
     from heads.scoring.meaning import Meaning
@@ -20,6 +21,7 @@ def say_segments(
     output: "Output",
     result: "Result",
     meaning: "Meaning",
+    picture: "Picture | None",
     drift: "Drift | None",
 ) -> int:
     """To the screen, and where rows go to a file into a second one, a row for each video."""
@@ -40,7 +42,22 @@ def say_segments(
     for timeline in shown:
         lines = [f"{timeline.id}: {NO_VERDICT}"] if meaning.no_verdict else timeline.lines()
         print("\n".join(lines))
+    if picture is not None:
+        print("\n".join(_explained(output, meaning, picture)))
     if arguments.out is not None:
         return end(output, result, drift)
     print("\n".join(papers(meaning)))
     return 3 if result.counts.failed else 0
+
+
+def _explained(output: "Output", meaning: "Meaning", picture: "Picture") -> list[str]:
+    """Of the one video's worst segment, with the video's time line."""
+    from heads.scoring.meaning import rows_of
+    from heads.scoring.timelines import timelines_of
+
+    timeline = next(timelines_of(output.out))
+    if timeline.worst is None:
+        return ["no segment could be scored: there is nothing to explain"]
+    (row,) = rows_of(output.out, [f"{timeline.id}{timeline.worst.segment}"])
+    picture.check(row)
+    return picture.write(row, meaning, timeline)

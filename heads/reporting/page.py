@@ -106,16 +106,21 @@ def _score_sections(scores: Scores, folder: Path, bar: Bar) -> list[Section]:
 
 
 def _page(files: RunFiles, found: Sequence[Section], problems: Sequence[str]) -> str:
+    return document(files.run.resolve().name, found, _notices(files, problems))
+
+
+def document(title: str, found: Sequence[Section], notices: str = "") -> str:
+    """A whole page; `notices` are HTML."""
     style, script = _part("css"), _part("js")
     contents = "".join(f'<li><a href="#{one.name}">{text(one.title)}</a></li>' for one in found)
     return Template(_part("html")).substitute(
-        title=text(files.run.resolve().name),
+        title=text(title),
         policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
         f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'",
         style=style,
         script=script,
         made=text(f"Telltale {version(DISTRIBUTION)} · {datetime.now(UTC):%d %B %Y, %H:%M} UTC"),
-        notices=_notices(files, problems),
+        notices=notices,
         contents=contents,
         sections="".join(one.html() for one in found),
     )

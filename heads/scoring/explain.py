@@ -7,7 +7,7 @@ mean of its heads.
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +19,19 @@ from torch import Tensor
 from extract.branch import Branch
 from extract.branches.anatomy import AnatomyBranch
 from extract.branches.internvideo2 import InternVideo2Branch
+from extract.decoding.info import VideoInfo
 from extract.decoding.job import Job
 from extract.decoding.pool import DecodePool
-from extract.manifest.manifest import Manifest
+from extract.manifest.manifest import Manifest, Video
 from extract.running.pipeline import Settings, decode_plan
+from extract.views.protocol import Protocol
 from features_store.table import Table
 from heads.bundle import Bundle
 from heads.errors import BadSetting
-from heads.figures.charts import COLOURS, GREY
+from heads.figures.why import Caption, Why, drawn
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
-from heads.scoring.explain_persons import explain_persons
+from heads.scoring.explain_persons import drawn_persons, said, seen_persons
+from heads.scoring.timelines import clock
 from heads.zoo.anatomy import Anatomy
 from heads.zoo.fusion import Fusion
 
@@ -50,6 +53,10 @@ class Explanation:
     picture: bytes
     lines: Sequence[str]
     """The same in words."""
+    shares: Mapping[str, Floats] = field(default_factory=dict)
+    """Name → what it adds to each class's logit."""
+    preview: bytes = b""
+    """The picture as PNG, for a page."""
 
 
 def check_picture(path: Path) -> None:
@@ -62,34 +69,28 @@ def explain(
     branches: Sequence[Branch],
     manifest: Manifest,
     settings: Settings,
-    caption: str,
+    caption: Caption,
     kind: str = "png",
 ) -> Explanation:
-    """Of the manifest's one video. `caption` stands above the picture."""
+    """Of the manifest's one row."""
     if isinstance(bundle.head, Anatomy):
         return _of_persons(bundle, branches, manifest, settings, caption, kind)
     if not isinstance(bundle.head, Fusion) or bundle.head.config.down_norm == "ln":
         raise BadSetting("Explanations need a head fusion (with down_norm=bn or none) or anatomy.")
-    views = _prepared(branches, manifest, settings)
+    views, info = _prepared(branches, manifest, settings)
     table = _table(bundle, branches, views, settings.protocol)
     parts = shares(bundle.head, table)
-    means = {key: part.reshape(-1, part.shape[-1]).mean(0) for key, part in parts.items()}
+    means = {
+        NAMES.get(key, key): part.reshape(-1, part.shape[-1]).mean(0) for key, part in parts.items()
+    }
     video = next(b for b in branches if isinstance(b, InternVideo2Branch))
     clip = views[video.prepare.name][0]
-    heat = attention_map(video, torch.from_numpy(clip[None]))[0]
-    figure = _drawn(clip, heat, means, bundle.classes)
-    picture = _saved(figure, caption, kind)
-    total = sum(means.values())
-    assert isinstance(total, np.ndarray)
-    lines = ["", "  shares of the logit (they add up):"]
-    header = "".join(f"{name:>12}" for name in bundle.classes)
-    lines.append(f"  {'':12}{header}")
-    lines += [
-        f"  {NAMES.get(key, key):12}" + "".join(f"{v:12.3f}" for v in part)
-        for key, part in means.items()
-    ]
-    lines.append(f"  {'logit':12}" + "".join(f"{v:12.3f}" for v in total))
-    return Explanation(picture=picture, lines=lines)
+    why = Why(
+        clip_thwc=clip, times=_times(manifest.videos[0], info, settings),
+        heat_tyx=attention_map(video, torch.from_numpy(clip[None]))[0],
+        shares=means, classes=bundle.classes,
+    )  # fmt: skip
+    return _saved(drawn(why, caption), _lines(means, bundle.classes), kind, means)
 
 
 def _of_persons(
@@ -97,24 +98,49 @@ def _of_persons(
     branches: Sequence[Branch],
     manifest: Manifest,
     settings: Settings,
-    caption: str,
+    caption: Caption,
     kind: str,
 ) -> Explanation:
     """Boxes on frames, in place of shares and attention."""
     assert isinstance(bundle.head, Anatomy)
-    views = _prepared(branches, manifest, settings)
+    views, _ = _prepared(branches, manifest, settings)
     table = _table(bundle, branches, views, settings.protocol)
     branch = next(each for each in branches if isinstance(each, AnatomyBranch))
     rows = views[branch.prepare.name]
-    figure, lines = explain_persons(bundle.head, table, branch, rows, manifest, settings)
-    return Explanation(picture=_saved(figure, caption, kind), lines=lines)
+    found, pictures = seen_persons(bundle.head, table, branch, rows, manifest, settings)
+    return _saved(drawn_persons(found, pictures, caption), said(found), kind)
 
 
-def _saved(figure: Figure, caption: str, kind: str) -> bytes:
-    figure.suptitle(caption.replace("$", r"\$"), fontsize=10)
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110, format=kind)
-    return picture.getvalue()
+def _saved(
+    figure: Figure, lines: Sequence[str], kind: str, shares: Mapping[str, Floats] | None = None
+) -> Explanation:
+    files = {name: io.BytesIO() for name in {kind, "png"}}
+    for name, file in files.items():
+        figure.savefig(file, dpi=110, format=name)
+    return Explanation(
+        picture=files[kind].getvalue(), lines=lines, shares=shares or {},
+        preview=files["png"].getvalue(),
+    )  # fmt: skip
+
+
+def _lines(means: Mapping[str, Floats], classes: Sequence[str]) -> list[str]:
+    total = sum(means.values())
+    assert isinstance(total, np.ndarray)
+    lines = ["", "  shares of the logit (they add up):"]
+    header = "".join(f"{name:>12}" for name in classes)
+    lines.append(f"  {'':12}{header}")
+    lines += [f"  {name:12}" + "".join(f"{v:12.3f}" for v in part) for name, part in means.items()]
+    lines.append(f"  {'logit':12}" + "".join(f"{v:12.3f}" for v in total))
+    return lines
+
+
+def _times(video: Video, info: VideoInfo, settings: Settings) -> list[str]:
+    """When the first view's frames are shown."""
+    protocol = Protocol.parse(settings.protocol)
+    view = protocol.views(video.id, info.frames, fps=info.fps, seed=settings.seed)[0]
+    start = video.segment.start if video.segment else 0.0
+    rate = info.frames / info.duration if info.duration > 0 else info.fps
+    return [clock(start + number / rate) for number in view.frames]
 
 
 @torch.no_grad()
@@ -131,14 +157,16 @@ def attention_map(branch: InternVideo2Branch, clips: Tensor) -> Floats:
 
 def _prepared(
     branches: Sequence[Branch], manifest: Manifest, settings: Settings
-) -> dict[str, NDArray[np.generic]]:
-    """What a decode worker makes of the video."""
+) -> tuple[dict[str, NDArray[np.generic]], VideoInfo]:
+    """What a decode worker makes of the video, and what it is."""
     (video,) = manifest.videos
     with DecodePool(decode_plan(branches, settings, str(manifest.root))) as pool:
         for outcome in pool.run([Job(index=0, id=video.id, path=video.path)]):
             if outcome.failure is not None:
                 raise outcome.failure
-            return {name: array.copy() for name, array in outcome.arrays.items()}
+            assert outcome.info is not None
+            found = {name: array.copy() for name, array in outcome.arrays.items()}
+            return found, outcome.info
     raise BadSetting("The video yielded nothing.")
 
 
@@ -161,41 +189,3 @@ def _table(
         arrays={key: found[key] for key in bundle.head.keys},
         fingerprints=dict(bundle.about.fingerprints),
     )  # fmt: skip
-
-
-def _drawn(
-    clip_thwc: NDArray[np.generic],
-    heat: Floats,
-    means: Mapping[str, Floats],
-    classes: Sequence[str],
-) -> Figure:
-    frames = len(clip_thwc)
-    figure = Figure(figsize=(1.6 * frames, 6.4), layout="constrained")
-    grid = figure.add_gridspec(3, frames, height_ratios=(1, 1, 1.5))
-    top = float(np.quantile(heat, 0.995)) or 1.0
-    for number in range(frames):
-        plain, hot = (figure.add_subplot(grid[row, number]) for row in (0, 1))
-        plain.imshow(clip_thwc[number])
-        plain.set_title(f"frame {number + 1}", fontsize=9, color=GREY)
-        hot.imshow(np.asarray(clip_thwc[number]).mean(-1), cmap="gray", alpha=0.6)
-        hot.imshow(
-            heat[number], cmap="inferno", alpha=0.55, vmin=0, vmax=top,
-            extent=(-0.5, clip_thwc.shape[2] - 0.5, clip_thwc.shape[1] - 0.5, -0.5),
-            interpolation="bilinear",
-        )  # fmt: skip
-        for axes in (plain, hot):
-            axes.set_axis_off()
-    bars = figure.add_subplot(grid[2, :])
-    width = 0.8 / len(means)
-    places = np.arange(len(classes))
-    for index, (key, values) in enumerate(means.items()):
-        bars.bar(
-            places + index * width, values, width, color=COLOURS[index], label=NAMES.get(key, key)
-        )
-    bars.axhline(0, color=GREY, lw=0.8)
-    bars.set_xticks(places + 0.4 - width / 2, list(classes))
-    bars.set_ylabel("share of the logit")
-    bars.legend(ncols=len(means), frameon=False)
-    for side in ("top", "right"):
-        bars.spines[side].set_visible(False)
-    return figure

@@ -6,6 +6,7 @@ Legend: v views, f frames, p persons, k parts of a person.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ from extract.views.protocol import Protocol
 from features_store.table import Table
 from heads.errors import BadSetting
 from heads.figures.charts import COLOURS, GREY
+from heads.figures.why import Caption, head, head_height, stamp
 from heads.parts.part_probes import PARTS
 from heads.parts.person_verdicts import doubt
 from heads.zoo.anatomy import Anatomy
@@ -84,12 +86,12 @@ def findings(
     return sorted(found, key=lambda one: (-one.doubt, one.frame))
 
 
-def explain_persons(
+def seen_persons(
     head: Anatomy, table: Table, branch: AnatomyBranch, rows: NDArray[np.generic],
     manifest: Manifest, settings: Settings,
-) -> tuple[Figure, list[str]]:  # fmt: skip
-    """The picture, and the same in words. `rows` are what a worker made of the manifest's one
-    video."""
+) -> tuple[list[Finding], Frames]:  # fmt: skip
+    """What was found, and the frames it was found in. `rows` are what a worker made of the
+    manifest's one video."""
     boxes = branch.numpy(branch.forward(torch.from_numpy(rows)))["boxes"]
     (video,) = manifest.videos
     with open_any(video.path, root=str(manifest.root), limits=settings.limits) as opened:
@@ -101,24 +103,37 @@ def explain_persons(
     found = findings(head, table, boxes, [view.frames for view in views], info.fps)
     if not found:
         raise BadSetting(f"{video.id} has nobody in it, so there is nothing to explain.")
+    return found, pictures
+
+
+def said(found: Sequence[Finding]) -> list[str]:
+    """In words."""
     wrong = sum(one.is_wrong for one in found)
     lines = ["", f"  {wrong} of {len(found)} parts are above their limit; the worst:"]
-    lines += [f"  {one.said}" for one in found[: 2 * SHOWN]]
-    return _drawn(found, pictures), lines
+    return lines + [f"  {one.said}" for one in found[: 2 * SHOWN]]
 
 
-def _drawn(found: Sequence[Finding], pictures: Frames) -> Figure:
+def drawn_persons(found: Sequence[Finding], pictures: Frames, caption: Caption) -> Figure:
+    """Boxes on frames, and a time line of each person."""
+    with mpl.rc_context({"text.parse_math": False}):
+        return _figure(found, pictures, caption)
+
+
+def _figure(found: Sequence[Finding], pictures: Frames, caption: Caption) -> Figure:
     chosen = list(dict.fromkeys(one.frame for one in found))[:SHOWN]
-    figure = Figure(figsize=(3.2 * len(chosen), 5.6), layout="constrained")
-    grid = figure.add_gridspec(2, len(chosen), height_ratios=(2, 1))
+    heights = [head_height(caption), 3.6, 2.0]
+    figure = Figure(figsize=(max(3.2 * len(chosen), 9.0), sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(3, len(chosen), height_ratios=heights)
+    head(figure.add_subplot(grid[0, :]), caption)
     for place, number in enumerate(sorted(chosen)):
-        axes = figure.add_subplot(grid[0, place])
+        axes = figure.add_subplot(grid[1, place])
         axes.imshow(pictures[number])
         axes.set_axis_off()
         axes.set_title(f"frame {number}", fontsize=9, color=GREY)
         for one in (one for one in found if one.frame == number):
             _box(axes, one)
-    _time_line(figure.add_subplot(grid[1, :]), found)
+    _time_line(figure.add_subplot(grid[2, :]), found)
+    stamp(figure, caption)
     return figure
 
 

@@ -64,14 +64,6 @@ def papers(meaning: Meaning) -> list[str]:
     return [*first_lines(meaning.about), *note, meaning.by]
 
 
-def caption(row: Mapping[str, object], meaning: Meaning) -> str:
-    """What stands above a picture that explains the verdict."""
-    found = [verdict(row, meaning), meaning.by]
-    if meaning.note:
-        found.append(meaning.note.upper())
-    return "\n".join(found)
-
-
 def _said(row: Mapping[str, object]) -> str:
     """How probably it is generated, and what is the matter with it."""
     likeliest, share = row["verdict"], row["forgery"]

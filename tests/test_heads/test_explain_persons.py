@@ -19,8 +19,9 @@ from extract.running.pipeline import Settings
 from extract.views.protocol import Protocol
 from features_store.table import Table
 from heads.errors import BadSetting
+from heads.figures.why import Caption
 from heads.head import make_head
-from heads.scoring.explain_persons import explain_persons, findings
+from heads.scoring.explain_persons import drawn_persons, findings, said, seen_persons
 from heads.zoo.anatomy import Anatomy
 from tests.test_extract.clips import write_clip
 from tests.test_heads.frame_tables import frame_table
@@ -85,14 +86,16 @@ def test_a_video_becomes_a_picture_with_a_line_for_every_finding(tmp_path: Path)
         manifest = read_manifest(tmp_path / name, ManifestOptions(scheme="hfv2"))
         views = Protocol.parse("frames-4@all").views(name, 6)
         rows = branch.prepare.load()(frames_of(tmp_path / name), views)
-        said = branch.numpy(branch.forward(torch.from_numpy(rows)))
-        table = table_of(said["logits"], said["person"])
+        numbers = branch.numpy(branch.forward(torch.from_numpy(rows)))
+        table = table_of(numbers["logits"], numbers["person"])
         if name == "empty.mp4":
             with pytest.raises(BadSetting, match="nobody in it"):
-                explain_persons(own_head(), table, branch, rows, manifest, settings)
+                seen_persons(own_head(), table, branch, rows, manifest, settings)
             return
-        figure, lines = explain_persons(own_head(), table, branch, rows, manifest, settings)
-        assert len(figure.axes) == 5  # four frames and the time line
+        found, pictures = seen_persons(own_head(), table, branch, rows, manifest, settings)
+        figure = drawn_persons(found, pictures, Caption(title=name, lines=["made up"]))
+        lines = said(found)
+        assert len(figure.axes) == 6  # words, four frames and the time line
         assert sum(len(axes.patches) for axes in figure.axes) == 4  # a box on each
         assert "of 4 parts are above their limit" in lines[1]
         assert len(lines) == 6

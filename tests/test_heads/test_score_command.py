@@ -109,7 +109,7 @@ def test_explain_writes_rows_and_picture_and_overwrites_neither(
     score(*command)
     assert list(rows(out)) == ["a.mp4"]
     assert why.read_bytes() == b"picture"
-    assert "a.mp4: " in str(captions[0])
+    assert "title='a.mp4'" in str(captions[0])
     assert "KNOW NOTHING" in str(captions[0])
     score(*command)
     (tmp_path / "mine.png").write_text("mine")

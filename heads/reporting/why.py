@@ -1,0 +1,61 @@
+"""The page beside a picture that explains a verdict: the same, with numbers that can be copied."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from heads.figures.why import Caption
+from heads.reporting.page import document
+from heads.reporting.parts import Section, paragraph, table, text
+from heads.scoring.explain import Explanation
+
+
+def twin(picture: Path) -> Path:
+    """Where the page lies."""
+    return picture.with_suffix(".html")
+
+
+def explained_page(caption: Caption, found: Explanation, classes: Sequence[str]) -> str:
+    """One video's verdict as a page that needs nothing else."""
+    verdict, *more = caption.lines
+    image = base64.b64encode(found.preview).decode()
+    body = paragraph(verdict) + "".join(paragraph(line, "note") for line in more)
+    body += (
+        f'<figure><img alt="{text(f"{_shown(found)}: {verdict}")}" '
+        f'src="data:image/png;base64,{image}"></figure>'
+    )
+    notices = [caption.warning] if caption.warning else []
+    notices += [caption.stamp] if caption.stamp else []
+    sections = [
+        Section(name="verdict", title="Verdict", body=body),
+        Section(name="shares", title="What each part adds", body=_shares(found, classes))
+        if found.shares
+        else Section(name="findings", title="What was found", body=_findings(found)),
+    ]
+    return document(
+        caption.title, sections,
+        "".join(f'<div class="notice" role="note">{paragraph(words)}</div>' for words in notices),
+    )  # fmt: skip
+
+
+def _shown(found: Explanation) -> str:
+    return "frames, attention and shares" if found.shares else "boxes on frames, and a time line"
+
+
+def _findings(found: Explanation) -> str:
+    return "".join(paragraph(line.strip(), "note") for line in found.lines if line.strip())
+
+
+def _shares(found: Explanation, classes: Sequence[str]) -> str:
+    total = np.sum(list(found.shares.values()), axis=0)
+    rows = [
+        [name, *(f"{value:+.3f}" for value in values)]
+        for name, values in [*found.shares.items(), ("sum", total)]
+    ]
+    note = (
+        "Of each class's logit, against the average training video and against the mean of all "
+        "classes; bias is what the average training video has. They add up exactly."
+    )
+    return paragraph(note, "note") + table(["part", *classes], rows, strong=1)
