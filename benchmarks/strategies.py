@@ -43,6 +43,7 @@ _SETTINGS = {
     "rank_loss": "false", "patience": "6",
 }  # fmt: skip
 _KEY = "made-up/x"
+_TURNS = 3
 
 
 def main() -> int:
@@ -62,7 +63,9 @@ def main() -> int:
         rows = made_up(folder / "made-up", given.worlds)
         for text in given.store:
             rows += of_store(folder, text, given.seeds)
-    rows += [cost(name, columns) for columns in (3840, 768) for name in strategy_names()]
+    for columns in (768,) if given.quick else (3840, 768):
+        found = wide(columns)
+        rows += [cost(name, found, columns) for name in _others()]
     measure.report("strategies_quick" if given.quick else "strategies", rows, ("numpy", "torch"))
     return 0
 
@@ -96,7 +99,7 @@ def made_up(folder: Path, worlds: int) -> list[measure.Row]:
 
 def _over_worlds(name: str, gains: Sequence[float]) -> measure.Row:
     count, mean = len(gains), 100 * statistics.mean(gains)
-    half = 100 * stats.t.ppf(0.975, count - 1) * statistics.stdev(gains) / count**0.5
+    half = 100 * float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(gains) / count**0.5
     return {
         "what": f"made-up, {name}: gain", "points": mean, "low": mean - half, "high": mean + half,
         "worlds": count,
@@ -126,11 +129,12 @@ def table(world: int) -> Table:
 
 
 def of_store(folder: Path, text: str, seeds: int) -> list[measure.Row]:
-    """Rows of a store's features."""
+    """Rows of a store's features; `only=NAME,NAME` behind its path says which strategies."""
     name, _, rest = text.partition("=")
     path, _, query = rest.partition("?")
     asked = parse_qs(query.replace("+", "%2B"))
     arrays = asked.get("arrays", [""])[0]
+    only = asked["only"][0].split(",") if "only" in asked else _others()
     store = Store.open(path)
     choice = Choice(
         protocol=asked["protocol"][0] if "protocol" in asked else None,
@@ -141,7 +145,7 @@ def of_store(folder: Path, text: str, seeds: int) -> list[measure.Row]:
     whole = Data(train=pooled(loaded.train), validation=pooled(loaded.validation))
     trial = Trial(
         make=lambda strategy: head(strategy, _KEY, store.classes),
-        strategies=[PLAIN, *_others()], seeds=seeds, folds=folds(whole), must=False,
+        strategies=[PLAIN, *only], seeds=seeds, folds=folds(whole), must=False,
     )  # fmt: skip
     for _ in trial.run(folder / name):
         pass
@@ -171,14 +175,13 @@ def pooled(found: Table) -> Table:
     return replace(found, arrays={_KEY: vectors}, fingerprints={_KEY: prints})
 
 
-def cost(name: str, columns: int) -> measure.Row:
-    """A training's processor time against plain training's, in turns."""
+def cost(name: str, found: Table, columns: int) -> measure.Row:
+    """A training's processor time by plain training's, the least of some turns."""
     strategy = f"{name}:awp_after=0" if name in ("awp", "qad") else name
-    found = wide(columns)
     times: dict[str, list[float]] = {PLAIN: [], strategy: []}
-    for _ in range(3):
+    for _ in range(_TURNS):
         for each, taken in times.items():
-            settings = {"epochs": "3", "strategy": each, "arrays": _KEY, "repeat": "2"}
+            settings = {"epochs": "2", "strategy": each, "arrays": _KEY, "repeat": "2"}
             made = make_head("mlp", settings, found.classes)
             start = time.process_time()
             made.fit(found, found.take(slice(0, 40)))
