@@ -1,5 +1,5 @@
-"""A long made-up video with forged stretches of ten seconds: are they found, in how much memory,
-and is the file decoded once?
+"""Forged stretches of ten seconds in a long made-up video: how many are found, in how much memory,
+from how many decoded pictures.
 
     python -m benchmarks.bench_segments [--minutes 120] [--planted 12] [--train 400] [--reals 200]
 
