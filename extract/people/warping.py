@@ -75,17 +75,20 @@ def _weighted(
     frames_thwc: NDArray[np.uint8], taps: Taps, one: int, kind: type[np.generic]
 ) -> NDArray[Any]:
     """The sum over four neighbours; `one` is the distance between two pixels."""
-    height, width = frames_thwc.shape[1:3]
+    count, height, width, colours = frames_thwc.shape
     left_ss, top_ss, right_of_ss, below_ss = taps
-    shape = (len(frames_thwc), *left_ss.shape, frames_thwc.shape[3])
-    total_tssc: NDArray[Any] = np.zeros(shape, kind)
+    framed = np.zeros((height + 2, width + 2, count, colours), np.uint8)  # black outside
+    framed[1:-1, 1:-1] = frames_thwc.transpose(1, 2, 0, 3)
+    pixels_nd = framed.reshape(-1, count * colours)
+    side = len(left_ss)
+    total_nd: NDArray[Any] = np.zeros((side * side, count * colours), kind)
     for dy in (0, 1):
+        row_ss = np.clip(top_ss + dy, -1, height) + 1
         for dx in (0, 1):
-            x_ss, y_ss = left_ss + dx, top_ss + dy
-            inside = (x_ss >= 0) & (x_ss < width) & (y_ss >= 0) & (y_ss < height)
+            column_ss = np.clip(left_ss + dx, -1, width) + 1
             weight_ss = (right_of_ss if dx else one - right_of_ss) * (
                 below_ss if dy else one - below_ss
             )
-            chosen = frames_thwc[:, y_ss[inside], x_ss[inside]].astype(kind)
-            total_tssc[:, inside] += chosen * weight_ss[inside].astype(kind)[:, None]
-    return total_tssc
+            chosen_nd = pixels_nd[(row_ss * (width + 2) + column_ss).reshape(-1)]
+            total_nd += chosen_nd * weight_ss.reshape(-1, 1).astype(kind)
+    return total_nd.reshape(side, side, count, colours).transpose(2, 0, 1, 3)
