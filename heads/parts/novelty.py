@@ -3,7 +3,8 @@
 The distance is Mahalanobis', with the covariance of probabilistic PCA: the training videos'
 standardised features vary along a few directions by a variance each, and in all others alike. A
 fifth of the training videos is kept out of the fit; their distances are the scale, for a fitted
-video lies nearer than any new one. What is far need not be wrong, and what is near may be.
+video lies nearer than any new one. Where there are many sources a fifth of those is kept out, for
+videos of one place are alike. What is far need not be wrong, and what is near may be.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from heads.parts.present import is_mask, present_key, seen
 DIRECTIONS = 64
 FEWEST = 40
 """Videos to learn from, below which there is no distance."""
+FEWEST_SOURCES = 20
 _KEPT_OUT = 0.2
 _MOST_FITTED = 4_000
 _QUANTILES = 101
@@ -66,6 +68,13 @@ class Familiar:
         place = round((1 - share) * (_QUANTILES - 1))
         return distances > float(self.distances[place])
 
+    def unlike(self, head: Head, table: Table) -> NDArray[np.float32]:
+        """Of the videos that were kept out, the share that lies nearer than each of these."""
+        found = vectors(head, table)
+        assert found is not None  # as when this was made
+        nearer = np.searchsorted(self.distances.double().numpy(), self.distance(found))
+        return np.asarray(np.minimum(nearer / (_QUANTILES - 1), 1), np.float32)
+
     def tensors(self) -> dict[str, Tensor]:
         """By name, for a file."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -94,8 +103,10 @@ def familiar(head: Head, table: Table, means: Floats) -> Familiar | None:
     found = vectors(head, table)
     if found is None or len(table) < FEWEST:
         return None
+    sources = len(set(table.sources.tolist()))
+    by = table.sources if sources >= FEWEST_SOURCES else table.ids
     # Not the hash that splits off the deciding videos, which are gone from here.
-    names = np.array([f"kept out {name}" for name in table.ids], np.dtypes.StringDType())
+    names = np.array([f"kept out {name}" for name in by], np.dtypes.StringDType())
     out = by_id(names, _KEPT_OUT)
     if not 0 < out.sum() < len(out) - 2:
         return None

@@ -226,7 +226,7 @@ class _Job:
         order = np.argsort(extraction.rows)
         protocol = self.videos.settings.protocol
         scorer = replace(self.scorer, bundle=as_extracted(self.scorer.bundle, extraction))
-        found = scorer.from_store(extraction.store, protocol, extraction.rows[order])
+        found = scorer.from_store(extraction.store, protocol, extraction.rows[order], unlike=True)
         if self.videos.stress:
             found = with_stress(found, scorer, extraction.store, protocol, extraction.rows[order])
         found = found.take(pa.array(np.argsort(order)))

@@ -35,7 +35,7 @@ from heads.scoring.formats import (
     write_blocks,
 )
 
-FORMAT = 2
+FORMAT = 3
 """Raised when rows or parts mean something else than before."""
 DURABLE_AFTER = 5.0
 """Seconds of work that a kill may cost; rows of a store are held in memory so long."""

@@ -56,6 +56,8 @@ class Scored:
     probabilities: Probabilities
     """(len(positions), V, C)"""
     nearest: Nearest | None = None
+    unlike: NDArray[np.float32] | None = None
+    """Of what was learnt, how much lies nearer than each."""
 
 
 def schema(classes: Sequence[str]) -> pa.Schema:
@@ -68,7 +70,7 @@ def schema(classes: Sequence[str]) -> pa.Schema:
             ("confidence", number), ("set", text), ("forgery", number),
             ("flagged", pa.bool_()),
             *((f"p_{name}", number) for name in classes),
-            ("spread", number), ("nearest_id", text), ("nearest_source", text),
+            ("spread", number), ("unlike", number), ("nearest_id", text), ("nearest_source", text),
             ("nearest_similarity", number), ("error", text),
         ]
     )  # fmt: skip
@@ -101,6 +103,8 @@ def rows(
     if len(scored.positions):
         columns |= _verdicts(found, means, bundle, rate)
         columns["spread"] = found.numbers(view_spread(scored.probabilities))
+    if scored.unlike is not None:
+        columns["unlike"] = found.numbers(scored.unlike)
     if len(nothing):
         columns["verdict"] = _with_nothing(
             columns.get("verdict", pa.nulls(count, pa.string())), nothing
@@ -129,7 +133,7 @@ def _seen(scored: Scored) -> tuple[Scored, NDArray[np.int64]]:
         )  # fmt: skip
     seen = Scored(
         positions=scored.positions[there], probabilities=scored.probabilities[there],
-        nearest=nearest,
+        nearest=nearest, unlike=None if scored.unlike is None else scored.unlike[there],
     )  # fmt: skip
     return seen, scored.positions[~there]
 

@@ -1,7 +1,7 @@
 """A bundle at work on the rows of a store: every row gets a verdict, or the reason for none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -29,24 +29,33 @@ class Scorer:
     rate: str | None = None
     """Error rate of the conformal sets; None: 0.1 where the bundle has it."""
     neighbours: Neighbours | None = None
-    drift: Drift | None = field(init=False)
-    """Collects how far the rows lie from what the bundle learnt from, where it knows that."""
+    drift: Drift | None = None
+    """Collects how far the rows lie from what the bundle learnt from, where it knows that; None:
+    one is begun."""
 
     def __post_init__(self) -> None:
         known = self.bundle.familiar
-        object.__setattr__(self, "drift", None if known is None else Drift(known))
+        if self.drift is None and known is not None:
+            object.__setattr__(self, "drift", Drift(known))
         object.__setattr__(self, "rate", rate_of(self.bundle.about.conformal, self.rate))
 
     def from_store(
-        self, store: Store, protocol: str, wanted: NDArray[np.int64], status: Status | None = None
+        self,
+        store: Store,
+        protocol: str,
+        wanted: NDArray[np.int64],
+        status: Status | None = None,
+        *,
+        unlike: bool = False,
     ) -> pa.Table:
         """Rows of a store's videos (ascending row numbers), failed and missing ones too.
 
-        `status`: theirs, where it was read already.
+        `status`: theirs, where it was read already. `unlike`: say of each how far it lies from what
+        was learnt; that takes longer than reading its features.
         """
         if status is None:
             status = self.status(store, protocol, wanted)
-        probabilities, positions, near = [], [], []
+        probabilities, positions, near, far = [], [], [], []
         if (status == 1).any():
             mask = np.zeros(store.videos.count, bool)
             mask[wanted] = True
@@ -55,6 +64,8 @@ class Scorer:
                 if self.drift is not None:
                     self.drift.add(self.bundle.head, table, averaged(probabilities[-1]))
                 positions.append(np.searchsorted(wanted, table.rows))
+                if unlike and self.bundle.familiar is not None:
+                    far.append(self.bundle.familiar.unlike(self.bundle.head, table))
                 if self.neighbours is not None:
                     near.append(self.neighbours.of(table))
         scored = Scored(
@@ -63,6 +74,7 @@ class Scorer:
             if probabilities
             else np.empty((0, 1, len(self.bundle.classes)), np.float32),
             nearest=self.neighbours.joined(near) if self.neighbours is not None and near else None,
+            unlike=np.concatenate(far) if far else None,
         )
         without = np.setdiff1d(np.arange(len(wanted)), scored.positions)
         errors = self._reasons(store, protocol, wanted, without)

@@ -13,6 +13,8 @@ from heads.scoring.rows import UNSURE
 
 _WIDE = 40
 TOO_LITTLE = "too few frames that show anything, or no face or person where one is needed"
+STRANGE = "like nothing that was learnt: farther away than all but 1% of it; take this for a guess"
+_FAR = 0.99
 NO_VERDICT = "no verdict, these networks have random weights"
 
 
@@ -26,7 +28,7 @@ def verdict(row: Mapping[str, object], meaning: Meaning) -> str:
     if meaning.no_verdict:
         return f"{name}: {NO_VERDICT}"
     shaken = str(row.get("stress") or "").startswith(UNSURE)
-    unsure = f"{UNSURE}, " if row["set"] == UNSURE or shaken else ""
+    unsure = f"{UNSURE}, " if row["set"] == UNSURE or shaken or _is_strange(row) else ""
     return f"{name}: {unsure}{_said(row)} by {meaning.name}{_flagged(row, meaning)}"
 
 
@@ -50,6 +52,8 @@ def screen(row: Mapping[str, object], meaning: Meaning) -> Sequence[str]:
             for name, share in row.items()
             if name.startswith(FORGERY_UNDER) and isinstance(share, float)
         ]
+    if _is_strange(row):
+        lines.append(f"  {STRANGE}")
     if row["nearest_id"]:
         lines.append(
             f"  most like {row['nearest_id']} ({row['nearest_source']}, "
@@ -62,6 +66,11 @@ def papers(meaning: Meaning) -> list[str]:
     """What a verdict is worth, what it rests on, and what made it."""
     note = [meaning.note] if meaning.note else []
     return [*first_lines(meaning.about), *note, meaning.by]
+
+
+def _is_strange(row: Mapping[str, object]) -> bool:
+    far = row.get("unlike")
+    return isinstance(far, float) and far >= _FAR
 
 
 def _said(row: Mapping[str, object]) -> str:

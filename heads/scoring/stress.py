@@ -41,7 +41,7 @@ def under_stress(branches: Sequence[Branch], protocol: str) -> list[Branch]:
 
 def with_stress(block: Block, scorer: Scorer, store: Store, protocol: str, rows: Rows) -> Block:
     """Rows of a store's videos, with what is said of each of them when it is damaged."""
-    quiet = replace(scorer, neighbours=None)  # and no drift of videos that nobody sent
+    quiet = replace(scorer, neighbours=None, drift=None)  # nobody sent these videos
     damaged = {
         damage: quiet.from_store(store, name, rows) for damage, name in protocols(protocol).items()
     }

@@ -62,11 +62,22 @@ def test_clips_that_people_have_get_sane_words(
     for name in ("phone.mp4", "screen_recording.mp4", "cartoon.mp4"):
         assert rows[name]["verdict"] in ("forgery", "real")
         assert rows[name]["set"] in ("forgery", "real", "unsure")
+        assert rows[name]["unlike"] >= 0.99  # drawn by a program
     for name in ("black.mp4", "three_frames.mp4"):
         assert rows[name]["verdict"] == "nothing"
         assert rows[name]["forgery"] is None
     assert rows["empty.mp4"]["error"] == "the file is empty"
     assert "no video container" in rows["text.mp4"]["error"]
+
+
+def test_what_is_like_nothing_that_was_learnt_is_unsure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    odd_clips.cartoon(Path("cartoon.mp4"))
+    assert main(["score", "cartoon.mp4", "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("cartoon.mp4: unsure, ")
+    assert "like nothing that was learnt" in said
 
 
 def test_a_still_picture_is_named_as_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
