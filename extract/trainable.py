@@ -66,6 +66,12 @@ class Trainable(ABC):
         del layer
         return None
 
+    def takes(self, branch: str, decides: Mapping[str, object]) -> str | None:
+        """The array of another branch, of which this is what decides its numbers, that `enter`
+        takes in place of rows of `prepare`. None: none, but arrays of `prepare`'s own name."""
+        del branch, decides
+        return None
+
     @abstractmethod
     def enter(self, rows: Tensor, layer: int) -> Tensor:
         """Rows of `prepare` → the input of a cut; of cut 0 pictures, (b, …, h, w), so that they can

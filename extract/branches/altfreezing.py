@@ -8,6 +8,7 @@ so numbers do not depend on its version; `?warp=opencv5` aligns as its newer ver
 Legend: b views, t frames, s side of a picture, c colour.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,21 +16,26 @@ import torch
 from torch import Tensor
 
 from extract.branch import Branch, BranchRequest
-from extract.decoding.job import Output
+from extract.decoding.job import CLIPS, Output
 from extract.encoders.branch_parts import PRESENT
 from extract.errors import BadSetting, BadWeights
 from extract.networks import resnet3d, weights
-from extract.networks.resnet3d import ResNet3d
+from extract.networks.resnet3d import Kind, ResNet3d
 from extract.people import alignment, tracking
 from extract.people.boxes_file import read_boxes
 from extract.people.face_windows import HEADER, WHERE, FaceLook
 from extract.people.warping import RULES
+from extract.trainable import OwnHead, Trainable
 from extract.views.transforms import IMAGENET_MEAN, IMAGENET_STD
 from features_store.schema import ArraySpec, fingerprint
 
 REVISION = 1
 FACE_OPTIONS = ("boxes", "frames", "first", "warp")
 OPTIONS = (*FACE_OPTIONS, "dtype", "random")
+TRAINABLE = ("altfreezing",)
+PROJECTION = "resnet.head.projection"
+WINDOW_AXES = 5
+"""Of windows without the bytes that say where they are."""
 VECTOR, LOGIT, PLACE = "vector", "logit", "where"
 _LONGEST = 100_000
 _MOST_FRAMES = 256
@@ -128,26 +134,79 @@ class AltFreezingBranch(Branch):
         }
         self.provenance = {"source": source}
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
-        self._mean, self._std = (
-            (torch.tensor(x) * 255).view(3, 1, 1, 1).to(self.device)
-            for x in (IMAGENET_MEAN, IMAGENET_STD)
-        )
+        self._statistics = statistics(self.device)
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
         present_b1, where_b4, clips_btssc = self.faces.taken_apart(batch)
-        vectors_bd = self.model.vectors(self.normalised(clips_btssc))[:, 0]
+        pictures = normalised(clips_btssc, *self._statistics)
+        vectors_bd = self.model.vectors(pictures)[:, 0]
         logits_b1 = self.model.logits(vectors_bd)[:, None]
         return {
             VECTOR: vectors_bd * present_b1, LOGIT: logits_b1 * present_b1,
             PRESENT: present_b1, PLACE: where_b4,
         }  # fmt: skip
 
-    def normalised(self, clips_btssc: Tensor) -> Tensor:
-        """Windows in bytes as the network takes them, (b, c, t, s, s)."""
-        return (clips_btssc.permute(0, 4, 1, 2, 3).float() - self._mean) / self._std
+    def trainable(self) -> "AltFreezingTraining":
+        return AltFreezingTraining(self.model, self.faces)
 
     def example(self, count: int) -> Tensor:
         return self.faces.example(count, self.device)
+
+
+class AltFreezingTraining(Trainable):
+    """Kernels of space and of time, which learn in turns; a view without a window has no part."""
+
+    pooled = (VECTOR,)
+    own_head = OwnHead(vector=VECTOR, weight=f"{PROJECTION}.weight", bias=f"{PROJECTION}.bias")
+
+    def __init__(self, model: ResNet3d, faces: Faces) -> None:
+        self.model: ResNet3d = model
+        self.layers = model.depth + 1
+        self._faces = faces
+        self._mean, self._std = statistics(torch.device("cpu"))
+
+    def layer_of(self, name: str) -> int:
+        return self.model.layer_of(name)
+
+    def kind_of(self, name: str) -> Kind:
+        return self.model.kind_of(name)
+
+    def takes(self, branch: str, decides: Mapping[str, object]) -> str | None:
+        """Windows that the branch `faces` has kept, if they are the same ones."""
+        ours = self._faces.decides
+        same = fingerprint({name: decides.get(name) for name in ours}) == fingerprint(ours)
+        return CLIPS.name if branch == "faces" and same else None
+
+    def enter(self, rows: Tensor, layer: int) -> Tensor:
+        """(b, c, t, s, s); all zeros where there is no window, as no picture is."""
+        del layer
+        if rows.ndim == WINDOW_AXES:
+            there, clips_btssc = rows.flatten(1).any(1), rows
+        else:
+            there_b1, _, clips_btssc = self._faces.taken_apart(rows)
+            there = there_b1[:, 0].bool()
+        mean, std = (x.to(rows.device) for x in (self._mean, self._std))
+        return normalised(clips_btssc, mean, std) * there[:, None, None, None, None]
+
+    def vectors(self, x: Tensor, layer: int, keep: Tensor | None = None) -> dict[str, Tensor]:
+        del layer, keep
+        there_b = x.detach().flatten(1).any(1)
+        looked_at = there_b if bool(there_b.any()) else torch.ones_like(there_b)
+        found = self.model.vectors(x[looked_at])[:, 0]
+        whole_bd = found.new_zeros(len(x), found.shape[-1])
+        whole_bd[looked_at] = found
+        return {VECTOR: whole_bd * there_b[:, None], PRESENT: there_b[:, None].to(torch.uint8)}
+
+
+def normalised(clips_btssc: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Windows in bytes as the network takes them, (b, c, t, s, s)."""
+    return (clips_btssc.permute(0, 4, 1, 2, 3).float() - mean) / std
+
+
+def statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The mean and standard deviation of colours in bytes, to be kept."""
+    mean, std = ((torch.tensor(x) * 255).view(3, 1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean.to(device), std.to(device)
 
 
 def load(request: BranchRequest) -> AltFreezingBranch:

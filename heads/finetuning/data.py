@@ -45,6 +45,8 @@ class Feeding:
     rank_loss: bool
     beside: Sequence[str] = (DEPTH,)
     """Cached vectors that go beside the network's own, as far as the table has them."""
+    present: NDArray[np.bool_] | None = None
+    """(n, V): the views with something to look at; none: all of them."""
 
 
 class Source(ABC):
@@ -64,6 +66,9 @@ class Source(ABC):
         if vectors.shape[1] != views:
             raise BadTable(f"{beside[0]} has {vectors.shape[1]} views, the inputs have {views}.")
         self.table = table
+        everything = np.ones((len(table), views), bool)
+        self.present = torch.from_numpy(everything if how.present is None else how.present)
+        """(n, V): the views to learn from and to judge by."""
         self.samples = Samples.of(vectors, table, rank_loss=how.rank_loss and not how.judge)
 
     def stream(self, picks: Sequence[Pick]) -> Generator[Tensor]:

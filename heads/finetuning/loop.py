@@ -143,6 +143,7 @@ class Finetuner:
             logits = self.net(*device_inputs, raw=source.raw)
             found[part] = logits.float().softmax(-1).cpu().reshape(len(part), samples.views, -1)
         whole: Probabilities = processes.total(found)[: samples.videos].numpy()
+        whole[~source.present.numpy()] = np.nan
         return whole
 
     def _epoch(self, epoch: int, steps: range) -> None:
@@ -205,7 +206,8 @@ class Finetuner:
         if chance.mix is not None:
             inputs, raw = chance.mix.mixed(self.net.first_input(inputs)), False
         logits = model(inputs, beside, chance, raw=raw)
-        targets, weights = samples.targets[pick.rows].to(device), samples.weights[pick.rows]
+        targets = samples.targets[pick.rows].to(device)
+        weights = samples.weights[pick.rows] * source.present[pick.rows, pick.views]
         losses = smoothed_losses(logits, targets, smoothing) * weights.to(device)
         if chance.mix is not None:
             others, share = chance.mix.partners, chance.mix.share_of(inputs)

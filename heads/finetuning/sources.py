@@ -1,5 +1,8 @@
 """Where a run's inputs come from: cached inputs of a layer, cached views, or raw video."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from extract.decoding.job import Look, Plan
 from extract.views.protocol import Protocol
 from features_store.store import Store
@@ -10,6 +13,7 @@ from heads.finetuning.checks import check_same_pixels
 from heads.finetuning.config import Reach
 from heads.finetuning.data import CachedSource, ClipSource, Feeding, Source
 from heads.finetuning.request import Request
+from heads.parts.present import PRESENT
 
 
 def source_of(
@@ -23,12 +27,40 @@ def source_of(
 ) -> Source:
     """Some videos of the store, as they are learnt from or judged by; close it after use."""
     protocol, store = request.protocols[judge], request.store
-    how = Feeding(judge=judge, rank_loss=request.config.rank_loss, beside=beside)
+    group, key, raw = "", "", True
+    if request.videos is None:
+        group, key, raw = _cached(store, protocol, reach, backbone)
+    elif PRESENT in backbone.branch.outputs:
+        group = _own(store, protocol, backbone)
+    mask, present = _something(store, protocol, group, mask)
+    how = Feeding(judge=judge, rank_loss=request.config.rank_loss, beside=beside, present=present)
     if request.videos is not None:
         return _decoded(request, backbone, how, mask, protocol)
-    key, raw = _cached(store, protocol, reach, backbone)
     table = store.table([*beside, key], protocol=protocol, where=mask, lazy=[key])
     return CachedSource(table, key, how, raw=raw)
+
+
+def _something(
+    store: Store, protocol: str, group: str, mask: Mask
+) -> tuple[Mask, NDArray[np.bool_] | None]:
+    """The videos with something to look at, and which views of them have it, where the group says
+    so; without it all of them."""
+    if not group or PRESENT not in store.open_branch(protocol, group).spec.arrays:
+        return mask, None
+    key = f"{group}/{PRESENT}"
+    table = store.table([key], protocol=protocol, where=mask)
+    there = np.asarray(table.arrays[key]).astype(bool)
+    views: NDArray[np.bool_] = np.any(there.reshape(*there.shape[:2], -1), axis=2)
+    seen: NDArray[np.bool_] = np.any(views, axis=1)
+    some = np.zeros_like(mask)
+    some[table.rows[seen]] = True
+    return some, views[seen]
+
+
+def _own(store: Store, protocol: str, backbone: Backbone) -> str:
+    """The group of this very network; empty where there is none."""
+    groups = [store.open_branch(protocol, group) for group in store.branches(protocol)]
+    return next((one.spec.group for one in groups if backbone.made(one)), "")
 
 
 def _decoded(
@@ -67,16 +99,22 @@ def _any(store: Store, protocol: str, backbone: Backbone) -> str:
     return f"{first.spec.group}/{next(iter(first.spec.arrays))}"
 
 
-def _cached(store: Store, protocol: str, reach: Reach, backbone: Backbone) -> tuple[str, bool]:
-    """The key of what the first cut is fed by, and whether that is rows of `prepare`."""
+def _cached(store: Store, protocol: str, reach: Reach, backbone: Backbone) -> tuple[str, str, bool]:
+    """The group and key of what the first cut is fed by, and whether that is rows of `prepare` or
+    what the network takes in their place."""
     network, branch = backbone.network, backbone.branch
     name = network.cached(backbone.cut(reach))
     array = name or branch.prepare.name
     for group in store.branches(protocol):
         found = store.open_branch(protocol, group)
-        ours = backbone.made(found) if name else found.spec.name != branch.name
-        if ours and array in found.spec.arrays:
-            return f"{group}/{array}", name is None
+        if name:
+            wanted = array if backbone.made(found) else None
+        else:
+            spec = found.spec
+            wanted = array if spec.name != branch.name else None
+            wanted = network.takes(spec.name, spec.provenance) or wanted
+        if wanted is not None and wanted in found.spec.arrays:
+            return group, f"{group}/{wanted}", name is None
     if name is None:
         what, make = "frames", "frames=rgb"
         if array != "clips":

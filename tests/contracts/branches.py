@@ -19,6 +19,7 @@ NETWORKS = [f"{n}=tiny" for n in branch_names() if n not in (*SMALL, "image", "v
 NETWORKS += ["appearance=dinov2-tiny", *ON_FRAMES]
 TRAINABLE = {
     "internvideo2=tiny": "precision=float32",
+    "altfreezing=tiny": "precision=float32",
     "image=efficientnet-lite0": "precision=float32&size=64&frames=3",
     **{f"{name}=tiny": "precision=float32&frames=3" for name in FRAME_DETECTORS},
 }

@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from extract.branch import BranchRequest, load_branch
+from extract.decoding.job import Job, Look, Output, Plan
+from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting as AdapterRefused
+from extract.networks import resnet3d
 from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
 from extract.trainable import Trainable
 from features_store import Store
 from heads.bundle import Bundle
+from heads.data.splits import Choice
 from heads.errors import BadSetting, BadTable
 from heads.finetuning.data import Pick
 from heads.finetuning.optimisers import Optimisers
@@ -24,6 +29,7 @@ from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.parts.arrays import load_tensors
 from heads.scoring.branches import find_branches
+from tests.test_extract import faces
 from tests.test_features_store.test_cli import here
 from tests.test_heads import networks, ranks
 from tests.test_heads.networks import CHOICE, CUBE, LITE, PROTOCOL, TURNS, config, finetuning
@@ -150,6 +156,57 @@ def test_its_own_logit_learns_in_the_heads_place(folder: Path, tmp_path: Path) -
     logit = tuned.forward(clips)["logit"][:, 0]
     forged = bundle.classes.index("forgery")
     np.testing.assert_allclose(logit.sigmoid(), expected[:, 0, forged], atol=1e-5)
+
+
+def test_altfreezing_learns_from_kept_windows_as_from_video(folder: Path, tmp_path: Path) -> None:
+    """From the branch `faces` or decoded, the same steps; who has no face is not learnt from."""
+    videos = networks.manifest(folder)
+    faceless, *others = [video.id for video in videos.videos]
+    found = {name: faces.moving(range(16)) for name in others}
+    found[faceless] = faces.moving(range(0))
+    boxes = faces.written(tmp_path / "boxes.parquet", found)
+    query = f"boxes={boxes}&warp=opencv5"
+    kept = load_branch(BranchRequest.parse(f"faces=rgb?{query}&side=64&frames=8"))
+    store = tmp_path / "store.zarr"
+    protocol = "windows-2x8"
+    settings = Settings(protocol=protocol)
+    Extraction.begin(videos, store, [kept], settings).run(workers=1, bar=False)
+    choice = Choice(protocol=protocol, validation=0.25)
+    how = config(**TURNS, epochs=1, layer_decay=1.0)
+    with finetuning(
+        folder, f"altfreezing=tiny?{query}", store=Store.open(store), choice=choice, config=how
+    ) as ready:
+        run = ready.finetuner.run
+        assert {*run.train.table.ids.tolist(), *run.validation.table.ids.tolist()} == set(others)
+        ready.finetuner.fit(stop_after=99)
+        bundle = ready.save(tmp_path / "out")
+        kernels = ("resnet.s2.pathway0_res0.branch2.b.weight",
+                   "resnet.s2.pathway0_res0.branch2.a.weight")  # fmt: skip
+        old = resnet3d.random(6, width=8, frames=8, image=64)
+        for name in kernels:
+            new = ready.finetuner.net.backbone.get_parameter(name)
+            assert not torch.equal(old.get_parameter(name), new)
+        rows = np.arange(2)
+        (windows,) = run.train.stream([Pick(rows=rows, views=rows * 0)])
+        names = [str(run.train.table.ids[row]) for row in rows]
+    paths = {video.id: video.path for video in videos.videos}
+    network = ready.backbone.network
+    for window, name in zip(network.enter(windows, 0), names, strict=True):
+        job = Job(index=0, id=name, path=paths[name])
+        decoded = looked_at(ready.branch.prepare, job, protocol)[:1]
+        assert torch.equal(network.enter(decoded, 0)[0], window)
+    assert bundle is not None
+    assert bundle.head.keys == ("altfreezing/vector", "altfreezing/present")
+    (branch,) = find_branches(bundle, [tmp_path / "out"], "cpu")
+    assert branch.provenance["source"] == BACKBONE
+
+
+def looked_at(output: Output, job: Job, protocol: str) -> Tensor:
+    """What a worker makes of a video."""
+    look = Look(protocol=protocol, outputs=(output,))
+    with DecodePool(Plan(looks=(look,)), workers=1) as pool:
+        (outcome,) = pool.run([job])
+        return torch.from_numpy(outcome.arrays[output.name].copy())
 
 
 def test_what_a_network_has_not_cannot_be_asked_of_it(folder: Path) -> None:
