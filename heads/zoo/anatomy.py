@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from features_store.table import Table
 from heads.errors import BadBundle, BadSetting
 from heads.head import FitReport, Head, OnEpoch, Probabilities, check_labels, check_table
-from heads.measuring.intervals import auc
+from heads.measuring.intervals import Interval, auc
 from heads.measuring.metrics import REAL
 from heads.parts import arrays, person_verdicts
 from heads.parts.part_probes import PartProbes
@@ -162,10 +162,9 @@ class Anatomy(Head):
             return ()
         names = (REAL, "abnormal")
         ways = (auc(mean, generated, names), auc(-mean, generated, names))
-        said = [
-            f"{100 * way.value:.1f} [{100 * way.low:.1f}, {100 * way.high:.1f}]" for way in ways
-        ]
-        line = f"AUC of the worst part {said[0]}, if labels mean the opposite {said[1]}"
+        line = (
+            f"AUC of the worst part {_said(ways[0])}, if labels mean the opposite {_said(ways[1])}"
+        )
         return (f"{line} ({len(mean)} videos)",)
 
     def save(self, folder: Path) -> None:
@@ -185,6 +184,12 @@ class Anatomy(Head):
         if self.config.readout == "trained":
             self._probes = PartProbes.restored(found, path)
         self._shares = shares
+
+
+def _said(found: Interval) -> str:
+    """With its interval, or without one of too few videos."""
+    between = f" [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return f"{100 * found.value:.1f}{between if np.isfinite(found.low) else ' [too few to say]'}"
 
 
 HEAD = Anatomy
