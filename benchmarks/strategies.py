@@ -33,7 +33,7 @@ from heads.judging.unseen import MEAN, PLAIN, Trial, folds
 from heads.parts.arrays import matrix
 from heads.training.strategy import strategy_names
 
-TWO = ("forgery", "real")
+TWO, FOUR = ("forgery", "real"), ("appearance", "spatial", "motion", "real")
 GENERATORS, COLUMNS = 4, 64
 _COMMON, _OWN, _DAMAGE = 0.35, 1.5, 0.7
 _EACH = 40
@@ -195,7 +195,8 @@ def wide(columns: int) -> Table:
     few = table(0)
     random = np.random.default_rng(0)
     arrays = {_KEY: random.normal(size=(len(few), 2, columns)).astype(np.float32)}
-    return replace(few, arrays=arrays)
+    labels = np.where(few.labels == 1, 3, np.arange(len(few)) % 3).astype(np.int16)
+    return replace(few, arrays=arrays, labels=labels, classes=FOUR)
 
 
 def _others() -> list[str]:

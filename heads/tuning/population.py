@@ -34,6 +34,8 @@ from heads.tuning.stacked_epoch import StackedEpoch
 from heads.zoo.fusion import Fusion, FusionConfig
 
 LARGEST = 256
+PLAIN = "plain"
+"""The one strategy that members of a population can have."""
 _SHARE_OF_FREE_MEMORY = 0.6
 
 
@@ -145,6 +147,10 @@ class Population:
         config = member.config
         if stack_key(config) != self._key or config.official:
             raise BadSetting("Members of a population agree in their switches; see stack_key.")
+        if config.strategy != PLAIN:
+            raise BadSetting(
+                f"A population learns plainly; a head with strategy={config.strategy} learns alone."
+            )
         head = Fusion(config, self._classes)
         weights = table_weights(
             self._tables[0], rank_loss=config.rank_loss, within_class=config.rank_within_class

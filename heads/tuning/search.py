@@ -27,7 +27,7 @@ from heads.head import Head, make_head
 from heads.measuring.calibration import reliability
 from heads.measuring.metrics import averaged, measure
 from heads.parts.space import Space
-from heads.tuning.population import Member, Population, stack_key
+from heads.tuning.population import PLAIN, Member, Population, stack_key
 from heads.tuning.study import Queue, SeededSampler, alive, finished
 from heads.zoo.fusion import Fusion, FusionConfig
 
@@ -125,15 +125,19 @@ Chosen = tuple[optuna.Trial, str, dict[str, str]]
 def _grouped(
     batch: Sequence[optuna.Trial], search: Search
 ) -> tuple[list[list[Chosen]], list[Chosen]]:
-    """Fusion heads that can be stacked, and the rest."""
+    """Fusion heads that can be stacked, and the rest, those with a strategy among them."""
     chosen: list[Chosen] = [(trial, *search.choose(trial)) for trial in batch]
     if search.population == 1 or len(search.folds) > 1:
         return [], chosen
     groups: dict[object, list[Chosen]] = {}
+    single = []
     for one in chosen:
-        if one[1] == Fusion.name:
-            groups.setdefault(stack_key(_fusion_config(one[2])), []).append(one)
-    return list(groups.values()), [one for one in chosen if one[1] != Fusion.name]
+        config = _fusion_config(one[2]) if one[1] == Fusion.name else None
+        if config is None or config.strategy != PLAIN:
+            single.append(one)
+        else:
+            groups.setdefault(stack_key(config), []).append(one)
+    return list(groups.values()), single
 
 
 def _fusion_config(settings: Mapping[str, str]) -> FusionConfig:

@@ -97,6 +97,9 @@ def test_what_cannot_be_stacked_is_refused() -> None:
     ]
     with pytest.raises(BadSetting, match="agree in their switches"):
         list(Population(TRAIN, VALIDATION, CLASSES, 2, "cpu").run(other))
+    focal = [Member(number=0, config=FusionConfig(epochs=1, strategy="focal"), seed=0)]
+    with pytest.raises(BadSetting, match="strategy=focal learns alone"):
+        list(Population(TRAIN, VALIDATION, CLASSES, 2, "cpu").run(focal))
     with pytest.raises(BadSetting, match="1 or more"):
         Population(TRAIN, VALIDATION, CLASSES, 0, "cpu")
     from dataclasses import replace

@@ -98,6 +98,16 @@ def test_populations_and_lone_trials_reach_the_same_kind_of_end(tmp_path: Path) 
     assert {trial.params["head"] for trial in done} == {"fusion", "linear"}
 
 
+def test_members_with_a_strategy_learn_alone_beside_a_population(tmp_path: Path) -> None:
+    spaces = {"fusion": {"strategy": OneOf(("plain", "focal:gamma=1"))}}
+    plan = search(spaces=spaces, fixed={"epochs": "2"}, population=3)
+    study = studies.open_study(None, tmp_path, ["maximize"])
+    list(run_trials(study, plan, 6))
+    trials = studies.finished(study)
+    assert {trial.params["strategy"] for trial in trials} == {"plain", "focal:gamma=1"}
+    assert len(trials) == 6
+
+
 def test_a_study_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
     studies.open_study(None, tmp_path, ["maximize"], {"spaces": "a", "metrics": ["auc"]})
     studies.open_study(None, tmp_path, ["maximize"], {"metrics": ["auc"], "spaces": "a"})
