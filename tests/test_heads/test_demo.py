@@ -7,15 +7,21 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from features_store import Store, check
 from heads.scoring.output import read_scores
 from tests.test_features_store.test_cli import here
+
+LIMIT = 300
+"""Seconds; on a busy machine the first step has taken more than 120."""
 
 
 def command(out: Path) -> list[str]:
     return [sys.executable, "-m", "heads", "demo", "--videos", "40", "--out", str(out)]
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_is_interrupted_goes_on_and_leaves_what_it_promises(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(
@@ -25,8 +31,9 @@ def test_the_demo_is_interrupted_goes_on_and_leaves_what_it_promises(tmp_path: P
         text=True,
         env=environment,
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "failures.csv").exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + LIMIT
+    while not (tmp_path / "failures.csv").exists():
+        assert time.monotonic() < deadline, "the first step has not ended"
         time.sleep(0.1)
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=60)
