@@ -1,10 +1,12 @@
 """`telltale detectors`. Mounted by `heads.commands.main`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from heads.bundle import Bundle
     from heads.detectors.recipe import Recipe
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -59,6 +61,14 @@ def fill_in(arguments: argparse.Namespace) -> None:
     arguments.head = recipe.head
     arguments.set = [f"{name}={value}" for name, value in {**recipe.settings, **own}.items()]
     arguments.protocol = arguments.protocol or recipe.protocol
+
+
+def named(bundle: "Bundle", detector: str | None) -> "Bundle":
+    """It remembers which detector it is."""
+    if not detector:
+        return bundle
+    provenance = {**bundle.about.provenance, "detector": Path(detector).stem}
+    return replace(bundle, about=replace(bundle.about, provenance=provenance))
 
 
 def add_to_extract(extract: argparse.ArgumentParser) -> None:

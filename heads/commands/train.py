@@ -1,7 +1,6 @@
 """`telltale train`. Mounted by `heads.commands.main`."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,7 +168,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder, finished
-    from heads.commands.detectors import fill_in
+    from heads.commands.detectors import fill_in, named
     from heads.detectors.features import preferred
     from heads.detectors.recipe import read_recipe
     from heads.errors import BadSetting
@@ -216,7 +215,7 @@ def _train(arguments: argparse.Namespace) -> int:
         )
         print("".join(f"  {note}\n" for note in one.report.notes), end="")
     bundle = best_bundle(store, trained, data, ensemble=arguments.ensemble)
-    bundle = _named(adapting.with_past(bundle, start), arguments.detector)
+    bundle = named(adapting.with_past(bundle, start), arguments.detector)
     _say_validation(data, bundle)
     bundle = _calibrated(arguments, store, chosen, bundle, make)
     bundle = bundle.save(arguments.out, finished("train", made_from))
@@ -225,14 +224,6 @@ def _train(arguments: argparse.Namespace) -> int:
         print(words)
     print(f"bundle: {arguments.out}")
     return 0
-
-
-def _named(bundle: "Bundle", detector: str | None) -> "Bundle":
-    """It remembers which detector it is."""
-    if not detector:
-        return bundle
-    provenance = {**bundle.about.provenance, "detector": Path(detector).stem}
-    return replace(bundle, about=replace(bundle.about, provenance=provenance))
 
 
 def _say_validation(data: "Data", bundle: "Bundle") -> None:

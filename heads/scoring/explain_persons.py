@@ -94,6 +94,11 @@ def seen_persons(
     manifest's one video."""
     boxes = branch.numpy(branch.forward(torch.from_numpy(rows)))["boxes"]
     (video,) = manifest.videos
+    if video.segment is not None:
+        raise BadSetting(
+            f"{video.id} is a segment; the picture of persons is of whole videos. Give the video "
+            f"without --segments."
+        )
     with open_any(video.path, root=str(manifest.root), limits=settings.limits) as opened:
         info = opened.info
         views = Protocol.parse(settings.protocol).views(
