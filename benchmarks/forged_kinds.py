@@ -35,10 +35,9 @@ from heads.measuring.metrics import REAL, averaged
 PROTOCOL = "forged-8"
 BRANCH = "image=efficientnet-lite0?look=visible&outputs=cls,velocity"
 NAME = "image-efficientnet-lite0"
-ARRAYS = {
-    "mean": f"{NAME}/cls,{NAME}/present",
-    "mean and change": f"{NAME}/cls,{NAME}/present,{NAME}/velocity",
-}
+ARRAYS = f"{NAME}/cls,{NAME}/velocity"
+"""Means over frames, and how much each channel changes from frame to frame."""
+SETTINGS = {"arrays": ARRAYS, "rank_loss": "false", "root": "true", "c": "0.01"}
 FOLDS, SEEDS, RESAMPLED = 5, 3, 1000
 Floats = NDArray[np.float64]
 
@@ -53,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         where = (given.work or Path(temporary)) / "s.zarr"
         store = extracted(given.clips, where, given.most, given.workers)
-        rows = [row for name in ARRAYS for row in judged(store, name)]
+        rows = judged(store)
     measure.report("forged-kinds", rows, ("numpy", "torch", "scikit-learn", "av"))
 
 
@@ -102,53 +101,55 @@ class Scores:
         return list(zip(self.whole_sn, self.forged_sn, strict=True))
 
 
-def judged(store: Store, name: str) -> list[Row]:
+def judged(store: Store) -> list[Row]:
     """Every kind, left out and known."""
-    keys = ARRAYS[name].split(",")
-    table = by_view(store.table(keys, protocol=PROTOCOL, allow_missing=True))
+    table = by_view(store.table(ARRAYS.split(","), protocol=PROTOCOL, allow_missing=True))
     pages = np.array([str(p) for p in store.videos.column("group")[table.rows].tolist()], object)
+    known = [_forged(table, pages, seed, "") for seed in range(SEEDS)]
     rows: list[Row] = []
     for kind, anomaly in ANOMALIES.items():
-        for way in ("left out", "known"):
-            scores = [_scores(table, pages, name, seed, kind, way) for seed in range(SEEDS)]
-            found = Scores(
-                whole_sn=np.stack([one[0] for one in scores]),
-                forged_sn=np.stack([one[1] for one in scores]),
-                pages_n=scores[0][2],
-            )
+        left_out = [_forged(table, pages, seed, kind) for seed in range(SEEDS)]
+        for way, said in (("left out", left_out), ("known", known)):
+            found = _by_video(table, pages, np.stack(said), kind)
             low, high = found.interval()
-            row: Row = {"features": name, "kind": kind, "anomaly": anomaly, "way": way,
-                        "auc": found.auc, "low": low, "high": high,
-                        "videos": len(found.pages_n), "pages": len(np.unique(found.pages_n)),
-                        "seeds": SEEDS}  # fmt: skip
-            print(row, flush=True)
-            rows.append(row)
+            rows.append(
+                {"kind": kind, "anomaly": anomaly, "way": way, "auc": found.auc, "low": low,
+                 "high": high, "videos": len(found.pages_n),
+                 "pages": len(np.unique(found.pages_n)), "seeds": SEEDS}
+            )  # fmt: skip
+            print(rows[-1], flush=True)
     return rows
 
 
-def _scores(
-    table: Table, pages: NDArray[np.object_], name: str, seed: int, kind: str, way: str
-) -> tuple[Floats, Floats, NDArray[np.object_]]:
-    """Of every video by a head that does not know its page: whole, and forged in that kind."""
+def _forged(table: Table, pages: NDArray[np.object_], seed: int, without: str) -> Floats:
+    """How forged each view looks to a head that knows neither its page nor that kind."""
     folds = fold_numbers(table.ids, table.labels, FOLDS, pages, seed=seed)
+    teaches = table.sources != f"{SOURCE}{without}"
+    found = np.full(len(table), np.nan)
+    for fold in range(FOLDS):
+        head = make_head("linear", SETTINGS, table.classes)
+        nobody = table.take(np.zeros(len(table), bool))
+        head.fit(table.take((folds != fold) & teaches), nobody, seed=seed)
+        said = averaged(head.predict(table.take(folds == fold)))
+        found[folds == fold] = 1 - said[:, table.classes.index(REAL)]
+    return found
+
+
+def _by_video(table: Table, pages: NDArray[np.object_], forged_sr: Floats, kind: str) -> Scores:
+    """Whole views and those of one kind side by side, of videos that have both."""
     own = table.sources == f"{SOURCE}{kind}"
     whole = table.labels == table.classes.index(REAL)
-    forged = np.full(len(table), np.nan)
-    for fold in range(FOLDS):
-        learnt = (folds != fold) & ~(own & (way == "left out"))
-        settings = {"arrays": ARRAYS[name], "rank_loss": "false", "root": "true", "c": "0.01"}
-        head = make_head("linear", settings, table.classes)
-        head.fit(table.take(learnt), table.take(np.zeros(len(table), bool)), seed=seed)
-        asked = (folds == fold) & (whole | own)
-        said = averaged(head.predict(table.take(asked)))
-        forged[asked] = 1 - said[:, table.classes.index(REAL)]
-    by_video = [
-        (np.nanmean(forged[whole & mine]), np.nanmean(forged[own & mine]), pages[mine][0])
-        for mine in (table.rows == row for row in np.unique(table.rows))
-        if np.isfinite(forged[whole & mine]).any() and np.isfinite(forged[own & mine]).any()
+    there = np.isfinite(forged_sr).all(0)
+    pairs = [
+        (forged_sr[:, mine & whole].mean(1), forged_sr[:, mine & own].mean(1), pages[mine][0])
+        for mine in ((table.rows == row) & there for row in np.unique(table.rows))
+        if (mine & whole).any() and (mine & own).any()
     ]
-    first, second, page = zip(*by_video, strict=True)
-    return np.array(first), np.array(second), np.array(page, object)
+    first, second, page = zip(*pairs, strict=True)
+    return Scores(
+        whole_sn=np.stack(first, 1), forged_sn=np.stack(second, 1),
+        pages_n=np.array(page, object),
+    )  # fmt: skip
 
 
 def _auc(whole: Floats, forged: Floats) -> float:
