@@ -94,11 +94,11 @@ def measured(folder: Path, clip: Path | None, cascade: Mtcnn | None) -> list[Row
     size = f"{frames[0].shape[1]}x{frames[0].shape[0]}"
     about = {"frames": len(frames), "size": size, "windows": windows}
     return [
-        *({"step": name, "seconds": value, **about} for name, value in seconds.items()),
-        {"step": "anew, where faces are", "seconds": known, **about},
-        {"step": "all anew", "seconds": anew, **about},
+        *({"what": name, "seconds": value, **about} for name, value in seconds.items()),
+        {"what": "anew, where faces are", "seconds": known, **about},
+        {"what": "all anew", "seconds": anew, **about},
         {
-            "step": "read from the cache",
+            "what": "read from the cache",
             "seconds": cached,
             **about,
             "times as fast": anew / cached,
