@@ -113,7 +113,7 @@ def judged(store: Store) -> list[Row]:
             found = _by_video(table, pages, np.stack(said), kind)
             low, high = found.interval()
             rows.append(
-                {"kind": kind, "anomaly": anomaly, "way": way, "auc": found.auc, "low": low,
+                {"what": kind, "anomaly": anomaly, "way": way, "auc": found.auc, "low": low,
                  "high": high, "videos": len(found.pages_n),
                  "pages": len(np.unique(found.pages_n)), "seeds": SEEDS}
             )  # fmt: skip
