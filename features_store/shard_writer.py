@@ -12,7 +12,8 @@ writers may be at it:
 
 Before chunks of a committed shard are replaced, its record is made to name the new ones beside the
 old: both hold the rows that it calls OK. So a writer that is killed in between loses nothing, and a
-reader finds a whole shard at any moment. Rows that are about to change are MISSING meanwhile.
+reader finds a whole shard at any moment. Rows that are about to change are MISSING meanwhile, but
+for those that failed and fail again.
 """
 
 from collections.abc import Callable
@@ -92,7 +93,8 @@ def _write(files: ShardFiles, shard: int, new: ShardContent) -> None:
         if files.place.version(files.records.key(shard)) == version or files.place.locks:
             raise
         raise Overtaken(f"{damage.place}: it was being replaced.") from damage
-    begun = _begun(files, record, np.where(take, Status.MISSING, before), changes)
+    again = (before == Status.FAILED) & (new.status == Status.FAILED)  # a reason stands in either
+    begun = _begun(files, record, np.where(take & ~again, Status.MISSING, before), changes)
     word = Begun(files.place, files.records.key(shard), lambda w: _encoded(files, shard, begun, w))
     with word.since(version) if _has_to_begin(files, record, begun) else nullcontext():
         for change in changes.values():

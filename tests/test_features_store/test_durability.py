@@ -206,6 +206,7 @@ def test_a_retry_killed_anywhere_leaves_no_failure_without_its_reason(
     monkeypatch.undo()
     found = Store.open(tmp_path / "s").open_branch("val", "internvideo2")
     assert found.status()[[2, 3]].tolist() == [2, 1]  # what the retry had nothing to do with
+    assert found.status()[1] == 2  # nor is it lost that a video failed which fails again
     reasons = found.errors()
     assert reasons[2] == "c"
     assert all(reasons.values())
