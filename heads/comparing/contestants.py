@@ -19,6 +19,7 @@ from heads.detectors.features import narrowed
 from heads.detectors.recipe import Recipe
 from heads.errors import BadSetting, WrongFeatures
 from heads.head import Head
+from heads.parts import model_card
 from heads.parts.model_card import warning
 
 Mask = NDArray[np.bool_]
@@ -102,7 +103,8 @@ def _marks(groups: Iterable[BranchArrays]) -> tuple[str, ...]:
     specs = [arrays.spec for arrays in groups]
     if any(_is_random(spec) for spec in specs):
         return (RANDOM,)
-    return (MADE_UP,) if warning([f"{spec.name}={spec.preset}" for spec in specs]) else ()
+    asked = [f"{spec.name}={spec.preset}" for spec in specs]
+    return (MADE_UP,) if warning(asked) == model_card.MADE_UP else ()
 
 
 def _is_random(spec: BranchSpec) -> bool:

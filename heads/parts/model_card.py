@@ -9,6 +9,9 @@ from heads.parts.about import About
 FORGERY = "forgery"
 """The other class of scheme hfv2."""
 
+_DRAWN = {"internvideo2", "depthpro"}
+"""Branches of which `tiny` was trained, on made-up people."""
+UNTRAINED = "small, for trying things out; its weights are random unless somebody trained them"
 MADE_UP = "made-up people; these networks know nothing of real ones"
 
 
@@ -59,7 +62,10 @@ def warning(requests: Collection[str]) -> str:
     """
     if no_verdict(requests):
         return "the networks have random weights: figures show that it runs, nothing else"
-    return MADE_UP if _tiny(requests) else ""
+    tiny = {request.partition("=")[0] for request in _tiny(requests)}
+    if tiny & _DRAWN:
+        return MADE_UP
+    return f"{', '.join(sorted(tiny))}=tiny: {UNTRAINED}" if tiny else ""
 
 
 def no_verdict(requests: Collection[str]) -> bool:

@@ -9,6 +9,7 @@ from extract.running.pipeline import Settings
 from heads.bundle import Bundle
 from heads.commands.main import main
 from heads.judging.papers import OperatingPoint
+from heads.parts.model_card import warning
 from heads.scoring.about import about, plan
 from heads.scoring.archive import VideoRun, score_videos
 from heads.scoring.inputs import read_inputs
@@ -105,3 +106,11 @@ def test_without_a_threshold_nothing_is_said_of_one(tmp_path: Path) -> None:
     row = {**rows(out)["a.mp4"], "verdict": "real", "forgery": 0.6}
     line = verdict(row, meaning)
     assert line == "a.mp4: 60% generated (real is the likeliest class) by humansam"
+
+
+def test_small_networks_that_nobody_trained_are_not_said_to_know_made_up_people() -> None:
+    assert "made-up people" in warning(["internvideo2=tiny?precision=float32"])
+    said = warning(["npr=tiny?precision=float32"])
+    assert said.startswith("npr=tiny: ")
+    assert "random unless somebody trained them" in said
+    assert not warning(["npr=residual"])
