@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Self
 
 from extract.decoding.job import Job, Outcome, Plan
+from extract.decoding.lots import lots
 from extract.decoding.reply import Reply, outcome_of
 from extract.decoding.video import DECODERS
 from extract.decoding.worker import READY
@@ -35,9 +36,6 @@ START_LIMIT = 120.0
 RECYCLE_AFTER = 500
 _LONGEST_REPLY = 2**20
 """Bytes."""
-_TOGETHER = 32
-"""Segments of a file that a worker is given; between two lots it may have to decode a few pictures
-twice, and a run that is asked to stop ends them first."""
 _PARTING = 5
 """Seconds for what takes a healthy worker none: to end, or to end a reply that it has begun."""
 
@@ -83,7 +81,7 @@ class DecodePool:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Do all jobs. An outcome's arrays are good until the next one is asked for."""
-        queue = _groups(jobs)
+        queue = lots(jobs)
         for group in itertools.islice(queue, self._count):
             self._start().take(group)
         while any(worker.job is not None for worker in self._workers):
@@ -269,13 +267,6 @@ class _Worker:
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         detail = said[-1] if said else "it said nothing"
         raise ExtractError(f"Decode workers cannot start ({cause}): {detail}")
-
-
-def _groups(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Segments of one file that come one after the other are one worker's, a few at a time."""
-    for _, same in itertools.groupby(jobs, lambda job: job.path if job.segment else job):
-        while group := list(itertools.islice(same, _TOGETHER)):
-            yield group
 
 
 def _anonymous_file(size: int) -> int:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from extract.errors import BadProtocol
 from extract.views.protocol import Protocol
 from features_store.installing import DISTRIBUTION
 from features_store.store import Store
@@ -34,7 +35,7 @@ def about(scorer: Scorer, plan: Mapping[str, Any], name: str = "") -> dict[str, 
         "scheme": bundle.about.scheme,
         "fingerprints": dict(bundle.about.fingerprints),
         "branches": dict(bundle.about.branches),
-        "views": Protocol.parse(plan["protocol"]).describe(),
+        "views": _views(plan["protocol"]),
         "temperature": bundle.about.temperature,
         "conformal": dict(bundle.about.conformal),
         "calibration": dict(bundle.about.calibration),
@@ -43,6 +44,14 @@ def about(scorer: Scorer, plan: Mapping[str, Any], name: str = "") -> dict[str, 
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return found | ({"note": meaning.note} if meaning.note else {})
+
+
+def _views(protocol: str) -> dict[str, Any]:
+    """Nothing of features that were computed elsewhere."""
+    try:
+        return Protocol.parse(protocol).describe()
+    except BadProtocol:  # a name of the user's own
+        return {}
 
 
 def plan(

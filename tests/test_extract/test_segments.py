@@ -11,6 +11,7 @@ from extract.decoding import packets, worker
 from extract.decoding.containers import Limits
 from extract.decoding.cuts import SMALL, Cutting, parts, shot_starts, windows
 from extract.decoding.job import CLIPS, Job, Look, Plan, slot_arrays
+from extract.decoding.lots import MOST, lots
 from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
 from extract.decoding.worker import Files, load_makers, work
@@ -196,3 +197,22 @@ def test_a_long_file_is_no_reason_to_refuse_its_segments(clip: Path) -> None:
         found = {o.job.index: o.failure for o in pool.run(jobs(clip, "0,0.8", "0,2"))}
     assert found[0] is None
     assert "the segment lasts 2 s, longer than 1 (--max-seconds)" in str(found[1])
+
+
+def test_segments_of_a_file_are_one_lot_and_other_jobs_wait_for_nobody() -> None:
+    dealt: list[str] = []
+
+    def asked() -> Iterator[Job]:
+        many = [f"d#t={start}.0,{start + 1}.0" for start in range(MOST + 2)]
+        names = ["a", "b#t=0.0,1.0", "b#t=1.0,2.0", "c", *many]
+        for index, name in enumerate(names):
+            dealt.append(name)
+            yield Job(index=index, id=name, path=name.partition("#")[0])
+
+    found = lots(asked())
+    assert [job.id for job in next(found)] == ["a"]
+    assert dealt == ["a"]  # nothing was asked for that is dealt later
+    rest = [[job.id for job in lot] for lot in found]
+    assert rest[0] == ["b#t=0.0,1.0", "b#t=1.0,2.0"]
+    assert rest[1] == ["c"]
+    assert [len(lot) for lot in rest[2:]] == [MOST, 2]

@@ -98,7 +98,7 @@ def test_what_cannot_be_gone_on_from_is_refused(tmp_path: Path, telltale: Comman
     assert "--data belongs to --from" in telltale(*train, "--data", "m.csv", expect=1)
     assert "Give --store STORE" in telltale(*train, expect=1)
     said = telltale(*train, "--from", "everyday", "--store", old, expect=1)
-    assert "frames-16@8" in said
+    assert "frames-8@4" in said
 
 
 @pytest.mark.parametrize("share", ["1", "-0.1"])
