@@ -188,7 +188,7 @@ def test_mistakes_are_explained(run: Run, command: list[str], tmp_path: Path) ->
         (["--part", "9/3"], "give 1/N to N/N"),
         (["--device", "cuda:7"], "this machine has 0 GPUs"),
         (["--engine", "ray", "--device", "cuda:1"], "give cpu or cuda, and their number by"),
-        (["--branch", "dpth=tiny"], "'dpth' unknown; have: appearance, depthpro"),
+        (["--branch", "dpth=tiny"], "'dpth' unknown; have: altfreezing, anatomy"),
         (["--protocol", "test-4"], "Protocol 'test-4' unknown"),
         (["--max-failed", "2"], "more than 0, at most 1"),
         (["--failures", str(mine)], "is no list of failed videos"),
