@@ -1,6 +1,7 @@
 """`telltale people`. Mounted by `heads.commands.main`."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,8 @@ from extract.commands.data import add_limit_options, add_manifest_options, add_o
 from extract.exit_codes import INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from extract.people.search import Source
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -59,9 +62,9 @@ def _people(arguments: argparse.Namespace) -> int:
     if arguments.every < 1:
         raise BadSetting(f"--every {arguments.every}: give 1 or more.")
     manifest = read(arguments)
-    source = _source(arguments)
     videos = [(video.id, video.path) for video in manifest.videos]
     with (
+        _source(arguments, str(manifest.root)) as source,
         Interrupt(NOTICE) as interrupt,
         tqdm(total=len(videos), unit="video", disable=None) as progress,
     ):
@@ -83,15 +86,16 @@ def _people(arguments: argparse.Namespace) -> int:
     return SOME_FAILED if found.failures else 0
 
 
-def _source(arguments: argparse.Namespace) -> "Source":
+def _source(arguments: argparse.Namespace, root: str) -> "AbstractContextManager[Source]":
     from extract.commands.data import limits
     from extract.commands.extract import device_names
+    from extract.decoding.scanning import Scan
     from extract.people.detector import DetectorRequest, load_detector
     from extract.people.search import Looking
     from extract.synthesis.true_boxes import NAME, true_boxes
 
     if arguments.detector == NAME:
-        return true_boxes(Path(arguments.manifest), arguments.every)
+        return nullcontext(true_boxes(Path(arguments.manifest), arguments.every))
     device = device_names(arguments.device)[0]
     detector = load_detector(DetectorRequest.parse(arguments.detector, device))
-    return Looking(detector=detector, every=arguments.every, limits=limits(arguments))
+    return Looking(detector, Scan(every=arguments.every), limits=limits(arguments), root=root)

@@ -17,6 +17,7 @@ from extract import plugins
 from extract.decoding.containers import Limits
 from extract.decoding.cuts import Cutting
 from extract.decoding.info import VideoInfo
+from extract.decoding.scanning import Scan
 from extract.errors import VideoError
 from extract.manifest.segments import Segment, segment_of
 from extract.views.protocol import Protocol
@@ -24,6 +25,8 @@ from extract.views.sampling import CLIP_FRAMES
 from extract.views.view import CLIP_SIZE, DEPTH_POSITIONS
 
 _ALIGN = 64
+SCANNED = "frames"
+"""Name of the array (n, h, w, RGB) of a job whose plan scans."""
 _LONG = 60
 """A video that is cut may take so many times as long as another one."""
 
@@ -134,10 +137,14 @@ class Plan:
     """Whether the info of every video has its file's digest."""
     cutting: Cutting | None = None
     """Nothing is looked at: it is asked where videos are to be cut."""
+    scan: Scan | None = None
+    """Nothing is looked at: frames are wanted as they are, lot by lot."""
     limits: Limits = field(default_factory=Limits)
 
     @property
     def slot_bytes(self) -> int:
+        if self.scan is not None:
+            return self.scan.nbytes(self.limits)
         return sum(look.nbytes for look in self.looks)
 
     def wanted(self, job: "Job") -> tuple[Look, ...]:
@@ -164,6 +171,8 @@ class Job:
     """That are wanted of it; empty: all of the plan's."""
     ahead: tuple[str, ...] = ()
     """Ids of segments of the same file that the same worker will be given next."""
+    first: int = 0
+    """The first frame of the lot that is wanted, where frames are scanned."""
 
     @property
     def segment(self) -> Segment | None:

@@ -38,6 +38,9 @@ class StillPicture:
             raise BadSetting(f"Frames {min(numbers)}…{max(numbers)} of 1 asked for.")
         return {0: self._frame_hwc} if len(numbers) else {}
 
+    def scan(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        yield from self.read(wanted).items()
+
     def every_frame(self) -> Iterator[NDArray[np.uint8]]:
         yield self._frame_hwc
 

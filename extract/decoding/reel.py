@@ -38,11 +38,15 @@ class Stretch:
         found = self._reel.frames([number + self.first for number in dict.fromkeys(numbers)])
         return {number - self.first: image for number, image in found.items()}
 
+    def scan(self, wanted: Sequence[int]) -> Iterator[tuple[int, Image]]:
+        """As `OpenVideo.scan`."""
+        self._reel.rewind()
+        for number, image in self._reel.video.scan([one + self.first for one in wanted]):
+            yield number - self.first, image
+
     def every_frame(self) -> Iterator[Image]:
         """Of the segment, in order."""
-        self._reel.rewind()
-        numbers = range(self.first, self.first + self.info.frames)
-        for _, image in self._reel.video.scan(numbers):
+        for _, image in self.scan(range(self.info.frames)):
             yield image
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from extract.decoding.info import VideoInfo
-from extract.decoding.job import Job, Outcome, Plan, Seen, slot_arrays
+from extract.decoding.job import SCANNED, Job, Outcome, Plan, Seen, slot_arrays
 from extract.errors import VIDEO_ERRORS, VideoError
 
 
@@ -85,6 +85,11 @@ def outcome_of(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> Outcome:
         if len(reply.marks) < 2 or any(not a < b for a, b in pairwise(reply.marks)):
             raise ValueError("no reply (marks that do not ascend)")
         return Outcome(job=job, info=reply.info, marks=reply.marks)
+    if plan.scan is not None:
+        assert reply.info is not None
+        frames = plan.scan.array(reply.info, job.first, slot)
+        seen = {SCANNED: Seen(arrays={SCANNED: frames})}
+        return Outcome(job=job, info=reply.info, seen=seen)
     if [said.protocol for said in reply.said] != [look.protocol for look in plan.wanted(job)]:
         raise ValueError("no reply (of other protocols than were asked for)")
     arrays = slot_arrays(slot, plan.looks)

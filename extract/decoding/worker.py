@@ -8,6 +8,7 @@ function does. Only the pool starts it.
 """
 
 import contextlib
+import functools
 import mmap
 import os
 import resource
@@ -29,6 +30,7 @@ from extract.decoding.job import Arrays, Job, Look, Plan, slot_arrays
 from extract.decoding.picture import Opened, open_any
 from extract.decoding.reel import Reel, Stretch
 from extract.decoding.reply import Reply, Said
+from extract.decoding.scanning import Scanner
 from extract.decoding.video import Image, open_video
 from extract.errors import OverLimit, VideoError
 from extract.manifest.segments import segment_of
@@ -73,6 +75,8 @@ class Files:
         self.plan = plan
         self._path = ""
         self._reel: Reel | None = None
+        opening = functools.partial(self.opened, ())
+        self.scanner = None if plan.scan is None else Scanner(plan.scan, opening)
 
     @contextlib.contextmanager
     def opened(self, looks: Sequence[Look], job: Job) -> Iterator[Opened | Stretch]:
@@ -149,6 +153,8 @@ def work(files: Files, makers: Makers, job: Job, slot: memoryview) -> Reply:
     plan = files.plan
     if plan.cutting is not None:
         return _cut(plan, plan.cutting, job)
+    if files.scanner is not None:
+        return _scanned(plan, files.scanner, job, slot[: plan.slot_bytes])
     looks = plan.wanted(job)
     arrays = slot_arrays(slot[: plan.slot_bytes], plan.looks)
     info, said = _looked(files, looks, makers, arrays, job)
@@ -169,8 +175,21 @@ def _cut(plan: Plan, cutting: Cutting, job: Job) -> Reply:
             marks = tuple(round(1000 * mark) for mark in cutting.marks(video))
             return Reply(info=video.info, marks=marks, resident=resident_bytes())
     except Exception as error:
-        said = _failed(Look(protocol="val"), error, plan)
-        return Reply(error=said.error, reason=said.reason, resident=resident_bytes())
+        return _nothing(error, plan)
+
+
+def _scanned(plan: Plan, scanner: Scanner, job: Job, slot: memoryview) -> Reply:
+    """A lot of a video's frames, as they are."""
+    try:
+        return Reply(info=scanner.write(job, slot), resident=resident_bytes())
+    except Exception as error:
+        return _nothing(error, plan)
+
+
+def _nothing(error: Exception, plan: Plan) -> Reply:
+    """Of the video as a whole."""
+    said = _failed(Look(protocol="val"), error, plan)
+    return Reply(error=said.error, reason=said.reason, resident=resident_bytes())
 
 
 def _looked(

@@ -8,15 +8,20 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from extract.decoding.containers import Limits
-from extract.decoding.picture import open_any
+from extract.decoding.info import VideoInfo
+from extract.decoding.job import SCANNED, Job, Plan
+from extract.decoding.pool import DecodePool
+from extract.decoding.scanning import Scan
 from extract.errors import VideoError
 from extract.people.boxes_file import file_bytes, read_boxes
 from extract.people.boxes_table import FRAME, SCHEMA, boxes_table
@@ -41,32 +46,59 @@ class Source(Protocol):
         """Of one video; a VideoError says why there are none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
-    """A detector on every so many frames of a video."""
+    """A detector, here, on every so many frames of a video, which a guarded process decodes. Use it
+    as a context manager."""
 
-    detector: Detector
-    every: int = 1
-    limits: Limits = field(default_factory=Limits)
+    def __init__(
+        self, detector: Detector, scan: Scan, *, limits: Limits | None = None,
+        root: str | None = None,
+    ) -> None:  # fmt: skip
+        """`root`: videos outside it are refused."""
+        self.detector, self.scan = detector, scan
+        plan = Plan(looks=(), root=root, limits=limits or Limits(), scan=scan)
+        self._pool = DecodePool(plan)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
 
     @property
     def identity(self) -> DetectorIdentity:
         own = self.detector.identity
         return DetectorIdentity(
-            name=own.name, weights=own.weights, settings={**own.settings, "every": self.every}
+            name=own.name, weights=own.weights, settings={**own.settings, "every": self.scan.every}
         )
 
     def boxes_of(self, video: str, path: str) -> Detections:
-        del video
         found: list[Found] = []
         looked: list[int] = []
-        with open_any(path, limits=self.limits) as opened:
-            for number, frame_hwc in enumerate(opened.every_frame()):
-                if number % self.every == 0:
-                    found += self.detector.find(frame_hwc, number)
-                    looked.append(number)
-            size = (opened.info.width, opened.info.height)
-        return detections(found, Canvas(frames=tuple(looked), width=size[0], height=size[1]))
+        job = Job(index=0, id=video, path=path)
+        before: VideoInfo | None = None
+        while True:
+            info, frames_nhwc = self._lot(job)
+            if info != (before or info):
+                raise VideoError("it has changed while it was looked at")
+            before = info
+            numbers = self.scan.lot(info, job.first)
+            for number, frame_hwc in zip(numbers, frames_nhwc, strict=True):
+                found += self.detector.find(frame_hwc, number)
+            looked += numbers
+            following = job.first + len(numbers) * self.scan.every
+            if not numbers or following >= info.frames:
+                break
+            job = replace(job, first=following)
+        canvas = Canvas(frames=tuple(looked), width=info.width, height=info.height)
+        return detections(found, canvas)
+
+    def _lot(self, job: Job) -> tuple[VideoInfo, NDArray[np.uint8]]:
+        """Memory that the next one overwrites."""
+        (outcome,) = self._pool.run([job])
+        if outcome.failure is not None or outcome.info is None:
+            raise outcome.failure or VideoError("nothing is known of it")
+        return outcome.info, np.asarray(outcome.arrays[SCANNED], np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,16 @@
 """`telltale people`: boxes of many videos in one file, gone on with, never replacing another's."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from extract.decoding.containers import Limits
+from extract.decoding.scanning import Scan
 from extract.errors import VideoError
+from extract.manifest.segments import Segment
 from extract.people import search as searching
 from extract.people.boxes_file import read_boxes
 from extract.people.detections import Canvas, Detections, DetectorIdentity, Found, detections
@@ -15,16 +20,20 @@ from extract.synthesis.clip import Clip
 from extract.synthesis.data_set import SyntheticOptions, plan_data_set, write_data_set
 from extract.synthesis.truth import truth
 from features_store.errors import OutputExists
-from tests.test_extract.clips import write_clip
+from tests.test_extract.clips import full_scan, write_clip
 from tests.test_features_store.test_cli import here
 
 
 class Bright(Detector):
-    """A person in the whole of every frame."""
+    """A person in the whole of every frame; keeps what it was shown."""
 
     identity = DetectorIdentity(name="bright")
 
+    def __init__(self) -> None:
+        self.seen = list[Picture]()
+
     def find(self, frame_hwc: Picture, number: int) -> list[Found]:
+        self.seen.append(frame_hwc.copy())
         height, width = frame_hwc.shape[:2]
         return [Found(frame=number, kind="person", box=(0.0, 0.0, float(width), float(height)))]
 
@@ -51,7 +60,8 @@ VIDEOS = [(f"{n}.mp4", "broken" if n == 2 else "fine") for n in range(7)]
 
 def test_every_kth_frame_is_looked_at(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", frames=7, times=[40 * n for n in range(7)])
-    found = Looking(detector=Bright(), every=3).boxes_of("a.mp4", str(tmp_path / "a.mp4"))
+    with Looking(Bright(), Scan(every=3, lot_bytes=1)) as looking:
+        found = looking.boxes_of("a.mp4", str(tmp_path / "a.mp4"))
     assert [one.frame for one in found.found()] == [0, 3, 6]
     assert found.canvas is not None
     assert found.canvas.frames == (0, 3, 6)
@@ -86,7 +96,7 @@ def test_what_another_search_made_stays(tmp_path: Path) -> None:
         search(Told(), VIDEOS, out)
     search(Told(), VIDEOS, out, overwrite=True)
     with pytest.raises(OutputExists, match="another detector"):
-        search(Looking(detector=Bright()), VIDEOS, out)
+        search(Looking(Bright(), Scan()), VIDEOS, out)
 
 
 def test_the_true_boxes_of_made_up_people(tmp_path: Path) -> None:
@@ -111,6 +121,72 @@ def test_the_true_boxes_of_made_up_people(tmp_path: Path) -> None:
     )  # fmt: skip
     assert np.isin([one.person for one in found.found()], 0).all()
     assert "0 of them looked at now" in here(*asked)
+
+
+HOSTILE = """
+import os, signal, time
+opened = os.open
+def opening(path, *rest, **more):
+    if str(path).endswith("dies.mp4"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if str(path).endswith("hangs.mp4"):
+        time.sleep(3600)
+    return opened(path, *rest, **more)
+os.open = opening
+"""
+"""Done in every worker when it starts: files that take their decoder down."""
+
+
+def test_a_file_that_takes_its_decoder_down_costs_that_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HOSTILE)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    names = ("dies.mp4", "hangs.mp4", "junk.mp4", "well.mp4")
+    for name in names:
+        write_clip(tmp_path / name, frames=5)
+    (tmp_path / "junk.mp4").write_bytes(b"no video")
+    out = tmp_path / "b.parquet"
+    limits = Limits(time_limit=1.5)
+    with Looking(Bright(), Scan(), limits=limits, root=str(tmp_path)) as looking:
+        found = search(looking, [(name, str(tmp_path / name)) for name in names], out)
+    assert (found.looked, found.boxes) == (1, 5)
+    assert "its worker died (SIGKILL); it has cost two workers" in found.failures["dies.mp4"]
+    assert "no result after 1.5 s" in found.failures["hangs.mp4"]
+    assert set(found.failures) == {*names[:3]}
+    assert list(read_boxes(out).rows) == ["well.mp4"]
+
+
+def test_a_lost_decoder_is_replaced_where_it_stopped(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", frames=12)
+
+    class Killer(Bright):
+        """Of the decoder, once, in the middle of the video."""
+
+        def find(self, frame_hwc: Picture, number: int) -> list[Found]:
+            if number == 5:
+                os.kill(looking._pool.processes[0], signal.SIGKILL)
+            return super().find(frame_hwc, number)
+
+    three = 3 * full_scan(path)[0].nbytes
+    killer = Killer()
+    with Looking(killer, Scan(lot_bytes=three)) as looking:
+        found = looking.boxes_of("a.mp4", str(path))
+    assert [one.frame for one in found.found()] == list(range(12))
+    for ours, theirs in zip(killer.seen, full_scan(path), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_boxes_of_a_segment_are_numbered_from_its_first_frame(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", frames=12, times=[40 * n for n in range(12)])
+    bright = Bright()
+    with Looking(bright, Scan(every=2)) as looking:
+        found = looking.boxes_of(f"a.mp4{Segment(start=1.2, end=2.8)}", str(path))
+    assert [one.frame for one in found.found()] == [0, 2]
+    for ours, theirs in zip(bright.seen, full_scan(path)[3:7:2], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:
