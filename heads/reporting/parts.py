@@ -104,10 +104,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], strong: int 
         cells = "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
         kind = ' class="strong"' if place >= len(rows) - strong else ""
         lines.append(f'<tr{kind}><th scope="row">{text(row[0])}</th>{cells}</tr>')
+    said = f"table by {columns[0]}"
     few = " few" if len(columns) <= _FEW else ""
     return (
-        f'<div class="scroll{few}"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f'<div class="scroll{few}" tabindex="0" role="group" aria-label="{text(said)}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 

@@ -28,11 +28,12 @@ _TEXTS = (
     "verdict",
     "set",
     "flagged",
+    "stress",
     "nearest_id",
     "nearest_source",
     "error",
 )
-_NUMBERS = ("confidence", "forgery", "spread", "nearest_similarity")
+_NUMBERS = ("confidence", "forgery", "spread", "unlike", "nearest_similarity")
 _ROUNDING = 1e-4
 """By which single precision may leave 0 to 1."""
 Column = NDArray[np.float64]

@@ -205,5 +205,5 @@ def _bounds(one: Document) -> list[object]:
 
 def _audit(path: Path, name: str) -> Section:
     words = paragraph("What facts about the files alone give away; every head has to beat it.")
-    body = f"{words}<pre>{text(path.read_text())}</pre>"
+    body = f'{words}<pre tabindex="0">{text(path.read_text())}</pre>'
     return Section(name=name, title="Shortcut audit", body=body)

@@ -19,10 +19,12 @@ _TITLES = {
     "id": "video", "source": "source", "label": "label", "verdict": "verdict", "set": "set",
     "nearest_id": "nearest known", "nearest_source": "its source", "error": "error",
     "confidence": "confidence", "forgery": "forgery", "spread": "spread",
-    "nearest_similarity": "similarity",
+    "nearest_similarity": "similarity", "known": "learnt from", "flagged": "over the threshold",
+    "stress": "damaged as on its way", "unlike": "unlike what it learnt from",
 }  # fmt: skip
-_CHOICES = ("source", "label", "verdict", "set", "nearest_source")
-_FILTERS = ("source", "label", "verdict")
+_CHOICES = ("source", "label", "verdict", "set", "nearest_source", "known", "flagged")
+_SHARES = ("confidence", "forgery", "spread")
+_FILTERS = ("source", "label", "verdict", "known", "flagged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +67,11 @@ def score_table(scores: Scores, limit: int = MAX_ROWS) -> str:
     return (
         f'{note}<form id="filters" role="search"><label class="wide">find <input id="find" '
         f'type="search" placeholder="part of a name or an error" autocomplete="off"></label>'
-        f'{chosen}{show}</form><p id="count" role="status"></p>'
-        '<div class="scroll"><table id="scores"><thead></thead><tbody></tbody></table></div>'
+        f'{chosen}{show}</form><div class="tools"><p id="count" role="status"></p><button '
+        'type="button" id="download">download these rows as CSV</button></div><details class='
+        '"choose"><summary>columns</summary><div id="columns" role="group" aria-label="columns">'
+        '</div></details><div class="scroll" tabindex="0" role="group" aria-label="every video">'
+        '<table id="scores"><thead></thead><tbody></tbody></table></div>'
         '<nav id="pages" aria-label="pages of the table"><button type="button" id="first">first'
         '</button><button type="button" id="back">back</button><span id="place"></span>'
         '<button type="button" id="next">next</button><button type="button" id="last">last'
@@ -85,11 +90,13 @@ def embedded(columns: Sequence[Packed]) -> str:
 
 def pack(scores: Scores, limit: int) -> list[Packed]:
     """Columns in the order in which people read them."""
-    texts, numbers = scores.texts, scores.numbers
+    texts, numbers = dict(scores.texts), scores.numbers
+    if scores.known is not None and scores.known.any():
+        texts["known"] = ["yes" if known else "no" for known in scores.known]
     order = [
-        "id", "verdict", "confidence", "label", "source", "forgery",
+        "id", "verdict", "confidence", "label", "source", "forgery", "flagged", "stress", "unlike",
         *(f"{PROBABILITY}{name}" for name in scores.classes),
-        "set", "spread", "nearest_id", "nearest_source", "nearest_similarity", "error",
+        "known", "set", "spread", "nearest_id", "nearest_source", "nearest_similarity", "error",
     ]  # fmt: skip
     found = []
     for key in order:
@@ -110,7 +117,7 @@ def _texts(key: str, values: Sequence[str]) -> Packed:
 
 
 def _numbers(key: str, values: Column) -> Packed:
-    if key == "nearest_similarity":
+    if key not in _SHARES and not key.startswith(PROBABILITY):
         rounded = [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
         return Packed(key=key, kind="number", values=rounded)
     shares = np.round(np.clip(np.nan_to_num(values), 0, 100) * 10_000).astype(np.int64)

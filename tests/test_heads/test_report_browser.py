@@ -1,5 +1,6 @@
 """The report in a real browser: quiet, off the network, sorted, filtered, and never fooled."""
 
+import csv
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,11 @@ class Visit:
         cells = self.page.locator(f"#scores tbody td:nth-child({heads.index(name) + 1})")
         found: list[str] = cells.all_inner_texts()
         return found
+
+    def choose(self, name: str) -> None:
+        """Another column, which did not fit."""
+        self.page.eval_on_selector(".choose", "one => one.open = true")
+        self.page.get_by_label(name, exact=True).check()
 
     def sort(self, name: str) -> None:
         self.page.locator("#scores thead").get_by_role("button", name=name, exact=True).click()
@@ -162,6 +168,43 @@ def test_it_filters_and_pages(visit: Visit) -> None:
     assert visit.page.inner_text("#place") == "1 of 1"
 
 
+def test_columns_names_and_rows_unfold_and_the_header_stays(visit: Visit) -> None:
+    visit.choose("nearest known")
+    assert visit.column("nearest known")[6] == "hfv/<i>6.mp4"
+    names = visit.page.locator("#scores td:first-child button")
+    names.nth(1).click()
+    assert names.nth(1).get_attribute("aria-expanded") == "true"
+    whole = visit.page.locator("#scores .below").inner_text()
+    assert HOSTILE[1] in whole
+    assert "its source" in whole
+    names.nth(1).click()
+    assert visit.page.locator("#scores .below").count() == 0
+    names.nth(30).scroll_into_view_if_needed()
+    visit.page.wait_for_timeout(SETTLED)
+    header, row = (
+        one.evaluate("one => one.getBoundingClientRect().top")
+        for one in (visit.page.locator("#scores thead th").first, names.nth(30))
+    )
+    assert 0 <= header < row < 800
+    visit.page.set_viewport_size({"width": 390, "height": 800})
+    visit.page.wait_for_timeout(SETTLED)
+    assert visit.column("video")[1] == "</scr…cript>.mp4"
+
+
+def test_shown_rows_are_downloaded_with_every_column(visit: Visit, tmp_path: Path) -> None:
+    visit.page.select_option("#show", "failed")
+    visit.sort("video")
+    visit.sort("video")
+    with visit.page.expect_download() as waiting:
+        visit.page.click("#download")
+    waiting.value.save_as(tmp_path / "got.csv")
+    with (tmp_path / "got.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["kling/000129.mp4", "kling/000128.mp4"]
+    assert rows[0]["error"] == "DamagedVideo: <b>cut off</b>"
+    assert rows[0]["p_real"] == rows[0]["confidence"] == ""
+
+
 def test_the_gallery_has_frames_bars_and_the_nearest(visit: Visit) -> None:
     cards = visit.page.locator(".card")
     assert cards.count() == 12
@@ -182,6 +225,8 @@ def test_it_fits_phones_and_both_schemes(
 ) -> None:
     visit = Visit(browser, page, width, scheme)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    table = visit.page.locator("#scores").evaluate("one => one.scrollWidth")
+    assert table <= visit.page.locator("#table").evaluate("one => one.clientWidth")
     ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = np.mean([int(part) for part in ground.strip("rgb()").split(",")])
     assert (brightness > 200) == (scheme == "light")
@@ -193,12 +238,27 @@ def test_it_fits_phones_and_both_schemes(
     visit.context.close()
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_axe_finds_nothing_serious(
+    browser: "Browser", page: Path, width: int, scheme: "Scheme"
+) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[dev]'"
+    )
+    visit = Visit(browser, page, width, scheme)
+    visit.page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    found = axe.Axe().run(visit.page).response["violations"]
+    assert [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found] == []
+    visit.context.close()
+
+
 def test_a_hundred_thousand_rows_stay_usable(browser: "Browser", tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.parquet", score_columns(100_000))
     visit = Visit(browser, write_report(tmp_path).page)
     assert visit.count() == "100,000 videos"
     assert visit.page.locator("#scores tbody tr").count() == 50
     visit.sort("video")
+    visit.choose("real, %")
     visit.sort("real, %")
     found = visit.column("real, %")
     assert found == sorted(found, key=float, reverse=True)
