@@ -161,6 +161,8 @@ class Branch(ABC):
     """Whether names and types of the outputs are hashed too."""
     provenance: Mapping[str, Any]
     """For people: where the weights are from."""
+    frozen = ""
+    """Why its network cannot be trained, where that is not plain: what comes after a colon."""
     request: BranchRequest
     """How another process gets the very same branch; `load_branch` notes it."""
 
@@ -199,7 +201,7 @@ class Branch(ABC):
         return narrow
 
     def trainable(self) -> Trainable | None:
-        """Its network as `telltale finetune` trains it; None: it stays frozen."""
+        """Its network as `telltale finetune` trains it; None: it stays frozen, see `frozen`."""
         return None
 
     @torch.inference_mode()

@@ -7,10 +7,13 @@ worst counts, which is what the released verdict comes to. Outputs per frame, pe
 `vectors` (what they are made of), `person` (whose it is; -1: there is no such part), and `present`,
 which frames have anybody in them. One file of weights in place of the folder (SimMIM's
 pre-training) gives `vectors` alone, for heads to be trained on.
+
+`boxes=whole-person` (`-face`, `-hand`) is for pictures that are such crops already: that part's
+network alone is there, can be trained, and gives `vector`, one for each frame.
 Legend: b views, f frames, p persons, s slots of a person, k parts, n crops, d channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,6 +25,8 @@ from extract.decoding.job import Output
 from extract.errors import BadSetting, BadWeights
 from extract.networks import simmim, weights
 from extract.networks.simmim import Architecture, SimMim
+from extract.people.crop_rows import headers, normalised, pixels_of
+from extract.people.crop_training import PRESENT, VECTOR, CropTraining
 from extract.people.detections import KINDS
 from extract.people.person_crops import HEADER, WHOLE, CropPlan, plan_of
 from extract.views.sampling import CLIP_FRAMES
@@ -32,6 +37,7 @@ OPTIONS = (
     "boxes", "frames", "persons", "faces", "hands", "size", "colour", "abnormal", "identity",
     "empty-box", "dtype",
 )  # fmt: skip
+TRAINABLE = ("anatomy",)
 PARTS = ("human", "face", "hand")
 """Names of the released files, in the order of KINDS."""
 PRESETS: Mapping[str, Architecture] = {
@@ -46,7 +52,7 @@ NOBODY = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks:
-    """The three of them, and where their numbers are from."""
+    """Those that look at anything, and where their numbers are from."""
 
     by_part: Mapping[str, SimMim]
     source: str
@@ -55,13 +61,18 @@ class Networks:
 
     @property
     def architecture(self) -> Architecture:
-        return self.by_part[PARTS[0]].architecture
+        return next(iter(self.by_part.values())).architecture
 
 
 class AnatomyBranch(Branch):
     """Crops of all views of a batch fill the networks' batches together."""
 
     name = "anatomy"
+    frozen = (
+        "where a file says who is where, three networks judge at once, and one is trained at a "
+        "time, on pictures that are crops of its kind: give boxes=whole-person, whole-face or "
+        "whole-hand"
+    )
 
     def __init__(self, request: BranchRequest, models: "Networks", plan: CropPlan) -> None:
         self.preset = request.preset
@@ -76,7 +87,7 @@ class AnatomyBranch(Branch):
             function="extract.people.person_crops:person_crops", shape=plan.shape(frames),
             dtype="uint8", frames=frames, options=tuple(plan.plain().items()),
         )  # fmt: skip
-        width = models.architecture.width
+        self._width = width = models.architecture.width
         of_parts = (frames, plan.persons, len(PARTS))
         vectors = request.option("dtype", "float16", ("float16", "float32"))
         outputs = {
@@ -84,8 +95,10 @@ class AnatomyBranch(Branch):
             "logits": ArraySpec(shape=(*of_parts, 2), dtype="float32"),
             "boxes": ArraySpec(shape=(*of_parts, 5), dtype="float32"),
             "person": ArraySpec(shape=of_parts, dtype="int32"),
-            "present": ArraySpec(shape=(frames,), dtype="uint8"),
+            PRESENT: ArraySpec(shape=(frames,), dtype="uint8"),
         }
+        if plan.only is not None:
+            outputs[VECTOR] = ArraySpec(shape=(frames, width), dtype=vectors)
         if not models.judge:
             del outputs["logits"]
         self.outputs = outputs
@@ -106,10 +119,7 @@ class AnatomyBranch(Branch):
         )
 
     def compute(self, batch: Tensor) -> dict[str, Tensor]:
-        head_bfps = batch[..., : HEADER.itemsize].contiguous()
-        whole = head_bfps.view(torch.int32)
-        there_bfps, person_bfps = whole[..., 0] > 0, whole[..., 1]
-        boxes_bfps5 = head_bfps.view(torch.float32)[..., 2:7]
+        there_bfps, person_bfps, boxes_bfps5 = headers(batch)
         shape = there_bfps.shape[:3]
         found: dict[str, list[Tensor]] = {name: [] for name in ("boxes", "logits", "vectors")}
         persons = []
@@ -127,8 +137,18 @@ class AnatomyBranch(Branch):
             persons.append(torch.where(there.any(-1), owner, NOBODY))
         made = {name: torch.stack(parts, 3) for name, parts in found.items()}
         made["person"] = torch.stack(persons, 3)
-        made["present"] = there_bfps.flatten(2).any(2).to(torch.uint8)
+        made[PRESENT] = there_bfps.flatten(2).any(2).to(torch.uint8)
+        if self.plan.only is not None:
+            own = KINDS.index(self.plan.kinds[self.plan.only])
+            made[VECTOR] = made["vectors"][:, :, 0, own]
         return {name: made[name] for name in self.outputs}
+
+    def trainable(self) -> CropTraining | None:
+        if self.plan.only is None:
+            return None
+        (model,) = self.model.values()
+        assert isinstance(model, SimMim)
+        return CropTraining(model, self.plan, self.abnormal)
 
     def _worst(self, logits: Tensor, there: Tensor) -> Tensor:
         """Which slot looks most abnormal, of those that are there; the first where none is."""
@@ -137,14 +157,12 @@ class AnatomyBranch(Branch):
 
     def _seen(self, part: str, slots: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and vectors of every slot of a kind; zeros where there is no crop."""
-        model = self.model[part]
-        assert isinstance(model, SimMim)
-        size = self.plan.size
-        pixels = slots[there][:, HEADER.itemsize :].reshape(-1, size, size, 3)
-        shape = (*there.shape, model.architecture.width)
-        vectors = torch.zeros(shape, device=self.device)
+        pixels = pixels_of(slots[there], self.plan.size)
+        vectors = torch.zeros((*there.shape, self._width), device=self.device)
         logits = torch.zeros((*there.shape, 2), device=self.device)
         if len(pixels):
+            model = self.model[part]
+            assert isinstance(model, SimMim)
             parts = [self._vectors(model, few) for few in torch.split(pixels, AT_ONCE)]
             vector_nd = torch.cat(parts)
             vectors[there] = vector_nd.float()
@@ -152,15 +170,18 @@ class AnatomyBranch(Branch):
         return logits, vectors
 
     def _vectors(self, model: SimMim, pixels_nhwc: Tensor) -> Tensor:
-        levels = pixels_nhwc.permute(0, 3, 1, 2).float() / 255
-        return model.feature((levels - self._mean) / self._std)
+        return model.feature(normalised(pixels_nhwc, self._mean, self._std))
 
     def example(self, count: int) -> Tensor:
-        """Noise; everybody is there."""
+        """Noise; everybody is there who can be."""
         shape = (count, *self.prepare.shape)
         rows = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
         numbers = torch.randint(0, 64, (*shape[:-1], HEADER.itemsize // 4), device=self.device)
-        whole = torch.cat([numbers[..., :1] * 0 + 1, numbers[..., 1:2]], -1).to(torch.int32)
+        there = torch.ones_like(numbers[..., :1])
+        if self.plan.only is not None:
+            there[:] = 0
+            there[:, :, 0, self.plan.only] = 1
+        whole = torch.cat([there, numbers[..., 1:2]], -1).to(torch.int32)
         parts = [whole.view(torch.uint8), numbers[..., 2:].float().view(torch.uint8)]
         rows[..., : HEADER.itemsize] = torch.cat(parts, -1)
         return rows
@@ -196,6 +217,7 @@ def _plan(request: BranchRequest, size: int) -> CropPlan:
 
 def _models(request: BranchRequest) -> Networks:
     given, architecture = request.weights, PRESETS[request.preset]
+    parts = _parts(request.options.get("boxes", ""))
     size = request.whole_number("size", architecture.image, 512)
     if size % simmim.PATCH:
         raise BadSetting(f"anatomy?size={size}: give a multiple of {simmim.PATCH}.")
@@ -205,8 +227,9 @@ def _models(request: BranchRequest) -> Networks:
                 "anatomy=B needs weights: anatomy=B:FOLDER, with human, face and hand (.pth or "
                 f".safetensors) of VBench-2.0, or one file, {simmim.FILES}."
             )
-        return Networks(by_part=_random(replace(architecture, image=size)), source=weights.RANDOM)
-    files = {part: _file(given, part) for part in PARTS}
+        drawn = _random(replace(architecture, image=size), parts)
+        return Networks(by_part=drawn, source=weights.RANDOM)
+    files = {part: _file(given, part) for part in parts}
     wanted = size if "size" in request.options or request.preset == "B" else None
     models: dict[str, SimMim] = {}
     lacking: list[str] = []
@@ -225,8 +248,14 @@ def _models(request: BranchRequest) -> Networks:
     return Networks(by_part=models, source=f"{given.name}{note}", judge=not lacking)
 
 
+def _parts(boxes: str) -> list[str]:
+    """Whose networks look at anything: of pictures that are crops already, one."""
+    only = WHOLE.get(boxes)
+    return [part for kind, part in zip(KINDS, PARTS, strict=True) if only in (None, kind)]
+
+
 def _file(given: Path, part: str) -> Path:
-    """Of one of the three; a single file serves all."""
+    """Of one of the networks; a single file serves all."""
     if not given.is_dir():
         return given
     found = [given / f"{part}{suffix}" for suffix in (".pth", ".safetensors")]
@@ -236,8 +265,8 @@ def _file(given: Path, part: str) -> Path:
     return there[0]
 
 
-def _random(architecture: Architecture) -> dict[str, SimMim]:
-    models = {part: SimMim(architecture) for part in PARTS}
-    for seed, model in enumerate(models.values()):
-        weights.seeded(model, seed)
+def _random(architecture: Architecture, parts: Sequence[str]) -> dict[str, SimMim]:
+    models = {part: SimMim(architecture) for part in parts}
+    for part, model in models.items():
+        weights.seeded(model, PARTS.index(part))
     return models

@@ -27,6 +27,8 @@ FILES = "SimMIM's simmim_pretrain__vit_base__img224__800ep.pth or a ckptN.pth of
 _TABLE, _INDEX = "relative_position_bias_table", "relative_position_index"
 _OWN_ROWS = 3
 """Of the class token: to any, from any, to itself."""
+NOT_DECAYED = ("cls_token",)
+"""Of what is no vector; tables of positions are decayed, as released."""
 _NEW = ("fc_norm.weight", "fc_norm.bias", "head.weight", "head.bias")
 _LEFT_OUT = ("mask_token", "norm.weight", "norm.bias")
 """Of a pre-training file; its last norm is not used by what is fine-tuned from it."""

@@ -72,6 +72,12 @@ class CropPlan:
         """Bytes of a slot."""
         return HEADER.itemsize + self.size**2 * 3
 
+    @property
+    def only(self) -> int | None:
+        """The first person's slot that pictures fill which are crops already; none: a file says
+        who is where."""
+        return self.kinds.index(WHOLE[self.boxes]) if self.boxes in WHOLE else None
+
     def shape(self, frames: int) -> tuple[int, ...]:
         return (frames, self.persons, len(self.kinds), self.row)
 

@@ -24,13 +24,14 @@ def add_commands(commands: "Commands") -> None:
     parser = commands.add_parser(
         "finetune",
         help="train the backbone too: its pool, its last blocks, or all of it",
-        description="Any branch that names its layers can be trained: internvideo2, "
-        "image=efficientnet-lite0, detectors of single frames (npr, cnndet, patchcraft, f3net, "
-        "genconvit), one of your own. It learns from raw video (--videos) or cached "
-        "frames; pool and blocks=K of a transformer from cached tokens. Other networks' cached "
-        "features may stand beside it, such as depth; those networks never run. Writes "
-        "OUT/backbone.safetensors (branch weights) and OUT/head (a bundle). The same command goes "
-        "on after an interruption. Under torchrun, every process takes its share of each batch.",
+        description="Any branch that names its layers can be trained: internvideo2, altfreezing, "
+        "image=efficientnet-lite0, anatomy on pictures that are crops already, detectors of single "
+        "frames (npr, cnndet, patchcraft, f3net, genconvit), one of your own. It learns from raw "
+        "video (--videos) or cached frames; pool and blocks=K of a transformer from cached tokens. "
+        "Other networks' cached features may stand beside it, such as depth; those networks never "
+        "run. Writes OUT/backbone.safetensors (branch weights) and OUT/head (a bundle). The same "
+        "command goes on after an interruption. Under torchrun, every process takes its share of "
+        "each batch.",
     )
     add_data_options(parser)
     parser.add_argument(

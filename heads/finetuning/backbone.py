@@ -31,10 +31,9 @@ class Backbone:
         branch = load_branch(_plain(request))
         network = branch.trainable()
         if network is None:
-            raise BadSetting(
-                f"Branch {request.name}={request.preset} cannot be fine-tuned; have: "
-                f"{', '.join(trainable_names())}, and branches of your own that are `trainable`."
-            )
+            have = f"{', '.join(trainable_names())}, and branches of your own that are `trainable`"
+            why = f": {branch.frozen}." if branch.frozen else f"; have: {have}."
+            raise BadSetting(f"Branch {request.name}={request.preset} cannot be fine-tuned{why}")
         if not set(network.pooled) <= set(branch.outputs):
             branch = load_branch(_plain(request, network.pooled))
             network = branch.trainable()

@@ -20,6 +20,7 @@ NETWORKS += ["appearance=dinov2-tiny", *ON_FRAMES]
 TRAINABLE = {
     "internvideo2=tiny": "precision=float32",
     "altfreezing=tiny": "precision=float32",
+    "anatomy=tiny": "precision=float32&dtype=float32&size=32&frames=3",
     "image=efficientnet-lite0": "precision=float32&size=64&frames=3",
     **{f"{name}=tiny": "precision=float32&frames=3" for name in FRAME_DETECTORS},
 }

@@ -1,6 +1,7 @@
 """The branch `anatomy`: boxes of a file become crops, vectors and logits, row by row."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,11 +160,41 @@ def test_pictures_that_are_crops_already(weights: Path) -> None:
     assert (found["person"][..., (0, 2)] == -1).all()
     assert found["present"].all()
     assert found["boxes"][0, 0, 0, 1].tolist() == [0, 0, WIDTH, HEIGHT, 1]
+    np.testing.assert_array_equal(found["vector"], found["vectors"][:, :, 0, 1])
+
+
+def test_of_crops_of_one_kind_no_other_network_counts(weights: Path, tmp_path: Path) -> None:
+    """Nor need it be there; a file of boxes needs all three."""
+    shutil.copy(weights / "face.safetensors", tmp_path)
+    whole, alone = (anatomy("boxes=whole-face", folder) for folder in (weights, tmp_path))
+    assert whole.offer.fingerprint == alone.offer.fingerprint
+    hands = anatomy("boxes=whole-hand", weights / "face.safetensors")
+    assert hands.offer.fingerprint != alone.offer.fingerprint
+    file = boxes(tmp_path / "b.parquet", {"a.mp4": golden_boxes()})
+    with pytest.raises(BadWeights, match=r"needs one file human\.pth"):
+        anatomy(f"boxes={file}", tmp_path)
+
+
+@pytest.mark.parametrize("abnormal", [0, 1])
+def test_in_training_it_sees_what_is_there_and_judges_by_its_own_row(abnormal: int) -> None:
+    """A picture is a video of one frame; what comes after it is no picture."""
+    query = f"anatomy=tiny?frames=2&boxes=whole-hand&dtype=float32&abnormal={abnormal}"
+    branch = load_branch(BranchRequest.parse(query))
+    (view,) = Protocol.parse("frames-2@8").views("a.png", 1, fps=25)
+    rows = torch.from_numpy(branch.prepare.load()({0: FRAMES[0]}, [view]))
+    learns = branch.trainable()
+    assert learns is not None
+    assert learns.own_head is not None
+    assert learns.own_head.forged == abnormal
+    with torch.no_grad():
+        found = learns.vectors(learns.enter(rows, 0), 0)
+    assert found["present"].tolist() == [[1, 0]]
+    torch.testing.assert_close(found["vector"], branch.forward(rows)["vector"])
 
 
 def test_a_pretraining_file_gives_vectors_and_judges_nothing() -> None:
     branch = anatomy("boxes=whole-person", GOLDEN / "simmim_weights.safetensors")
-    assert set(branch.outputs) == {"vectors", "boxes", "person", "present"}
+    assert set(branch.outputs) == {"vectors", "vector", "boxes", "person", "present"}
     assert said(branch)["vectors"].shape == (1, 4, 1, 3, 48)
     assert "no trained heads" in branch.provenance["source"]
 
@@ -182,7 +213,7 @@ def test_what_it_cannot_work_with_is_refused(weights: Path, tmp_path: Path) -> N
         refused("boxes=whole-face", preset="B")
     with pytest.raises(BadWeights, match=r"width 32 and 2 blocks"):
         refused("boxes=whole-face", weights, preset="B")
-    with pytest.raises(BadWeights, match=r"needs one file human\.pth"):
+    with pytest.raises(BadWeights, match=r"needs one file face\.pth"):
         refused("boxes=whole-face", tmp_path)
     with pytest.raises(BadSetting, match="multiple of 16"):
         refused("boxes=whole-face&size=50")

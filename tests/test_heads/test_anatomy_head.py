@@ -1,12 +1,10 @@
 """The head `anatomy`: verdicts on parts, persons and videos; golden verdicts are in the parity."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from extract.branch import BranchRequest, load_branch
 from extract.manifest.manifest import ManifestOptions, read_manifest
@@ -17,6 +15,7 @@ from features_store.table import Table
 from heads.errors import BadBundle, BadSetting, BadTable
 from heads.head import make_head
 from heads.measuring.metrics import averaged
+from tests.test_heads.crops import COUNT, pictures
 from tests.test_heads.frame_tables import frame_table
 
 CLASSES = ("forgery", "real")
@@ -113,19 +112,6 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         make_head("anatomy", {}, CLASSES).load(tmp_path)
 
 
-def pictures(folder: Path) -> Path:
-    """VBench-2.0's data set in small: faces in PNGs, `["file", label, score]` a line."""
-    random = np.random.default_rng(0)
-    lines = []
-    for number in range(24):
-        label = number % 2
-        levels = random.normal(90 + 60 * label, 25, (40, 40, 3)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(levels).save(folder / f"{number}.png")
-        lines.append(json.dumps([f"{number}.png", label, 0.5]))
-    (folder / "face_train.jsonl").write_text("\n".join(lines))
-    return folder / "face_train.jsonl"
-
-
 @pytest.mark.parametrize(("scheme", "abnormal"), [("hfv2", 0), ("hfv2-real-first", 1)])
 def test_a_data_set_of_crops_trains_a_layer(tmp_path: Path, scheme: str, abnormal: int) -> None:
     """Which label is the abnormal one is said, not guessed."""
@@ -137,7 +123,7 @@ def test_a_data_set_of_crops_trains_a_layer(tmp_path: Path, scheme: str, abnorma
     )
     store = Store.open(tmp_path / "s")
     table = store.table(["anatomy/vectors", "anatomy/person"], protocol="frames-2@8")
-    assert (table.arrays["anatomy/person"][..., 1] >= 0).sum() == 24  # one frame each
+    assert (table.arrays["anatomy/person"][..., 1] >= 0).sum() == COUNT  # one frame each
     head = make_head("anatomy", {"c": "1"}, table.classes)
     assert head.fit(table, table).best == 1
     dark = [name for name in table.ids.tolist() if int(name.removesuffix(".png")) % 2 == 0]

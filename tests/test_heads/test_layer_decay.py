@@ -7,15 +7,20 @@ import pytest
 import torch
 
 from extract.branches.internvideo2 import Architecture, InternVideo2, InternVideo2Training
+from extract.networks import simmim, weights
+from extract.people.crop_training import CropTraining
+from extract.people.person_crops import plan_of
 from heads.finetuning.config import FinetuneConfig, Reach
-from heads.finetuning.layer_decay import parameter_groups, rule
+from heads.finetuning.layer_decay import BACKBONE, parameter_groups, rule
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
 from heads.finetuning.readout import FusionReadout
 from heads.parts.fusion_net import Layout, initial
 from heads.zoo.fusion import FusionConfig
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "optim.json").read_text())
+FOLDER = Path(__file__).parents[1] / "golden"
+GOLDEN = json.loads((FOLDER / "optim.json").read_text())
+ANOMALY = json.loads((FOLDER / "human-anomaly" / "optim.json").read_text())
 VARIANT_A = Architecture(
     width=64, depth=3, heads=4, hidden=256, image=56, patch=14, pool_heads=4, pool_width=48
 )
@@ -76,3 +81,19 @@ def test_groups_hold_every_parameter_once() -> None:
     ]
     official = FinetuneConfig(official=True)
     assert len(list(parameter_groups(made.named_parameters(), official, made.network))) == 2
+
+
+def test_an_anatomy_network_is_grouped_as_released() -> None:
+    """Its tables of positions decay; the head that is put on it has the rule of its own."""
+    with weights.unfilled():
+        model = simmim.SimMim(simmim.B)
+    network = CropTraining(model, plan_of("whole-face"), abnormal=0)
+    own = network.own_head
+    assert own is not None
+    config = FinetuneConfig(layer_decay=ANOMALY["layer_decay"], weight_decay=0.05)
+    for group in ANOMALY["groups_depth12"]:
+        for name in group["params"]:
+            ours = name if name in (own.weight, own.bias) else BACKBONE + name
+            found = rule(ours, model.get_parameter(name), config, network)
+            assert found.weight_decay == group["weight_decay"], name
+            assert found.lr_scale == pytest.approx(group["lr_scale"], rel=1e-12), name

@@ -41,7 +41,7 @@ class Named(Trainable):
     def __init__(self, model: resnet3d.ResNet3d | simmim.SimMim) -> None:
         self.model: resnet3d.ResNet3d | simmim.SimMim = model
         self.layers = 1 + max(model.layer_of(name) for name, _ in model.named_parameters())
-        self.not_decayed = ("cls_token",)
+        self.not_decayed = simmim.NOT_DECAYED
 
     def layer_of(self, name: str) -> int:
         return self.model.layer_of(name)
