@@ -163,7 +163,9 @@ class SimMim(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, parameter in self.named_parameters():
-                if name == "cls_token" or (parameter.ndim > 1 and not name.endswith(_TABLE)):
+                if name.endswith(("bias", _TABLE)):
+                    parameter.zero_()
+                elif name == "cls_token" or parameter.ndim > 1:
                     parameter.normal_(0, 0.02, generator=generator)
             for number in range(len(self.blocks)):
                 for part in ("attn.proj", "mlp.fc2"):

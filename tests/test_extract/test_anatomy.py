@@ -193,7 +193,10 @@ def test_in_training_it_sees_what_is_there_and_judges_by_its_own_row(abnormal: i
 
 
 def test_a_pretraining_file_gives_vectors_and_judges_nothing() -> None:
-    branch = anatomy("boxes=whole-person", GOLDEN / "simmim_weights.safetensors")
+    branch, again = (
+        anatomy("boxes=whole-person", GOLDEN / "simmim_weights.safetensors") for _ in range(2)
+    )
+    assert branch.offer.fingerprint == again.offer.fingerprint
     assert set(branch.outputs) == {"vectors", "vector", "boxes", "person", "present"}
     assert said(branch)["vectors"].shape == (1, 4, 1, 3, 48)
     assert "no trained heads" in branch.provenance["source"]

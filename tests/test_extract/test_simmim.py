@@ -93,6 +93,9 @@ def test_it_starts_as_the_released_training_does() -> None:
     assert spread["blocks.1.mlp.fc2.weight"] == pytest.approx(0.01, rel=0.03)
     assert spread["head.weight"] == pytest.approx(2e-5, rel=0.15)
     assert not model.get_parameter("blocks.0.attn.relative_position_bias_table").any()
+    biases = [name for name in spread if name.endswith("bias")]
+    assert "head.bias" in biases
+    assert not [name for name in biases if model.get_parameter(name).any()]
 
 
 def test_stochastic_depth_scales_what_blocks_add() -> None:
