@@ -19,14 +19,17 @@ class LazyRows:
     """Behaves as (n, *shape) of `dtype` where rows, or rows and views, are asked for."""
 
     def __init__(
-        self, branch: BranchArrays, name: str, rows: Array, *, verify: bool = True
-    ) -> None:
+        self, branch: BranchArrays, name: str, rows: Array, views: Array | None = None,
+        *, verify: bool = True,
+    ) -> None:  # fmt: skip
+        """`views`: the one view that each row has; None: all of them."""
         spec = branch.spec.arrays[name]
-        self.shape = (len(rows), *spec.shape)
+        self.shape = (len(rows), *(spec.shape if views is None else (1, *spec.shape[1:])))
         self.dtype = np.dtype(spec.dtype)
         self._branch = branch
         self._name = name
         self._rows = rows
+        self._views = views
         self._verify = verify
 
     def __repr__(self) -> str:
@@ -37,7 +40,15 @@ class LazyRows:
 
     def take(self, index: Index) -> "LazyRows":
         """Some of the rows, still on the disk."""
-        return LazyRows(self._branch, self._name, self._rows[index], verify=self._verify)
+        views = None if self._views is None else self._views[index]
+        return self._of(self._rows[index], views)
+
+    def by_view(self, index: Array, views: Array) -> "LazyRows":
+        """Some of the rows, each with one of its views; still on the disk."""
+        return self._of(self._rows[index], views)
+
+    def _of(self, rows: Array, views: Array | None) -> "LazyRows":
+        return LazyRows(self._branch, self._name, rows, views, verify=self._verify)
 
     def __getitem__(self, index: Index | tuple[Index, Index]) -> Array:
         """Some of the rows, read; with `[rows, views]` of each of them these views alone.
@@ -45,6 +56,8 @@ class LazyRows:
         A chunk's checksum is taken when this process first reads of it, not for every row.
         """
         rows, views = index if isinstance(index, tuple) else (index, None)
+        if self._views is not None:
+            return self._single(rows, views)
         if views is not None:
             views = np.arange(self.shape[1])[views]
             if views.ndim != 1:
@@ -62,3 +75,13 @@ class LazyRows:
             )
         in_order = len(inverse) == len(wanted) and (np.diff(inverse) > 0).all()
         return out if in_order else out[inverse]
+
+    def _single(self, index: Index, views: Index | None) -> Array:
+        """Rows that have one view each."""
+        assert self._views is not None
+        rows, own = self._rows[index], self._views[index]
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for view in np.unique(own).tolist():
+            mine = own == view
+            out[mine] = self._of(rows[mine], None)[:, np.array([view])]
+        return out if views is None else out[:, views]

@@ -46,7 +46,7 @@ class Output:
     frames: int = 0
     """How many frames a view of any kind must have, where it need not be a clip."""
     consecutive: bool = False
-    """Whether those frames must follow each other."""
+    """Whether those frames must follow each other, but for what a forged view does to them."""
     options: tuple[tuple[str, Any], ...] = ()
     """What else the function is called with, by name."""
 
@@ -60,7 +60,7 @@ class Output:
 
     def suits(self, protocol: Protocol) -> bool:
         """Whether this can be made of the protocol's views."""
-        if self.consecutive and protocol.kind != "windows":
+        if self.consecutive and protocol.kind not in ("windows", "forged"):
             return False
         if self.frames:
             return protocol.view_frames == self.frames and protocol.kind != "train"

@@ -6,6 +6,10 @@ face, of `windows-WxN:step1` all of them, as released. View by view they are dea
 released order, track after track; of more windows than views, some spread evenly. A window of which
 a frame was not decoded is none. Views that are left over show nothing; those of a video without a
 face all do.
+A view of `forged-V` shows one face that is in all of its frames, be they left out or shown twice,
+aligned as any other; then the aligned pictures are forged, so that the region is on the face. What
+is blended in is the same face at its other moment, aligned for itself. Which of several faces it is
+follows from the view alone; where none is in all those frames, it shows nothing.
 Legend: v views, t frames, s side of a picture, c colour.
 """
 
@@ -22,7 +26,7 @@ from extract.people.detections import Found
 from extract.people.tracking import Track, tracked, valid_faces
 from extract.people.warping import Rule
 from extract.people.windows import Window, frame_numbers, windows
-from extract.views.transforms import Frames
+from extract.views.transforms import Frames, changed
 from extract.views.view import View
 
 WHERE = 4
@@ -79,11 +83,12 @@ def face_windows(frames: Frames, views: Sequence[View], **look: Any) -> NDArray[
     whole = views[0].length
     found = read_same_boxes(how.boxes, how.content).of_view(views[0].video, whole)
     faces = valid_faces(found, min(whole, how.first) if how.first else whole)
+    if views[0].forgery is not None:
+        _fill_forged(rows, tracked(faces), views, frames, how)
+        return rows
     chosen = chosen_windows(faces, views, frames)
     for row, window in zip(rows, chosen.shown, strict=False):
-        row[0] = 1
-        row[1:HEADER] = np.array(chosen.where(window), "<i4").view(np.uint8)
-        row[HEADER:] = aligned(chosen.crops(window, frames), how.side, how.rule).reshape(-1)
+        _fill(row, chosen, window, aligned(chosen.crops(window, frames), how.side, how.rule))
     return rows
 
 
@@ -105,3 +110,51 @@ def chosen_windows(
         count = len(views)
         every = [every[(2 * view + 1) * len(every) // (2 * count)] for view in range(count)]
     return FaceWindows(tracks=tuple(tracks), shown=tuple(every))
+
+
+def forged_window(
+    tracks: Sequence[Track], view: View, decoded: Container[int]
+) -> tuple[Window, Window] | None:
+    """One face in a forged view's frames, and the same one in those that are blended in."""
+    wanted = (*view.frames, *view.others)
+    if view.missing or any(number not in decoded for number in wanted):
+        return None
+    first, last = min(wanted), max(wanted)
+    held = [n for n, one in enumerate(tracks) if one.start <= first and last < one.stop]
+    if not held:
+        return None
+    track = held[int(view.rng("face").integers(len(held)))]
+    start = tracks[track].start
+    own, other = (
+        Window(
+            track=track, start=min(numbers, default=start),
+            places=tuple(number - start for number in numbers),
+        )
+        for numbers in (view.frames, view.others)
+    )  # fmt: skip
+    return own, other
+
+
+def _fill_forged(
+    rows: NDArray[np.uint8], tracks: list[Track], views: Sequence[View], frames: Frames,
+    how: FaceLook,
+) -> None:  # fmt: skip
+    """Aligned first, then forged."""
+    for row, view in zip(rows, views, strict=True):
+        found = forged_window(tracks, view, frames)
+        if found is None:
+            continue
+        shown = FaceWindows(tracks=tuple(tracks), shown=found)
+        own, other = (
+            list(aligned(crops, how.side, how.rule)) if crops else []
+            for crops in (shown.crops(window, frames) for window in found)
+        )
+        _fill(row, shown, found[0], np.stack(changed(own, other, view)))
+
+
+def _fill(
+    row: NDArray[np.uint8], windows: FaceWindows, window: Window, pictures_tssc: NDArray[np.uint8]
+) -> None:
+    row[0] = 1
+    row[1:HEADER] = np.array(windows.where(window), "<i4").view(np.uint8)
+    row[HEADER:] = pictures_tssc.reshape(-1)

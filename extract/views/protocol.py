@@ -12,7 +12,7 @@ import numpy as np
 from extract.errors import BadProtocol
 from extract.views.clip_changes import FORM, Clip, ClipChange, changed_clip, parse_changes
 from extract.views.damage import CANONICAL, RECIPE, Perturbation, after_the_plus
-from extract.views.forgeries import KINDS, WHOLE, forged_run, kind_of_view
+from extract.views.forgeries import KINDS, forged_run, kind_of_view
 from extract.views.rates import RULES, Pace
 from extract.views.revisions import REVISIONS
 from extract.views.sampling import (
@@ -219,7 +219,7 @@ class Protocol:
                 crop=crop,
                 augmentation=TRAIN_AUGMENTATION if self.kind == "train" else None,
                 blended=clip.blended,
-                forgery=kind_of_view(index) if self.kind == "forged" else WHOLE,
+                forgery=kind_of_view(index) if self.kind == "forged" else None,
                 others=clip.others,
                 canonical=self.canonical,
                 perturbation=self.perturbation,

@@ -56,8 +56,14 @@ def view_clips(frames: Frames, views: Sequence[View]) -> NDArray[np.uint8]:
 def view_frames(frames: Frames, view: View) -> list[NDArray[np.uint8]]:
     """Whole frames as the view has them, in its order."""
     chosen = [frames[number] for number in view.frames]
+    return changed(chosen, [frames[number] for number in view.others], view)
+
+
+def changed(
+    chosen: list[NDArray[np.uint8]], others: list[NDArray[np.uint8]], view: View
+) -> list[NDArray[np.uint8]]:
+    """What a view makes of its pictures, and of those that are blended in."""
     if view.forgery:
-        others = [frames[number] for number in view.others]
         return forged(view.forgery, chosen, others, view.rng("forgery"))
     return blended(chosen, view.rng("blend")) if view.blended else chosen
 

@@ -45,8 +45,9 @@ class View:
     """RandAugment's name, for training; random resized crop and erasing come with it."""
     blended: bool = False
     """The frames are blended with a changed copy of themselves before anything else."""
-    forgery: str = ""
-    """In which way the clip is forged, see `forgeries`; empty: in none."""
+    forgery: str | None = None
+    """In which way the clip is forged, see `forgeries`; empty: it is left as it is, and others
+    are forged; None: none is."""
     others: tuple[int, ...] = ()
     """Frames of which a forgery takes something."""
     canonical: bool = False

@@ -7,6 +7,7 @@ out, balanced and judged as generators are. Of videos that are not real only vie
 remain. So a head can learn from reals alone. It is used on views as they are, see `plain`.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from extract.errors import BadProtocol
 from extract.views.forgeries import ANOMALIES, WHOLE, kind_of_view
 from extract.views.protocol import Protocol
+from features_store.lazy import LazyRows
 from features_store.table import Table
 from heads.errors import BadTable
 from heads.measuring.metrics import REAL
@@ -43,21 +45,18 @@ def by_view(table: Table) -> Table:
     """A row per view, where the views are forged; every other table as it is."""
     if not is_forged(table.protocol):
         return table
-    if table.lazy:
-        raise BadTable(
-            f"{', '.join(table.lazy)} is read batch by batch, and forged views are learnt from one "
-            f"by one: take a head on pooled vectors, such as linear."
-        )
     if REAL not in table.classes:
         raise BadTable(f"Classes {', '.join(table.classes)}: there is no {REAL!r} to forge.")
-    views = next(iter(table.arrays.values())).shape[1]
+    views = next(rows.shape[1] for kept in (table.arrays, table.lazy) for rows in kept.values())
     real = table.labels == table.classes.index(REAL)
     kinds = [kind_of_view(view) for view in range(views)]
-    parts = [
-        _view(table, view, kind).take(real if kind else np.ones(len(table), bool))
-        for view, kind in enumerate(kinds)
-    ]
-    return _joined(parts)
+    everything = np.ones(len(table), bool)
+    taken = [np.flatnonzero(real if kind else everything) for kind in kinds]
+    whole, videos = replace(table, lazy={}), np.concatenate(taken)
+    parts = [_view(whole, view, kind).take(taken[view]) for view, kind in enumerate(kinds)]
+    numbers = np.repeat(np.arange(views), [len(rows) for rows in taken])
+    lazy = {key: rows.by_view(videos, numbers) for key, rows in table.lazy.items()}
+    return _joined(parts, lazy)
 
 
 def _parsed(protocol: str) -> Protocol | None:
@@ -85,7 +84,7 @@ def _label(kind: str, classes: tuple[str, ...]) -> int:
     return classes.index(name)
 
 
-def _joined(parts: list[Table]) -> Table:
+def _joined(parts: list[Table], lazy: Mapping[str, LazyRows]) -> Table:
     """Views of one video side by side, in the videos' order."""
 
     def column(name: str) -> NDArray[np.generic]:
@@ -100,4 +99,5 @@ def _joined(parts: list[Table]) -> Table:
         arrays={
             key: np.concatenate([part.arrays[key] for part in parts]) for key in first.arrays
         },
+        lazy=lazy,
     ).take(order)  # fmt: skip

@@ -7,6 +7,7 @@ from extract.branch import BranchRequest
 from extract.manifest.manifest import Manifest
 from features_store.store import Store
 from heads.config import Settings
+from heads.data.forged import is_forged
 from heads.data.splits import Choice, training_protocol
 from heads.finetuning.config import FinetuneConfig
 from heads.zoo.fusion import FusionConfig
@@ -43,5 +44,6 @@ class Request:
     def protocols(self) -> tuple[str, str]:
         """Of training and of validation."""
         train = self.choice.protocol or training_protocol(self.store)
-        default = "val" if "val" in self.store.protocols() else train
+        own = is_forged(train) or "val" not in self.store.protocols()
+        default = train if own else "val"
         return train, self.choice.judging or default

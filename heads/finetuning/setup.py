@@ -17,6 +17,7 @@ from features_store.schema import fingerprint
 from features_store.store import Store
 from heads import bundle
 from heads.bundle import Bundle
+from heads.data.forged import plain
 from heads.data.rows import Rows
 from heads.data.sides import Mask
 from heads.errors import BadSetting
@@ -106,7 +107,7 @@ class Prepared:
             config=asdict(self.head),
             scheme=request.store.scheme,
             classes=head.classes,
-            protocol=table.protocol,
+            protocol=plain(table.protocol),
             fingerprints=prints,
             branches=branches,
             metrics={f"validation {name}": value for name, value in found.numbers().items()},

@@ -1,4 +1,10 @@
-"""Where a run's inputs come from: cached inputs of a layer, cached views, or raw video."""
+"""Where a run's inputs come from: cached inputs of a layer, cached views, or raw video.
+
+Forged views are learnt from and judged one by one, with the labels of `heads.data.forged`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +12,8 @@ from numpy.typing import NDArray
 from extract.decoding.job import Look, Plan
 from extract.views.protocol import Protocol
 from features_store.store import Store
+from features_store.table import Table
+from heads.data.forged import by_view, is_forged
 from heads.data.sides import Mask
 from heads.errors import BadSetting, BadTable
 from heads.finetuning.backbone import Backbone
@@ -30,6 +38,14 @@ def source_of(
     group, key, raw = "", "", True
     if request.videos is None:
         group, key, raw = _cached(store, protocol, reach, backbone)
+        if is_forged(protocol):
+            table = _forged(store, protocol, group, [*beside, key], mask)
+            how = Feeding(judge=judge, rank_loss=request.config.rank_loss, beside=beside)
+            return CachedSource(table, key, how, raw=raw)
+    elif is_forged(protocol):
+        raise BadSetting(
+            f"Views of {protocol} are learnt from one by one, from the cache; leave --videos out."
+        )
     elif PRESENT in backbone.branch.outputs:
         group = _own(store, protocol, backbone)
     mask, present = _something(store, protocol, group, mask)
@@ -55,6 +71,19 @@ def _something(
     some = np.zeros_like(mask)
     some[table.rows[seen]] = True
     return some, views[seen]
+
+
+def _forged(store: Store, protocol: str, group: str, keys: Sequence[str], mask: Mask) -> Table:
+    """A row for each view with something to look at."""
+    there = f"{group}/{PRESENT}"
+    known = PRESENT in store.open_branch(protocol, group).spec.arrays
+    wanted = [*keys, there] if known else list(keys)
+    table = by_view(store.table(wanted, protocol=protocol, where=mask, lazy=keys[-1:]))
+    if not known:
+        return table
+    arrays = dict(table.arrays)
+    seen: Mask = np.any(arrays.pop(there).reshape(len(table), -1), axis=1)
+    return replace(table, arrays=arrays).take(seen)
 
 
 def _own(store: Store, protocol: str, backbone: Backbone) -> str:

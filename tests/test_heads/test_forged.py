@@ -11,7 +11,6 @@ from features_store.table import Table
 from heads.bundle import Bundle
 from heads.data.forged import by_view, is_forged, plain
 from heads.data.splits import Choice
-from heads.errors import BadTable
 from heads.head import make_head
 from tests.test_features_store.test_cli import here
 
@@ -94,11 +93,18 @@ def test_other_protocols_are_left_alone(tmp_path: Path) -> None:
     assert not is_forged("of-my-own")
 
 
-def test_what_is_read_batch_by_batch_is_refused(tmp_path: Path) -> None:
-    store = store_of(tmp_path / "s", videos=2)
-    lazy = store.table(["image/cls"], protocol=PROTOCOL, lazy=("image/cls",))
-    with pytest.raises(BadTable, match="head on pooled vectors"):
-        by_view(lazy)
+def test_what_is_read_batch_by_batch_is_the_same(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s", fakes=1, videos=3)
+    held = by_view(table_of(store)).take(slice(None, None, -1))
+    later = by_view(store.table(["image/cls"], protocol=PROTOCOL, lazy=("image/cls",)))
+    later = later.take(slice(None, None, -1))
+    assert not later.arrays
+    assert later.labels.tolist() == held.labels.tolist()
+    rows, expected = later.lazy["image/cls"], held.arrays["image/cls"]
+    assert rows.shape == expected.shape
+    some = np.array([30, 2, 7, 2])
+    np.testing.assert_array_equal(rows[some], expected[some])
+    np.testing.assert_array_equal(rows[some, np.array([0])], expected[some])
 
 
 def test_a_head_learns_from_reals_alone(tmp_path: Path) -> None:
