@@ -12,8 +12,10 @@ from features_store.store import Store
 from heads.parts.arrays import ATTN
 from heads.parts.model_card import first_lines
 from heads.scoring.meaning import Meaning
+from heads.scoring.rows import WORST_PART
 from heads.scoring.scorer import Scorer
 from heads.scoring.versions import digest
+from heads.zoo.anatomy import Anatomy
 
 _PACKAGES = (DISTRIBUTION, "torch", "numpy", "av", "pyarrow")
 
@@ -65,6 +67,7 @@ def plan(
     some runs have, by name."""
     return {
         **{name: value for name, value in more.items() if value},
+        **({"columns": WORST_PART.names} if isinstance(scorer.bundle.head, Anatomy) else {}),
         "place": place,
         "protocol": protocol,
         "bundle": scorer.bundle.content,

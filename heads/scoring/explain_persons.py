@@ -4,7 +4,6 @@ Legend: v views, f frames, p persons, k parts of a person.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -18,72 +17,18 @@ from extract.branches.anatomy import AnatomyBranch
 from extract.decoding.frames import Frames, read_frames
 from extract.decoding.picture import open_any
 from extract.manifest.manifest import Manifest
-from extract.people.detections import Quad
 from extract.running.pipeline import Settings
 from extract.views.protocol import Protocol
 from features_store.table import Table
 from heads.errors import BadSetting
 from heads.figures.charts import COLOURS, GREY
 from heads.figures.why import Caption, head, head_height, stamp
-from heads.parts.part_probes import PARTS
-from heads.parts.person_verdicts import doubt
+from heads.scoring.findings import Finding, findings
 from heads.zoo.anatomy import Anatomy
 
 SHOWN = 4
 """Frames that are drawn, those with the worst parts."""
 _WRONG, _FINE = "#d03030", "#3a9a4a"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One part of one person in one frame."""
-
-    frame: int
-    seconds: float
-    person: int
-    part: str
-    box: Quad
-    score: float
-    """How abnormal, 0 to 1."""
-    limit: float
-    doubt: float
-    """How far the score is above the limit, in logits."""
-
-    @property
-    def is_wrong(self) -> bool:
-        return self.score > self.limit
-
-    @property
-    def said(self) -> str:
-        relation = "above" if self.is_wrong else "within"
-        return (
-            f"frame {self.frame} ({self.seconds:.2f} s), person {self.person}: {self.part} "
-            f"{self.score:.3f}, {relation} {self.limit:.3f}"
-        )
-
-
-def findings(
-    head: Anatomy, table: Table, boxes_vfpk5: NDArray[np.float32], frames: Sequence[Sequence[int]],
-    fps: float,
-) -> list[Finding]:  # fmt: skip
-    """Of a table of one video, the worst first; `frames` are the views' frame numbers."""
-    scores, there = (numbers[0] for numbers in head.scores(table))
-    persons = np.asarray(table.arrays[head.keys[1]])[0]
-    limits = head.config.thresholds
-    doubts = doubt(scores, there, limits)
-    found = []
-    for place in zip(*np.nonzero(there), strict=True):
-        view, position, _, part = (int(index) for index in place)
-        left, top, right, bottom = map(float, boxes_vfpk5[place][:4])
-        number = frames[view][position]
-        found.append(
-            Finding(
-                frame=number, seconds=number / fps if fps else 0.0, person=int(persons[place]),
-                part=PARTS[part], box=(left, top, right, bottom), score=float(scores[place]),
-                limit=limits[part], doubt=float(doubts[place]),
-            )
-        )  # fmt: skip
-    return sorted(found, key=lambda one: (-one.doubt, one.frame))
 
 
 def seen_persons(

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from heads.scoring.rows import schema
+from heads.scoring.rows import WORST_PART, schema
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ABOUT = "telltale"
@@ -220,7 +220,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Block:
 
 def _types(names: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, pa.DataType]]:
     """As `rows` makes them; columns that it does not know are texts."""
-    known = schema([name[2:] for name in names if name.startswith("p_")])
+    known = pa.schema([*schema([name[2:] for name in names if name.startswith("p_")]), *WORST_PART])
     for name in names:
         kind = pa.float32() if name.startswith(FORGERY_UNDER) else pa.string()
         yield name, known.field(name).type if name in known.names else kind

@@ -60,6 +60,15 @@ class Scored:
     """Of what was learnt, how much lies nearer than each."""
 
 
+WORST_PART = pa.schema(
+    [
+        ("worst_frame", pa.int32()), ("worst_part", pa.string()), ("worst_person", pa.int32()),
+        ("worst_box", pa.string()), ("worst_score", pa.float32()),
+    ]
+)  # fmt: skip
+"""More columns, of bundles that look at persons; the box is x1 y1 x2 y2 in pixels of the frame."""
+
+
 def schema(classes: Sequence[str]) -> pa.Schema:
     """The columns of every output."""
     text, number = pa.string(), pa.float32()

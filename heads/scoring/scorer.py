@@ -14,6 +14,7 @@ from heads.bundle import Bundle
 from heads.measuring.conformal import rate_of
 from heads.measuring.metrics import averaged
 from heads.parts.novelty import Drift
+from heads.scoring.findings import with_worst_part
 from heads.scoring.neighbours import Neighbours
 from heads.scoring.rows import Inputs, Scored, rows
 
@@ -78,7 +79,8 @@ class Scorer:
         )
         without = np.setdiff1d(np.arange(len(wanted)), scored.positions)
         errors = self._reasons(store, protocol, wanted, without)
-        return rows(store_inputs(store, wanted), scored, errors, self.bundle, self.rate)
+        found = rows(store_inputs(store, wanted), scored, errors, self.bundle, self.rate)
+        return with_worst_part(found, self.bundle, store, protocol, wanted)
 
     def status(self, store: Store, protocol: str, wanted: NDArray[np.int64]) -> Status:
         """Per video the worst of the branches that the bundle needs: 0 missing, 2 failed, 1 ok."""

@@ -45,6 +45,11 @@ def screen(row: Mapping[str, object], meaning: Meaning) -> Sequence[str]:
     lines += ["", f"  answer at the chosen error rate: {row['set'] or NO_CALIBRATION}"]
     if meaning.point is not None and row["flagged"] is not None:
         lines.append(f"  {'flagged' if row['flagged'] else 'not flagged'} ({meaning.point})")
+    if row.get("worst_part"):
+        lines.append(
+            f"  looks worst: {row['worst_part']} of person {row['worst_person']} in frame "
+            f"{row['worst_frame']}, {row['worst_score']:.3f}, box {row['worst_box']}"
+        )
     if row.get("stress"):
         lines.append(f"  damaged as on its way: {row['stress']}")
         lines += [

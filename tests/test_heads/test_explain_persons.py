@@ -18,10 +18,22 @@ from extract.people.detections import Canvas, DetectorIdentity, Found, detection
 from extract.running.pipeline import Settings
 from extract.views.protocol import Protocol
 from features_store.table import Table
+from heads.bundle import Bundle
 from heads.errors import BadSetting
 from heads.figures.why import Caption
 from heads.head import make_head
-from heads.scoring.explain_persons import drawn_persons, findings, said, seen_persons
+from heads.parts.about import About
+from heads.scoring.about import about as papers
+from heads.scoring.about import plan
+from heads.scoring.archive import VideoRun, score_videos
+from heads.scoring.explain_persons import drawn_persons, said, seen_persons
+from heads.scoring.findings import findings
+from heads.scoring.formats import SUFFIXES, plain_rows, read_blocks, write_blocks
+from heads.scoring.meaning import Meaning, rows_of
+from heads.scoring.output import Output
+from heads.scoring.rows import WORST_PART
+from heads.scoring.scorer import Scorer
+from heads.scoring.screen import screen
 from heads.zoo.anatomy import Anatomy
 from tests.test_extract.clips import write_clip
 from tests.test_heads.frame_tables import frame_table
@@ -62,17 +74,18 @@ def test_the_worst_part_comes_first_with_its_frame_and_box() -> None:
     assert found[0].said == "frame 20 (2.00 s), person 5: hand 0.900, above 0.323"
 
 
-def test_a_video_becomes_a_picture_with_a_line_for_every_finding(tmp_path: Path) -> None:
-    write_clip(tmp_path / "a.mp4", frames=6, times=[40 * n for n in range(6)])
-    write_clip(tmp_path / "empty.mp4", frames=6, times=[40 * n for n in range(6)])
+def persons(folder: Path) -> AnatomyBranch:
+    """Two videos, `a.mp4` with a person and `empty.mp4` without, and networks that see them."""
+    write_clip(folder / "a.mp4", frames=6, times=[40 * n for n in range(6)])
+    write_clip(folder / "empty.mp4", frames=6, times=[40 * n for n in range(6)])
     seen = [Found(frame=n, kind="person", box=(2.0, 2.0, 30.0, 40.0)) for n in range(6)]
-    with open_any(str(tmp_path / "a.mp4")) as opened:
+    with open_any(str(folder / "a.mp4")) as opened:
         size = (opened.info.width, opened.info.height)
     looked = Canvas(frames=tuple(range(6)), width=size[0], height=size[1])
     videos = {"a.mp4": detections(seen), "empty.mp4": detections([], looked)}
-    file = tmp_path / "b.parquet"
+    file = folder / "b.parquet"
     file.write_bytes(file_bytes(boxes_table(videos), DetectorIdentity(name="test")))
-    weights = tmp_path / "weights"
+    weights = folder / "weights"
     weights.mkdir()
     state = load_file(GOLDEN / "chain_weights.safetensors")
     for part in ("human", "face", "hand"):
@@ -81,8 +94,13 @@ def test_a_video_becomes_a_picture_with_a_line_for_every_finding(tmp_path: Path)
     request = BranchRequest.parse(f"anatomy=tiny:{weights}?frames=4&boxes={file}")
     branch = load_branch(request)
     assert isinstance(branch, AnatomyBranch)
+    return branch
+
+
+def test_a_video_becomes_a_picture_with_a_line_for_every_finding(tmp_path: Path) -> None:
+    branch = persons(tmp_path)
     settings = Settings(protocol="frames-4@all")
-    for name in videos:
+    for name in ("a.mp4", "empty.mp4"):
         manifest = read_manifest(tmp_path / name, ManifestOptions(scheme="hfv2"))
         views = Protocol.parse("frames-4@all").views(name, 6)
         rows = branch.prepare.load()(frames_of(tmp_path / name), views)
@@ -99,6 +117,51 @@ def test_a_video_becomes_a_picture_with_a_line_for_every_finding(tmp_path: Path)
         assert sum(len(axes.patches) for axes in figure.axes) == 4  # a box on each
         assert "of 4 parts are above their limit" in lines[1]
         assert len(lines) == 6
+
+
+def test_a_row_says_which_part_looks_worst_and_where(tmp_path: Path) -> None:
+    branch = persons(tmp_path)
+    protocol = "frames-4@all"
+    prints = {f"anatomy/{name}": one for name, one in branch.offer.fingerprints.items()}
+    head = own_head()
+    shape = (2, 1, 4, 4, 3)
+    arrays = {head.keys[0]: np.zeros((*shape, 2), np.float32), head.keys[1]: np.zeros(shape, int)}
+    train = replace(frame_table(2, classes=CLASSES, views=1), arrays=arrays)
+    head.fit(train, train.take(np.zeros(0, int)))
+    about = About(
+        head="anatomy", config={"readout": "own"}, scheme="hfv2", classes=CLASSES,
+        protocol=protocol, fingerprints={key: prints[key] for key in head.keys}, branches={},
+    )  # fmt: skip
+    manifest = read_manifest(tmp_path, ManifestOptions(scheme="hfv2"))
+    videos = VideoRun(
+        manifest=manifest, branches=lambda: [branch], settings=Settings(protocol=protocol),
+        run=lambda extraction: not extraction.run(workers=1, bar=False).stopped,
+    )  # fmt: skip
+    scorer = Scorer(bundle=Bundle(head, about))
+    out = tmp_path / "s.csv"
+    made_from = plan(scorer, protocol, str(tmp_path), None)
+    score_videos(scorer, videos, Output(out, made_from, about=papers(scorer, made_from)))
+    one, nobody = rows_of(out, ["a.mp4", "empty.mp4"])
+    looks = Protocol.parse(protocol).views("a.mp4", 6)
+    crops = branch.prepare.load()(frames_of(tmp_path / "a.mp4"), looks)
+    numbers = branch.numpy(branch.forward(torch.from_numpy(crops)))
+    (worst, *_) = findings(
+        head, table_of(numbers["logits"], numbers["person"]), numbers["boxes"],
+        [view.frames for view in looks], 10.0,
+    )  # fmt: skip
+    assert (one["worst_frame"], one["worst_part"], one["worst_person"]) == (
+        worst.frame, worst.part, worst.person,
+    )  # fmt: skip
+    assert 0 not in looks[0].frames  # so that a place in a view is no number of a frame
+    assert one["worst_box"] == "2.0 2.0 30.0 40.0"
+    assert one["worst_score"] == pytest.approx(worst.score, rel=1e-5)
+    assert [nobody[name] for name in WORST_PART.names] == [None] * 5
+    for suffix in SUFFIXES:
+        write_blocks(tmp_path / f"t{suffix}", read_blocks(out), {})
+        again = [row for block in read_blocks(tmp_path / f"t{suffix}") for row in plain_rows(block)]
+        assert again == [one, nobody]
+    said_of = "\n".join(screen(one, Meaning.read(out)))
+    assert f"person of person {worst.person} in frame {worst.frame}, {worst.score:.3f}" in said_of
 
 
 def frames_of(path: Path) -> dict[int, np.ndarray]:
