@@ -59,7 +59,7 @@ def manifest(folder: Path) -> Manifest:
 def test_a_network_learns_from_reals_alone_view_by_view(folder: Path, tmp_path: Path) -> None:
     store = Store.open(folder / "store.zarr")
     branch = f"altfreezing=tiny?boxes={folder / 'boxes.parquet'}"
-    how = config(epochs=1, batch=8, norms="batch", layer_decay=1.0, select="auc")
+    how = config(epochs=1, norms="batch", layer_decay=1.0, select="auc")
     with finetuning(folder, branch, store=store, choice=CHOICE, config=how) as ready:
         run = ready.finetuner.run
         sources = (run.train, run.validation)
