@@ -83,6 +83,10 @@ def add_commands(commands: "Commands") -> None:
         help="a folder: look for new files again and again; --out must be .jsonl",
     )  # fmt: skip
     parser.add_argument(
+        "--exec", metavar="COMMAND",
+        help="with --watch: run it for each row, which it reads as JSON from standard input",
+    )  # fmt: skip
+    parser.add_argument(
         "--explain", type=Path, metavar="PICTURE", help="one video: why, as a picture (.png, …)"
     )
     add_segments_option(parser)
@@ -99,9 +103,12 @@ def _score(arguments: argparse.Namespace) -> int:
     from features_store import Store
     from heads.bundle import Bundle
     from heads.commands.device import one_device
+    from heads.errors import BadSetting
     from heads.scoring.branches import check_weights
     from heads.shipped.places import default_bundle
 
+    if arguments.exec is not None and arguments.watch is None:
+        raise BadSetting("--exec runs a command for each row of --watch; give --watch SECONDS.")
     arguments.device = one_device(arguments.device)
     check_weights(arguments.weights)
     arguments.bundle = arguments.bundle or default_bundle()

@@ -36,7 +36,9 @@ def watch(
     name = arguments.bundle.name
     meaning = Meaning.of(scorer.bundle, name)
     papers = about(scorer, made_from, name)
-    watched = Watch(folder, out, made_from, papers, overwrite=arguments.overwrite)
+    watched = Watch(
+        folder, out, made_from, papers, overwrite=arguments.overwrite, command=arguments.exec
+    )
     if meaning.note:
         print(meaning.note, flush=True)
     for event in watched.run(arguments, scorer, protocol):

@@ -22,6 +22,7 @@ from features_store.claim import claimed
 from features_store.outputs import Log, Product
 from heads.scoring.archive import VideoRun, score_videos
 from heads.scoring.formats import json_line, json_rows, plain_rows
+from heads.scoring.handing_on import HandingOn
 from heads.scoring.output import Output, about_file, about_text, read_scores
 from heads.scoring.rows import Version
 from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
@@ -44,8 +45,13 @@ class Watch:
         about: Mapping[str, Any],
         *,
         overwrite: bool,
+        command: str | None = None,
     ) -> None:
-        """`about`: what made the lines, for their readers; it stands beside them."""
+        """`about`: what made the lines, for their readers; it stands beside them. `command` gets
+        each row."""
+        self._next = (
+            HandingOn(command, out, made_from, overwrite=overwrite) if command is not None else None
+        )
         self.folder = folder
         self._log = Log(out, "score", made_from, overwrite=overwrite)
         self._beside = Product(about_file(out), "score", overwrite=overwrite)
@@ -65,6 +71,9 @@ class Watch:
         before: State = {}
         with claimed(self._log.path), Interrupt(NOTICE) as interrupt:
             self._done = self._scored()
+            if self._next is not None:
+                self._next.begin()
+                yield from self._next.catch_up(self._log.path)
             run = runner(arguments, interrupt, bar=False)
             there = True
             while not interrupt.asked:
@@ -101,6 +110,8 @@ class Watch:
         for row in rows:
             self._done[row["id"]] = row["size"], row["modified"]
             yield row
+            if self._next is not None:
+                yield from self._next.hand_on(row)
 
     def _files(self) -> State:
         found = {}

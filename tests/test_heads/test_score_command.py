@@ -152,6 +152,11 @@ def test_a_folder_laid_out_as_hfv_needs_no_scheme(
         (["IN", "--out", "x.csv", "--device", "cuda:77"], "is not there; this machine has"),
         (["IN", "--out", "x.csv", "--device", "cpu,cpu"], "uses one device"),
         (["IN", "--out", "/proc/x.csv"], "/proc"),
+        (["IN", "--out", "x.jsonl", "--exec", "cat"], "give --watch SECONDS"),
+        (
+            ["IN", "--out", "x.jsonl", "--watch", "1", "--exec", "no-such-program x"],
+            "'no-such-program' is no program here",
+        ),
         (["IN/missing", "--out", "x.jsonl", "--watch", "1"], "missing does not exist"),
         (["IN/a.mp4", "--out", "x.jsonl", "--watch", "1"], "a.mp4 is no folder"),
         (["IN", "--out", "x.csv", "--watch", "1"], "--watch needs one folder, --out FILE.jsonl"),
@@ -225,8 +230,9 @@ def test_an_interrupted_run_says_how_many_are_left(
 
 
 def watch(
-    inbox: Path, bundle: Path, out: Path, monkeypatch: pytest.MonkeyPatch, steps: list[object]
-) -> int:
+    inbox: Path, bundle: Path, out: Path, monkeypatch: pytest.MonkeyPatch, steps: list[object],
+    *more: str,
+) -> int:  # fmt: skip
     """One round after another, a step between each; then ctrl-C."""
     left = iter(steps)
 
@@ -238,7 +244,8 @@ def watch(
             step()
 
     monkeypatch.setattr("heads.scoring.watch.time.sleep", sleep)
-    return main(["score", str(inbox), "--bundle", str(bundle), "--out", str(out), "--watch", "1"])
+    place = ["--bundle", str(bundle), "--out", str(out), "--watch", "1"]
+    return main(["score", str(inbox), *place, *more])
 
 
 def lines(out: Path) -> list[tuple[str, int]]:
@@ -291,6 +298,38 @@ def test_a_watched_folder_that_goes_and_comes_back(
     assert f"{inbox} is gone; waiting for it" in said
     assert f"{inbox} is there again" in said
     assert len(lines(tmp_path / "w.jsonl")) == 3
+
+
+def test_a_command_gets_each_row_once_and_what_it_did_not_take_again(
+    inbox: Path,
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, got, refuse = tmp_path / "w.jsonl", tmp_path / "got", tmp_path / "refuse"
+    refuse.touch()
+    (tmp_path / "take").write_text(
+        f'#!/bin/sh\nread -r line\ncase "$line" in *b.mp4*) [ -e {refuse} ] && '
+        f"{{ echo no room >&2; exit 3; }};; esac\nprintf '%s\\n' \"$line\" >> {got}\n"
+    )
+    (tmp_path / "take").chmod(0o755)
+    command = ("--exec", f"{tmp_path / 'take'} ';touch {tmp_path / 'shell'}'")
+
+    def replaced() -> None:
+        fill(inbox, {"a.mp4": "another"})
+
+    assert watch(inbox, bundle, out, monkeypatch, [0, 0, replaced, 0, 0], *command) == 0
+    said = capsys.readouterr().out
+    assert "--exec failed for b.mp4: it ended with 3: no room; the next start hands it on" in said
+    assert lines(got) == [("a.mp4", 1), ("sub/c.mp4", 1), ("a.mp4", 7)]
+    assert len(lines(out)) == 4  # a command that fails costs no row
+    refuse.unlink()
+    assert watch(inbox, bundle, out, monkeypatch, [0], *command) == 0
+    assert lines(got)[3:] == [("b.mp4", 1)]
+    assert watch(inbox, bundle, out, monkeypatch, [0], *command) == 0
+    assert len(lines(got)) == 4
+    assert not (tmp_path / "shell").exists()
 
 
 def test_lines_of_another_watch_are_not_gone_on_with(
