@@ -61,7 +61,12 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         _heat(axes, shares, texts)
-        axes.set(xlabel="said", ylabel="is", xticks=range(len(classes)), yticks=range(len(classes)))
+        axes.set(
+            xlabel="likeliest",
+            ylabel="labelled",
+            xticks=range(len(classes)),
+            yticks=range(len(classes)),
+        )
         axes.set_xticklabels(classes, rotation=30, ha="right")
         axes.set_yticklabels(classes)
 
@@ -125,9 +130,9 @@ def precision_recall(probabilities: Floats, labels: Labels, classes: Sequence[st
 
 def curves_of(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str,
-    *, diagonal: bool,
+    *, diagonal: bool, marks: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:  # fmt: skip
-    """Curves that are points already, in the unit square."""
+    """Curves that are points already, in the unit square; `marks` are single points, by name."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -135,6 +140,11 @@ def curves_of(
             axes.plot(x, y, color=COLOURS[index % len(COLOURS)], label=name, lw=1.8)
         if diagonal:
             axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+        for index, (name, (across, up)) in enumerate((marks or {}).items(), len(series)):
+            colour = COLOURS[index % len(COLOURS)]
+            axes.plot(
+                [across], [up], color=colour, label=name, marker="o", ms=7, ls="", clip_on=False
+            )
         axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
         axes.legend(fontsize=8)
 

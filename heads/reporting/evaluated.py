@@ -4,11 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heads.errors import BadRun
 from heads.figures import charts
 from heads.judging import paper
 from heads.judging.evaluation import ALL, AVERAGE
+from heads.measuring.by_class import GENERATED
+from heads.measuring.metrics import REAL
+from heads.reporting.detected import Points, detected
 from heads.reporting.documents import Document, mapping_of, part_of, read_document
 from heads.reporting.parts import (
     NOTHING,
@@ -25,7 +29,10 @@ from heads.reporting.parts import (
     text,
 )  # fmt: skip
 
-SHARES = ("accuracy", "auc", "f1", "binary_accuracy", "binary_auc")
+SHARES = {
+    "accuracy": "accuracy", "auc": "AUC", "f1": "F1",
+    "binary_accuracy": "real or not, accuracy", "binary_auc": "real or not, AUC",
+}  # fmt: skip
 
 
 def evaluation(path: Path, name: str) -> Section:
@@ -39,7 +46,9 @@ def evaluation(path: Path, name: str) -> Section:
         body += f"<h3>{text(bundle)}</h3>" if len(judged) > 1 else ""
         body += _judged(mapping_of(found, path), path)
     if difference is not None:
-        body += "<h3>Second minus first, paired</h3>" + _difference(mapping_of(difference, path))
+        first, second, *_ = [name for name in judged if name != "difference"]
+        title = f"{second} minus {first}, on the same videos"
+        body += f"<h3>{text(title)}</h3>" + _difference(mapping_of(difference, path))
     return Section(name=name, title="Evaluation", body=body)
 
 
@@ -59,12 +68,13 @@ def _judged(found: Document, path: Path) -> str:
     body += _source_table(sources, part_of(found, "average over sources", path))
     counted = part_of(found, "sources averaged", path)
     if counted:
-        said = ", ".join(f"{n} over {counted[n]}" for n in SHARES if n in counted)
+        said = ", ".join(f"{SHARES[n]} over {counted[n]}" for n in SHARES if n in counted)
         body += paragraph(f"The average is over sources where a number is defined: {said}.", "note")
     joined = found.get("reals in every source")
     if isinstance(joined, Sequence) and joined:
         body += paragraph(f"Reals of {', '.join(map(str, joined))} are in every row.", "note")
-    body += _detection(whole.get("detection")) + _classes(part_of(found, "classes", path), path)
+    classes = part_of(found, "classes", path)
+    body += detected(whole.get("detection"), _generated(classes, path)) + _classes(classes, path)
     for what, why in part_of(whole, "undefined", path).items():
         body += paragraph(f"{what} is not defined: {why}.", "note")
     body += _floors(part_of(found, "floors", path))
@@ -73,6 +83,10 @@ def _judged(found: Document, path: Path) -> str:
         rows = [_conformal(rate, mapping_of(one, path)) for rate, one in rates.items()]
         columns = ("error rate asked, %", "coverage promised, %", "measured, %", "classes a set")
         body += "<h3>Sets with a promised error rate</h3>" + table(columns, rows)
+        body += paragraph(
+            "A set names the classes that are not ruled out: one that holds every class says "
+            "nothing.", "note"
+        )  # fmt: skip
     body += "<h3>What is taken for what</h3>" + _confusion(ALL, whole)
     others = [_confusion(name, one) for name, one in sources.items() if name != ALL]
     return body + folded("The same for each source", side_by_side(others))
@@ -99,8 +113,7 @@ def _source_table(sources: Mapping[str, Document], average: Document) -> str:
             cell = printed.get(name)
             row += [f"{cell.accuracy:.1f}", f"{cell.auc:.1f}"] if cell else ["", ""]
         rows.append(row)
-    columns = ["source", "videos (real + generated)", "accuracy, %", "AUC, %", "F1, %",
-               "real or not, accuracy, %", "real or not, AUC, %"]  # fmt: skip
+    columns = ["source", "videos (real + generated)", *(f"{said}, %" for said in SHARES.values())]
     columns += ["paper: accuracy, %", "paper: AUC, %"] if printed else []
     notes = [paragraph(f"Paper: {n}.", "note") for n in paper.notes(len(classes)) if printed]
     return table(columns, rows, strong=2) + "".join(notes)
@@ -132,7 +145,17 @@ def _confusion(name: str, one: Document) -> str:
     matrix = np.array(one["confusion"], np.int64)
     if matrix.shape != (len(classes), len(classes)):
         raise BadRun(f"{name}: a confusion matrix of {matrix.shape} for {len(classes)} classes.")
-    return picture(charts.confusion(matrix, classes), f"{name}: rows are the truth")
+    drawn = charts.confusion(matrix, classes)
+    return picture(drawn, f"{name}: rows are labels", in_words(matrix, classes))
+
+
+def in_words(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """A confusion matrix as a sentence for each row."""
+    said = []
+    for name, row in zip(classes, matrix.tolist(), strict=True):
+        parts = [f"{n:,} {other}" for n, other in zip(row, classes, strict=True) if n]
+        said.append(f"of {sum(row):,} labelled {name}: {', '.join(parts) or 'none'}")
+    return "; ".join(said)
 
 
 _AXES = {
@@ -141,12 +164,23 @@ _AXES = {
 }
 
 
+def _generated(classes: Document, path: Path) -> Mapping[str, Points]:
+    """Curves of what is generated: of any kind, or of the one class that is."""
+    names = [name for name in classes if name != REAL]
+    name = GENERATED if GENERATED in classes else names[0] if len(names) == 1 else ""
+    drawn = part_of(mapping_of(classes.get(name, {}), path), "curves", path)
+    return {
+        what: (points[0], points[1]) for what, points in drawn.items() if isinstance(points, list)
+    }
+
+
 def _classes(found: Document, path: Path) -> str:
     """A row and curves for each class, and for everything generated."""
     classes = {name: mapping_of(one, path) for name, one in found.items()}
     if not classes:
         return ""
-    rows, series = [], dict[str, dict[str, tuple[list[float], list[float]]]]()
+    rows: list[list[str]] = []
+    series = dict[str, dict[str, tuple[list[float], list[float]]]]()
     for name, one in classes.items():
         row = [name, number(one["n"])]
         for what in ("auc", "average precision"):
@@ -157,6 +191,8 @@ def _classes(found: Document, path: Path) -> str:
         for what, points in part_of(one, "curves", path).items():
             if not isinstance(points, list) or len(points) != 2:
                 raise BadRun(f"{path}: a curve of {name} is not two lists of numbers.")
+            if name == GENERATED:
+                continue
             series.setdefault(what, {})[f"{name} (n = {one['n']})"] = (points[0], points[1])
     drawn = [
         picture(charts.curves_of(series[what], *labels, diagonal=what == "roc"), caption)
@@ -167,30 +203,11 @@ def _classes(found: Document, path: Path) -> str:
     return "<h3>Each class</h3>" + table(columns, rows) + side_by_side(drawn)
 
 
-def _detection(found: object) -> str:
-    """Generated against real: numbers with their intervals."""
-    if not isinstance(found, Mapping):
-        return ""
-    numbers = {
-        "AUC": found["auc"], "average precision": found["average precision"],
-        "equal error rate": found["equal error rate"],
-    }  # fmt: skip
-    for share, one in found["found at false alarms"].items():
-        numbers[f"found at {100 * float(share):g}% false alarms"] = one
-    rows = []
-    for name, one in numbers.items():
-        bounds = {f"{name} interval": [one["low"], one["high"]]}
-        rows.append([name, percent(one["value"]), bounds_of(bounds, name) or one["why"],
-                     number(one["n"])])  # fmt: skip
-    columns = ("number", "%", "95% interval", "videos")
-    return "<h3>Generated against real</h3>" + table(columns, rows)
-
-
 def _difference(found: Document) -> str:
     rows = []
     for name, one in found.items():
         values = mapping_of(one, Path(name))
         bounds = {f"{name} interval": [values["low"], values["high"]]}
         rows.append([name, percent(values["difference"]), bounds_of(bounds, name),
-                     number(values["p"])])  # fmt: skip
+                     f"{values['p']:.3f}" if values["p"] is not None else NOTHING])  # fmt: skip
     return table(("number", "difference, %", "95% interval", "p"), rows)

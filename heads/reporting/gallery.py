@@ -147,8 +147,13 @@ def _verdict(scores: Scores, row: int) -> str:
     if scores.texts.get("set", [""] * len(scores))[row]:
         details.append(f"set: {text(scores.texts['set'][row].replace('|', ', '))}")
     spread = scores.numbers.get("spread")
-    if spread is not None and not np.isnan(spread[row]):
+    if spread is not None and np.nan_to_num(spread).any() and not np.isnan(spread[row]):
         details.append(f"views differ by {percent(float(spread[row]))}%")
+    stress = scores.texts.get("stress", [""] * len(scores))[row]
+    if stress:
+        details.append(f"damaged as on its way: {text(stress)}")
+    if scores.strange[row]:
+        details.append("like nothing that was learnt")
     more = f'<p class="note">{" · ".join(details)}</p>' if details else ""
     sure = percent(float(scores.confidence[row]))
     return (

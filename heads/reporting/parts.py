@@ -19,9 +19,9 @@ _HIDDEN = re.compile(
 NOTHING = "—"
 _FEW = 5
 """Columns that a line of text is wide enough for."""
-_FIGURE_INK = (
-    "<style>svg{color:#4a525c}@media(prefers-color-scheme:dark){svg{color:#aab3be}}</style>"
-)
+_INK = "#4a525c"
+"""What the figures' grey becomes: dark enough on a light page, and the reverse where the page turns
+figures over."""
 
 
 def shown(value: object) -> str:
@@ -112,16 +112,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], strong: int 
     )
 
 
-def picture(svg: str, caption: str) -> str:
-    """A vector figure. Inside an image no script runs and nothing is fetched, whatever the file
-    says; the figures' grey becomes an ink that suits the page."""
-    start = max(svg.find("<svg"), 0)
-    drawn = svg[start:].replace(GREY, "currentColor")
-    head, closed, rest = drawn.partition(">")
-    drawn = f"{head}{closed}{_FIGURE_INK}{rest}"
+def picture(svg: str, caption: str, alt: str = "") -> str:
+    """A vector figure; `alt` says in words what it shows. Inside an image no script runs and
+    nothing is fetched, whatever the file says; on a dark page the style sheet turns it over."""
+    drawn = svg[max(svg.find("<svg"), 0) :].replace(GREY, _INK)
     encoded = base64.b64encode(drawn.encode(errors="replace")).decode()
     return (
-        f'<figure><img alt="{text(caption)}" src="data:image/svg+xml;base64,{encoded}">'
+        f'<figure><img alt="{text(alt or caption)}" src="data:image/svg+xml;base64,{encoded}">'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 

@@ -16,7 +16,8 @@ from pyarrow import csv, parquet
 
 from heads.errors import BadRun
 from heads.measuring.metrics import REAL
-from heads.scoring.formats import json_rows, unguarded
+from heads.scoring.formats import FORGERY_UNDER, json_rows, unguarded
+from heads.scoring.rows import FAR, UNSURE
 
 PROBABILITY = "p_"
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -102,6 +103,16 @@ class Scores:
         return np.full(len(self), np.nan) if real is None else 1 - real
 
     @cached_property
+    def shaken(self) -> NDArray[np.bool_]:
+        """Rows whose verdict does not outlast what happens to videos on their way."""
+        return np.array([s.startswith(UNSURE) for s in self.texts.get("stress", ())], bool)
+
+    @cached_property
+    def strange(self) -> NDArray[np.bool_]:
+        """Rows like nothing that was learnt."""
+        return self.numbers.get("unlike", np.zeros(len(self))) >= FAR
+
+    @cached_property
     def failed(self) -> NDArray[np.bool_]:
         return np.array([bool(why) for why in self.texts.get("error", [""] * len(self))], bool)
 
@@ -120,7 +131,8 @@ def read_scores(path: Path) -> Scores:
         )
     names = found.column_names
     classes = tuple(n.removeprefix(PROBABILITY) for n in names if n.startswith(PROBABILITY))
-    numbers = (*_NUMBERS, *(f"{PROBABILITY}{name}" for name in classes))
+    under = (n for n in names if n.startswith(FORGERY_UNDER))
+    numbers = (*_NUMBERS, *(f"{PROBABILITY}{name}" for name in classes), *under)
     try:
         scores = Scores(
             texts={n: _texts(found.column(n), path.suffix) for n in _TEXTS if n in names},

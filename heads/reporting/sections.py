@@ -88,7 +88,9 @@ def _bundle(path: Path, name: str) -> Section:
     metrics = part_of(about, "metrics", path)
     if metrics:
         body += "<h3>What training reported</h3>"
-        body += table(("figure", "value"), [(k, number(v)) for k, v in metrics.items()])
+        body += table(
+            ("figure", "value"), [(k.replace("_", " "), number(v)) for k, v in metrics.items()]
+        )
     provenance = dict(part_of(about, "provenance", path))
     packages = provenance.pop("packages", {})
     more = facts(provenance) + facts({"packages": packages})

@@ -12,6 +12,7 @@ import numpy as np
 
 from heads.reporting.parts import shown, text
 from heads.reporting.scores import PROBABILITY, Column, Scores
+from heads.scoring.formats import FORGERY_UNDER
 
 MAX_ROWS = 200_000
 """More would make a file that phones cannot open."""
@@ -39,6 +40,8 @@ class Packed:
 
     def document(self) -> dict[str, object]:
         title = _TITLES.get(self.key, self.key.removeprefix(PROBABILITY))
+        if title.startswith(FORGERY_UNDER):
+            title = f"forgery under {title.removeprefix(FORGERY_UNDER)}"
         found: dict[str, object] = {
             "key": self.key, "title": shown(title), "kind": self.kind, "values": self.values
         }  # fmt: skip
@@ -96,6 +99,7 @@ def pack(scores: Scores, limit: int) -> list[Packed]:
     order = [
         "id", "verdict", "confidence", "label", "source", "forgery", "flagged", "stress", "unlike",
         *(f"{PROBABILITY}{name}" for name in scores.classes),
+        *(name for name in numbers if name.startswith(FORGERY_UNDER)),
         "known", "set", "spread", "nearest_id", "nearest_source", "nearest_similarity", "error",
     ]  # fmt: skip
     found = []
@@ -117,7 +121,7 @@ def _texts(key: str, values: Sequence[str]) -> Packed:
 
 
 def _numbers(key: str, values: Column) -> Packed:
-    if key not in _SHARES and not key.startswith(PROBABILITY):
+    if key not in _SHARES and not key.startswith((PROBABILITY, FORGERY_UNDER)):
         rounded = [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
         return Packed(key=key, kind="number", values=rounded)
     shares = np.round(np.clip(np.nan_to_num(values), 0, 100) * 10_000).astype(np.int64)

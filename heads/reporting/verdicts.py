@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from extract.manifest.segments import segment_of
 from heads.data.generators import sources_of
 from heads.figures import charts
 from heads.measuring.calibration import reliability
-from heads.measuring.detection import detection
-from heads.measuring.intervals import macro_auc_interval, wilson
+from heads.measuring.intervals import auc, macro_auc_interval, wilson
 from heads.measuring.metrics import confusion_matrix
+from heads.reporting.detected import of_scores
+from heads.reporting.evaluated import in_words
 from heads.reporting.parts import (
     NOTHING,
     Big,
@@ -23,6 +25,7 @@ from heads.reporting.parts import (
     table,
 )
 from heads.reporting.scores import Scores
+from heads.scoring.rows import FAR
 
 _MOST_SOURCES = 40
 _MOST_POINTS = 50_000
@@ -32,12 +35,52 @@ _MOST_POINTS = 50_000
 def overview(scores: Scores) -> str:
     """Counts for everyone; accuracy and curves where labels are known."""
     body = headline(list(_big(scores))) + paragraph(_new(scores), "note")
+    body += "".join(paragraph(words, "note") for words in _cautions(scores))
     if scores.judged.any():
         body += paragraph(
             "Accuracy with its 95% interval (Wilson); unsure counts as wrong.", "note"
         )
-        body += _curves(scores)
+        body += of_scores(scores) + _by_class(scores) + _curves(scores)
     return body + _by_source(scores)
+
+
+def _by_class(scores: Scores) -> str:
+    """How often each class is named where it is the label, and how well it is told from others."""
+    rows, judged = [], np.flatnonzero(scores.judged)
+    labels, verdicts = scores.labels[judged], scores.verdicts[judged]
+    for place, name in enumerate(scores.classes):
+        inside = labels == place
+        named = wilson(int((verdicts[inside] == place).sum()), int(inside.sum()))
+        apart = auc(scores.probabilities[judged, place], inside, ("the rest", name))
+        rows.append([
+            name, number(named.n), f"{percent(named.value)} {named.brackets}".strip(),
+            f"{percent(apart.value)} {apart.brackets}".strip(),
+        ])  # fmt: skip
+    columns = ("class", "videos", "named where it is the label, %", "AUC against the rest, %")
+    return "<h3>Each class</h3>" + table(columns, rows)
+
+
+def _cautions(scores: Scores) -> Iterator[str]:
+    """How many verdicts are to be taken for guesses, and why."""
+    asked = sum(map(bool, scores.texts.get("stress", ())))
+    if asked:
+        share = wilson(int(scores.shaken.sum()), asked)
+        yield (
+            f"Damaged as on their way, {number(int(scores.shaken.sum()))} of {number(asked)} "
+            f"({percent(share.value)}% {share.brackets}) are judged otherwise: they are unsure."
+        )
+    known = int((~np.isnan(scores.numbers.get("unlike", np.empty(0)))).sum())
+    if known:
+        share = wilson(int(scores.strange.sum()), known)
+        yield (
+            f"Like nothing that was learnt are {number(int(scores.strange.sum()))} of "
+            f"{number(known)} ({percent(share.value)}% {share.brackets}): farther away than all "
+            f"but {100 * (1 - FAR):.0f}% of it; 1% would be usual. Take them for guesses."
+        )
+    segments = [segment_of(one, one.partition("#t=")[0]) for one in scores.texts["id"]]
+    cut = sum(one is not None for one in segments)
+    if cut:
+        yield f"{number(cut)} rows are segments of long videos: their time lines stand below."
 
 
 def _new(scores: Scores) -> str:
@@ -70,9 +113,6 @@ def _big(scores: Scores) -> Iterator[Big]:
             "accuracy, %": wilson(hits, len(labels)),
             "AUC, %": macro_auc_interval(judged, labels, scores.classes),
         }
-        detected = detection(judged, labels, scores.classes)
-        if detected is not None:
-            found["real or not, AUC, %"] = detected.auc
         for label, one in found.items():
             note = f"{one.brackets} n = {one.n:,}".strip()
             yield Big(label=label, value=percent(one.value), note=note)
@@ -90,6 +130,12 @@ def _curves(scores: Scores) -> str:
     judged = np.flatnonzero(scores.judged)
     labels, probabilities = scores.labels[judged], scores.probabilities[judged]
     matrix = confusion_matrix(labels, probabilities.argmax(1), len(scores.classes))
+    found = reliability(probabilities, labels)
+    points = "; ".join(
+        f"confidence {percent(sure)}%: {percent(right)}% right, {n:,} videos"
+        for sure, right, n in zip(*map(np.ndarray.tolist, (
+            found.confidence, found.accuracy, found.counts)), strict=True)
+    )  # fmt: skip
     drawn = judged[:: -(-len(judged) // _MOST_POINTS)]
     return side_by_side(
         [
@@ -98,12 +144,15 @@ def _curves(scores: Scores) -> str:
                 "ROC: each class against the rest",
             ),
             picture(
-                charts.reliability_curve(reliability(probabilities, labels)),
-                "Reliability: on the dotted line, confidence means what it says",
+                charts.reliability_curve(found),
+                "Reliability: on the dotted line, confidence means what it says; the larger a dot, "
+                "the more videos",
+                f"Reliability: {points}",
             ),
             picture(
                 charts.confusion(matrix, scores.classes),
-                "Likeliest class: rows are the truth",
+                "Likeliest class: rows are labels",
+                in_words(matrix, scores.classes),
             ),
         ]
     )

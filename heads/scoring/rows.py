@@ -17,6 +17,8 @@ from heads.measuring.detection import forgery
 from heads.measuring.metrics import REAL, averaged, has_result
 
 UNSURE = "unsure"
+FAR = 0.99
+"""`unlike` from which a row is like nothing that was learnt."""
 NOTHING = "nothing"
 """The verdict where there was nothing to look at: too few frames, no face, no person."""
 

@@ -9,12 +9,11 @@ from heads.measuring.metrics import REAL
 from heads.parts.model_card import FORGERY, first_lines
 from heads.scoring.formats import FORGERY_UNDER, Counts
 from heads.scoring.meaning import Meaning
-from heads.scoring.rows import UNSURE
+from heads.scoring.rows import FAR, UNSURE
 
 _WIDE = 40
 TOO_LITTLE = "too few frames that show anything, or no face or person where one is needed"
 STRANGE = "like nothing that was learnt: farther away than all but 1% of it; take this for a guess"
-_FAR = 0.99
 NO_VERDICT = "no verdict, these networks have random weights"
 
 
@@ -75,7 +74,7 @@ def papers(meaning: Meaning) -> list[str]:
 
 def _is_strange(row: Mapping[str, object]) -> bool:
     far = row.get("unlike")
-    return isinstance(far, float) and far >= _FAR
+    return isinstance(far, float) and far >= FAR
 
 
 def _said(row: Mapping[str, object]) -> str:

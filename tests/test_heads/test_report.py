@@ -48,7 +48,7 @@ def test_everything_a_run_holds_is_on_one_page(tmp_path: Path) -> None:
                  "paper: AUC, %", "65.8", "87.5",
                  "coverage promised"):  # fmt: skip
         assert said in page
-    assert page.count("data:image/svg+xml") == 3 + 3 + 3 + 2  # confusions, curves, files, learning
+    assert page.count("data:image/svg+xml") == 3 + 4 + 5 + 3  # confusions, curves; of scores; files
     assert "default-src 'none'" in page
     places = re.findall(r'\b(?:src|href)="(data:|#|.{9})', page)
     assert set(places) == {"data:", "#"}

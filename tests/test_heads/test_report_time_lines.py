@@ -6,6 +6,7 @@ from pathlib import Path
 from heads.reporting.gallery import frames
 from heads.reporting.page import write_report
 from heads.reporting.scores import read_scores
+from heads.reporting.table import pack
 from heads.reporting.time_lines import time_lines
 from tests.test_extract.clips import write_clip
 from tests.test_heads.runs import write_scores
@@ -33,6 +34,26 @@ def test_bars_say_when_and_how_surely(tmp_path: Path) -> None:
     assert '<rect class="nothing" x="500.00" y="0" width="500.00"' in body
     assert "<title>0:10 to 0:20: motion, 80% generated</title>" in body
     assert "<b>" not in body
+
+
+def test_guesses_are_counted_and_are_in_table_and_gallery(tmp_path: Path) -> None:
+    stressed: dict[str, Sequence[object]] = {
+        **columns(),
+        "stress": ["steady", "unsure: jpeg75 says <real>", None, "steady"],
+        "unlike": [0.5, 0.995, None, 0.2],
+        "forgery_jpeg75": [0.1, 0.4, None, 0.3],
+    }
+    write_scores(tmp_path / "scores.parquet", stressed)
+    page = write_report(tmp_path).page.read_text()
+    assert "Damaged as on their way, 1 of 3 (33.3% [" in page
+    assert "Like nothing that was learnt are 1 of 3 (33.3% [" in page
+    assert "4 rows are segments of long videos" in page
+    assert "damaged as on its way: unsure: jpeg75 says &lt;real&gt; · like nothing" in page
+    packed = {one.key: one for one in pack(read_scores(tmp_path / "scores.parquet"), 10)}
+    assert list(packed["unlike"].values) == [0.5, 0.995, None, 0.2]
+    assert list(packed["forgery_jpeg75"].values) == [1000, 4000, -1, 3000]
+    assert packed["forgery_jpeg75"].document()["title"] == "forgery under jpeg75"
+    assert packed["stress"].values[1] == "unsure: jpeg75 says <real>"
 
 
 def test_no_segments_no_time_lines(tmp_path: Path) -> None:
