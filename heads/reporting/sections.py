@@ -177,7 +177,10 @@ def _tuning(path: Path, name: str) -> Section:
 
 
 def _cross(path: Path, name: str) -> Section:
-    drawn = picture(path.read_text(), "Accuracy in percent: learnt from rows, tested on columns")
+    caption = (
+        "Accuracy in percent: learnt from rows, tested on columns; what is empty was not tested"
+    )
+    drawn = picture(path.read_text(), caption)
     return Section(name=name, title="Across generators", body=drawn)
 
 

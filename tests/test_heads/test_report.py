@@ -252,6 +252,16 @@ def test_figures_agree_with_the_scores(scores: Scores) -> None:
     judged = np.flatnonzero(scores.judged)
     share = (scores.labels[judged] == scores.verdicts[judged]).mean()
     assert f"<dd>{percent(float(share))}<small>[" in overview(scores)
+    rows = [int((scores.labels[judged] == place).sum()) for place in range(len(CLASSES))]
+    for name, count in zip(CLASSES, rows, strict=True):  # in words, for who sees no picture
+        assert f"of {count} labelled {name}: " in overview(scores)
+    over = scores.forgery > 0.5
+    flagged = replace(scores, texts={**scores.texts, "flagged": [str(one) for one in over]})
+    real = scores.labels[judged] == CLASSES.index("real")
+    for words, rest in (("found", ~real), ("false alarms", real)):
+        row = f'<tr><th scope="row">{words} over the bundle&#x27;s threshold</th>'
+        hits = percent(float(over[judged][rest].mean()))
+        assert f"{row}<td>{hits}</td><td>[" in overview(flagged)
     unsure = replace(scores, texts={**scores.texts, "verdict": ["unsure"] * len(scores)})
     assert "<dd>0.0<small>[" in overview(unsure)
     assert "<dt>unsure, %</dt><dd>100.0" in overview(unsure)
@@ -279,6 +289,7 @@ def test_what_was_learnt_from_is_in_no_figure_of_how_right_it_is(tmp_path: Path)
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     assert "It learnt from 92 of these videos, or was decided by them" in page
+    assert '"title":"learnt from"' in page
     assert "n = 28" in page
     assert "n = 120" not in page
     shutil.rmtree(run / "head")
