@@ -23,6 +23,9 @@ from heads.reporting.scores import PROBABILITY, Scores
 
 FRAMES, LONG_SIDE, EACH = 8, 176, 4
 _QUALITY = 80
+_RED = (208, 48, 48)
+_FAR_AWAY = 2**20
+"""Pixels; no frame is so large."""
 Progress = Callable[[], object]
 
 
@@ -81,9 +84,39 @@ def gallery(scores: Scores, found: list[Group], folder: Path, done: Progress) ->
     return "".join(parts)
 
 
-def frames(path: str, folder: Path, video_id: str = "") -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Where something looks worst, as scores say it."""
+
+    frame: int
+    box: tuple[int, int, int, int]
+
+    @staticmethod
+    def of(scores: Scores, row: int) -> "Spot | None":
+        """None where scores do not say it, or what they say is no box."""
+        boxes, numbers = scores.texts.get("worst_box"), scores.numbers.get("worst_frame")
+        if boxes is None or numbers is None or not numbers[row] >= 0:
+            return None
+        try:
+            left, top, right, bottom = (round(float(each)) for each in boxes[row].split())
+        except (ValueError, OverflowError):
+            return None
+        if max(map(abs, (left, top, right, bottom))) > _FAR_AWAY:
+            return None
+        return Spot(frame=int(numbers[row]), box=(left, top, right, bottom))
+
+    def drawn(self, image_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A copy of the frame, with the box on it as thick as is seen when it is small."""
+        left, top, right, bottom = self.box
+        copy = image_hwc.copy()
+        thick = max(1, round(2 * max(copy.shape[:2]) / LONG_SIDE))
+        cv2.rectangle(copy, (left, top), (right, bottom), _RED, thick)
+        return copy
+
+
+def frames(path: str, folder: Path, video_id: str = "", spot: Spot | None = None) -> list[str]:
     """Eight frames over the whole length, of the segment where the id names one, as JPEG data URLs;
-    none where the file cannot be read."""
+    none where the file cannot be read. Before them the frame of the spot, with its box."""
     segment = segment_of(video_id, path)
     path = unescaped(path)
     places = [Path(path), folder / path] if path else []
@@ -94,8 +127,12 @@ def frames(path: str, folder: Path, video_id: str = "") -> list[str]:
         with open_video(str(place), reread=segment is not None) as video:
             shown = segment.frames(video.times) if segment else range(video.info.frames)
             numbers = np.linspace(shown[0], shown[-1], FRAMES).astype(int).tolist()
-            images = video.read(numbers)
-            return [_jpeg(images[number]) for number in numbers]
+            worst = [] if spot is None else list(shown[spot.frame :][:1])
+            images = video.read([*numbers, *worst])
+            pictures = [images[number] for number in numbers]
+            if spot is not None:
+                pictures = [*(spot.drawn(images[number]) for number in worst), *pictures]
+            return [_jpeg(picture) for picture in pictures]
     except (ExtractError, KeyError):
         return []
 
@@ -123,7 +160,8 @@ def _jpeg(image_hwc: NDArray[np.uint8]) -> str:
 
 def _card(scores: Scores, row: int, folder: Path) -> str:
     found = {name: values[row] for name, values in scores.texts.items()}
-    pictures = frames(found.get("path") or found["id"], folder, found["id"])
+    spot = Spot.of(scores, row)
+    pictures = frames(found.get("path") or found["id"], folder, found["id"], spot)
     strip = "".join(f'<img alt="" src="{one}">' for one in pictures)
     strip = strip or "<p>No frames: the file is not here or cannot be read.</p>"
     source = f'<span class="source">{text(found["source"])}</span>' if found.get("source") else ""
@@ -154,6 +192,9 @@ def _verdict(scores: Scores, row: int) -> str:
         details.append(f"damaged as on its way: {text(stress)}")
     if scores.strange[row]:
         details.append("like nothing that was learnt")
+    if Spot.of(scores, row) is not None and scores.texts.get("worst_part", [""] * len(scores))[row]:
+        frame = int(scores.numbers["worst_frame"][row])
+        details.append(f"looks worst: {text(scores.texts['worst_part'][row])}, frame {frame}")
     more = f'<p class="note">{" · ".join(details)}</p>' if details else ""
     sure = percent(float(scores.confidence[row]))
     return (

@@ -32,9 +32,11 @@ _TEXTS = (
     "stress",
     "nearest_id",
     "nearest_source",
+    "worst_part",
+    "worst_box",
     "error",
 )
-_NUMBERS = ("confidence", "forgery", "spread", "unlike", "nearest_similarity")
+_NUMBERS = ("confidence", "forgery", "spread", "unlike", "nearest_similarity", "worst_frame")
 _ROUNDING = 1e-4
 """By which single precision may leave 0 to 1."""
 Column = NDArray[np.float64]

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
+from extract.decoding.video import open_video
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.commands.main import main
 from heads.errors import BadRun
 from heads.reporting import gallery as report_gallery
 from heads.reporting import table as report_table
-from heads.reporting.gallery import groups
+from heads.reporting.gallery import Spot, groups
 from heads.reporting.page import write_report
 from heads.reporting.parts import percent, picture, shown, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
@@ -142,6 +143,35 @@ def test_frames_come_from_the_files(tmp_path: Path) -> None:
     assert report_gallery.frames("gone.mp4", tmp_path) == []
     assert report_gallery.frames("nul\0.mp4", tmp_path) == []
     assert report_gallery.frames("x" * 5000, tmp_path) == []
+
+
+def test_the_part_that_looks_worst_has_a_box_on_its_frame(tmp_path: Path) -> None:
+    made = list(write_data_set(tmp_path / "data", SyntheticOptions(videos=1)))
+    columns = {name: values[:3] for name, values in score_columns().items()}
+    columns["path"] = [str(made[0])] * 3
+    columns |= {
+        "worst_frame": [5, 10**6, None], "worst_part": ["hand", "<b>hand", None],
+        "worst_box": ["10 12 40 60", "inf 0 1 x", None], "worst_person": [2, 0, None],
+    }  # fmt: skip
+    write_scores(tmp_path / "scores.csv", columns)
+    scores = read_scores(tmp_path / "scores.csv")
+    spot = Spot.of(scores, 0)
+    assert spot == Spot(frame=5, box=(10, 12, 40, 60))
+    assert Spot.of(scores, 1) is None
+    assert Spot.of(scores, 2) is None
+    plain = report_gallery.frames(str(made[0]), tmp_path)
+    first, *others = report_gallery.frames(str(made[0]), tmp_path, "", spot)
+    assert others == plain
+    with open_video(made[0]) as video:
+        frame = video.read([5])[5]
+    assert first == report_gallery._jpeg(spot.drawn(frame))
+    red = np.argwhere((spot.drawn(frame) != frame).any(-1))
+    assert np.abs(red.min(0) - [12, 10]).max() <= 3
+    assert np.abs(red.max(0) - [60, 40]).max() <= 3
+    late = Spot(frame=10**6, box=(0, 0, 9, 9))
+    assert report_gallery.frames(str(made[0]), tmp_path, "", late) == plain
+    page = report_gallery.gallery(scores, groups(scores), tmp_path, lambda: None)
+    assert page.count("looks worst: hand, frame 5") == 1
 
 
 def test_frames_are_small_and_keep_their_shape() -> None:
