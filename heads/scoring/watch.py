@@ -9,9 +9,9 @@ video scored again.
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from extract.manifest.manifest import Manifest, Video
@@ -98,7 +98,7 @@ class Watch:
                     yield from self._lines(scorer, asked)
                 before = now
                 if not interrupt.asked:
-                    time.sleep(arguments.watch)
+                    sleep(arguments.watch)
 
     def _lines(self, scorer: Scorer, asked: VideoRun) -> Iterator[Event]:
         with tempfile.TemporaryDirectory() as work:

@@ -243,7 +243,7 @@ def watch(
         elif callable(step):
             step()
 
-    monkeypatch.setattr("heads.scoring.watch.time.sleep", sleep)
+    monkeypatch.setattr("heads.scoring.watch.sleep", sleep)  # no other module's
     place = ["--bundle", str(bundle), "--out", str(out), "--watch", "1"]
     return main(["score", str(inbox), *place, *more])
 
