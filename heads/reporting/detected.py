@@ -15,12 +15,11 @@ from heads.measuring.intervals import Interval, wilson
 from heads.measuring.metrics import REAL
 from heads.reporting.documents import Document, mapping_of
 from heads.reporting.parts import number, percent, picture, side_by_side, table
-from heads.reporting.scores import Scores
+from heads.reporting.scores import TRUE, Scores
 
 Points = tuple[Sequence[float], Sequence[float]]
 FLAGGED = "found over the bundle's threshold"
 ALARMS = "false alarms over the bundle's threshold"
-_TRUE = ("True", "true")
 _MOST_POINTS = 400
 """Of a drawn curve: more are not seen."""
 _NAMED = {
@@ -94,7 +93,7 @@ def of_scores(scores: Scores) -> str:
     }
     flags = scores.texts.get("flagged")
     if flags and any(flags):
-        over = np.array([flags[row] in _TRUE for row in rows.tolist()])
+        over = np.array([flags[row] in TRUE for row in rows.tolist()])
         found[FLAGGED] = _share(over[fake]).to_json()
         found[ALARMS] = _share(over[~fake]).to_json()
     drawn = {

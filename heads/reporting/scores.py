@@ -39,6 +39,8 @@ _TEXTS = (
 _NUMBERS = ("confidence", "forgery", "spread", "unlike", "nearest_similarity", "worst_frame")
 _ROUNDING = 1e-4
 """By which single precision may leave 0 to 1."""
+TRUE = ("True", "true")
+"""How files of every kind say that a row is flagged."""
 Column = NDArray[np.float64]
 
 

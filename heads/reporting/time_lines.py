@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator, Mapping
 
 from heads.reporting.parts import folded, number, paragraph, percent, table, text
-from heads.reporting.scores import Scores
+from heads.reporting.scores import TRUE, Scores
 from heads.scoring.timelines import FAILED, Span, Timeline, clock, timelines
 
 SHOWN = 40
 """Videos; the worst first."""
 _WIDTH, _HEIGHT = 1000, 28
-_TRUE = ("True", "true")
 
 
 def time_lines(scores: Scores) -> str:
@@ -38,7 +37,7 @@ def _rows(scores: Scores) -> Iterator[Mapping[str, object]]:
             "id": texts["id"][row], "path": paths[row], "verdict": texts["verdict"][row],
             "error": errors[row], "forgery": _known(scores.forgery[row]),
             "confidence": _known(scores.confidence[row]),
-            "flagged": flags[row] in _TRUE if flags[row] else None,
+            "flagged": flags[row] in TRUE if flags[row] else None,
         }  # fmt: skip
 
 

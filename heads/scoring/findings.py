@@ -15,7 +15,7 @@ from extract.people.detections import Quad
 from extract.views.protocol import Protocol
 from features_store.store import Store
 from features_store.table import Table
-from heads.bundle import Bundle
+from heads.head import Head
 from heads.parts.part_probes import PARTS
 from heads.parts.person_verdicts import doubt
 from heads.scoring.rows import WORST_PART
@@ -78,14 +78,14 @@ def findings(
 
 
 def with_worst_part(
-    block: pa.Table, bundle: Bundle, store: Store, protocol: str, wanted: NDArray[np.int64]
+    block: pa.Table, head: Head, store: Store, protocol: str, wanted: NDArray[np.int64]
 ) -> pa.Table:
     """Rows of a store's videos with what looks worst in each; the very same rows for other heads.
     Nothing where there is nobody, or where it is not known which frames were looked at."""
-    if not isinstance(bundle.head, Anatomy):
+    if not isinstance(head, Anatomy):
         return block
     rows: list[dict[str, object]] = [{} for _ in range(len(wanted))]
-    for row, found in _worst(bundle.head, bundle.own(store, protocol), protocol, wanted):
+    for row, found in _worst(head, store, protocol, wanted):
         rows[int(np.searchsorted(wanted, row))] = {
             "worst_frame": found.frame, "worst_part": found.part, "worst_person": found.person,
             "worst_box": " ".join(f"{corner:.1f}" for corner in found.box),

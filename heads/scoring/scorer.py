@@ -54,6 +54,7 @@ class Scorer:
         `status`: theirs, where it was read already. `unlike`: say of each how far it lies from what
         was learnt; that takes longer than reading its features.
         """
+        store = self.bundle.own(store, protocol)
         if status is None:
             status = self.status(store, protocol, wanted)
         probabilities, positions, near, far = [], [], [], []
@@ -80,30 +81,29 @@ class Scorer:
         without = np.setdiff1d(np.arange(len(wanted)), scored.positions)
         errors = self._reasons(store, protocol, wanted, without)
         found = rows(store_inputs(store, wanted), scored, errors, self.bundle, self.rate)
-        return with_worst_part(found, self.bundle, store, protocol, wanted)
+        return with_worst_part(found, self.bundle.head, store, protocol, wanted)
 
     def status(self, store: Store, protocol: str, wanted: NDArray[np.int64]) -> Status:
         """Per video the worst of the branches that the bundle needs: 0 missing, 2 failed, 1 ok."""
         worst = np.ones(len(wanted), np.uint8)
-        for arrays in self._groups(store, protocol):
+        for arrays in self._groups(self.bundle.own(store, protocol), protocol):
             status = arrays.status(wanted)
             worst = np.where(status == 1, worst, status).astype(np.uint8)
         return worst
 
     def _groups(self, store: Store, protocol: str) -> list[BranchArrays]:
         """The groups that hold what the head needs, each once."""
-        own = self.bundle.own(store, protocol)
-        found = [own.find(protocol, key)[0] for key in self.bundle.head.keys]
+        found = [store.find(protocol, key)[0] for key in self.bundle.head.keys]
         return list({arrays.prefix: arrays for arrays in found}.values())
 
     def _tables(self, store: Store, protocol: str, mask: NDArray[np.bool_]) -> Iterator[Table]:
-        head, own = self.bundle.head, self.bundle.own(store, protocol)
+        head = self.bundle.head
         if head.lazy:
-            yield own.table(
+            yield store.table(
                 head.keys, protocol=protocol, where=mask, allow_missing=True, lazy=head.lazy
             )
             return
-        yield from own.stream(
+        yield from store.stream(
             head.keys, protocol=protocol, where=mask, allow_missing=True, batch=_STREAMED
         )
 
