@@ -38,9 +38,9 @@ SIZE = (1280, 720)
 FRAMES = 121
 
 
-def make_clips(folder: Path, count: int) -> list[Path]:
+def make_clips(folder: Path, count: int, first: int = 0) -> list[Path]:
     paths = []
-    for number in range(count):
+    for number in range(first, first + count):
         plan = ClipPlan(
             width=SIZE[0], height=SIZE[1], frames=FRAMES, fps=24, tint=(180, 180, 170), grain=3,
             label="real", severity=1.0, seed=number,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from extract.networks import weights
-from extract.networks.vit import Block, BlockConfig, LayerNorm
+from extract.networks.vit import Block, BlockConfig, LayerNorm, patches
 
 _OFFSET = 0.1
 
@@ -83,8 +83,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
 
     def forward(self, images_bchw: Tensor) -> Tensor:
-        patches: Tensor = self.proj(images_bchw)
-        return patches.flatten(2).transpose(1, 2)
+        return patches(images_bchw[:, :, None], self.proj)
 
 
 class DinoV2(nn.Module):

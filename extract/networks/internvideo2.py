@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from extract.networks import position
 from extract.networks.space_time import SpaceTimeAdapter
-from extract.networks.vit import AttentionPool, Block, BlockConfig, Gelu
+from extract.networks.vit import AttentionPool, Block, BlockConfig, Gelu, patches
 from extract.views.sampling import CLIP_FRAMES
 from extract.views.view import CLIP_SIZE
 
@@ -68,8 +68,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv3d(3, architecture.width, size, stride=size)
 
     def forward(self, clips_bcthw: Tensor) -> Tensor:
-        patches: Tensor = self.proj(clips_bcthw)
-        return patches.flatten(2).transpose(1, 2)
+        return patches(clips_bcthw, self.proj)
 
 
 class InternVideo2(nn.Module):

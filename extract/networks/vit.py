@@ -98,13 +98,38 @@ class Mlp(nn.Module):
         self.gelu = config.gelu
 
     def forward(self, x_bnd: Tensor) -> Tensor:
-        result: Tensor = self.fc2(self._bent(self.fc1(x_bnd)))
+        result: Tensor = self.fc2(self._bent(x_bnd))
         return result
 
     def _bent(self, x_bnd: Tensor) -> Tensor:
+        half_on_a_gpu = x_bnd.is_cuda and torch.is_autocast_enabled("cuda")
+        if self.gelu == "tanh" and half_on_a_gpu and not torch.is_grad_enabled():
+            return linear_gelu(x_bnd, self.fc1, torch.get_autocast_dtype("cuda"))
+        middle: Tensor = self.fc1(x_bnd)
         if self.gelu == "quick":
-            return x_bnd * torch.sigmoid(1.702 * x_bnd)
-        return functional.gelu(x_bnd, approximate="tanh" if self.gelu == "tanh" else "none")
+            return middle * torch.sigmoid(1.702 * middle)
+        return functional.gelu(middle, approximate="tanh" if self.gelu == "tanh" else "none")
+
+
+def linear_gelu(x_bnd: Tensor, layer: nn.Linear, dtype: torch.dtype) -> Tensor:
+    """GELU, in tanh's form, of a linear layer, in the one kernel that CUDA's library has for both;
+    the middle is never written down. It has no gradient."""
+    weight_hd, bias_h = layer.weight.to(dtype), layer.bias.to(dtype)
+    flat_nd = x_bnd.to(dtype).flatten(0, -2)
+    bent_nh = torch._addmm_activation(bias_h, flat_nd, weight_hd.T, use_gelu=True)
+    bent: Tensor = bent_nh.reshape(*x_bnd.shape[:-1], -1)
+    return bent
+
+
+def patches(pixels_bcthw: Tensor, layer: nn.Conv2d | nn.Conv3d) -> Tensor:
+    """Frames cut into squares, each a vector (b, n, d): the layer's convolution, whose steps are as
+    wide as its squares, as one matrix product, which CUDA has a far quicker kernel for."""
+    side = layer.kernel_size[-1]
+    rows, columns = (length // side for length in pixels_bcthw.shape[-2:])
+    whole = pixels_bcthw[..., : rows * side, : columns * side]
+    cut = whole.reshape(*whole.shape[:3], rows, side, columns, side)
+    flat = cut.permute(0, 2, 3, 5, 1, 4, 6).flatten(4).flatten(1, 3)
+    return functional.linear(flat, layer.weight.flatten(1), layer.bias)
 
 
 class Block(nn.Module):
@@ -141,35 +166,36 @@ def _scale(config: BlockConfig) -> nn.Module:
 
 
 class CrossAttention(nn.Module):
-    """One query looks at all tokens; the names are those of the official checkpoints."""
+    """One query looks at all tokens; the names are those of the official checkpoints.
+
+    Tokens are never projected to keys and values: with one query it is far less work to take the
+    keys' matrix to the query, and the values' matrix to what the query gathers.
+    """
 
     def __init__(self, width: int, heads: int, out: int) -> None:
         super().__init__()
         self.heads = heads
-        for name in ("q", "k", "v"):
-            setattr(self, name, nn.Linear(width, width, bias=False))
-            setattr(self, f"{name}_bias", nn.Parameter(torch.zeros(width)))
+        self.q, self.k, self.v = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.q_bias, self.k_bias, self.v_bias = (nn.Parameter(torch.zeros(width)) for _ in range(3))
         self.proj = nn.Linear(width, out)
 
-    def forward(self, q_bnd: Tensor, k_bnd: Tensor, v_bnd: Tensor) -> Tensor:
-        parts = [self._projected(*part) for part in (("q", q_bnd), ("k", k_bnd), ("v", v_bnd))]
-        mixed: Tensor = self.proj(attention(*parts).flatten(2))
-        return mixed
+    def question(self, query_bd: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, h, d) and (b, h): what each head multiplies a token with and adds, to score it."""
+        asked_bd = functional.linear(query_bd, self.q.weight, self.q_bias)
+        asked_bhe = self._by_head(asked_bd) / (asked_bd.shape[-1] // self.heads) ** 0.5
+        keys_hed = self.k.weight.reshape(self.heads, -1, self.k.in_features)
+        factors_bhd = torch.einsum("bhe,hed->bhd", asked_bhe, keys_hed)
+        return factors_bhd, (asked_bhe * self._by_head(self.k_bias)).sum(-1)
 
-    def weights(self, q_bnd: Tensor, k_bnd: Tensor) -> Tensor:
-        """(b, queries, keys): how much is taken from each key, the mean of the heads."""
-        q_bhnd, k_bhnd = (
-            self._projected(*part).transpose(1, 2) for part in (("q", q_bnd), ("k", k_bnd))
-        )
-        scores = q_bhnd @ k_bhnd.mT / k_bhnd.shape[-1] ** 0.5
-        weights: Tensor = scores.softmax(-1).mean(1)
-        return weights
+    def answer(self, gathered_bhd: Tensor) -> Tensor:
+        """Tokens as each head has averaged them → the output."""
+        values_hed = self.v.weight.reshape(self.heads, -1, self.v.in_features)
+        values_bd = torch.einsum("bhd,hed->bhe", gathered_bhd, values_hed).flatten(1)
+        answer: Tensor = self.proj(values_bd + self.v_bias)
+        return answer
 
-    def _projected(self, name: str, x_bnd: Tensor) -> Tensor:
-        projected = functional.linear(
-            x_bnd, getattr(self, name).weight, getattr(self, f"{name}_bias")
-        )
-        return projected.reshape(*x_bnd.shape[:2], self.heads, -1)
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:-1], self.heads, -1)
 
 
 class AttentionPool(nn.Module):
@@ -184,13 +210,21 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens_bnd: Tensor) -> Tensor:
         with torch.autocast(tokens_bnd.device.type, enabled=False):
-            tokens_bnd = tokens_bnd.float()
-            query = self.norm1_q(tokens_bnd.mean(1, keepdim=True))
-            keys, values = self.norm1_k(tokens_bnd), self.norm1_v(tokens_bnd)
-            pooled: Tensor = self.cross_attn(query, keys, values)
-            return pooled[:, 0]
+            weights_bhn, normed_bnd = self._looked(tokens_bnd.float())
+            gathered_bhd = weights_bhn @ normed_bnd * self.norm1_v.weight + self.norm1_v.bias
+            return self.cross_attn.answer(gathered_bhd)
 
     def weights(self, tokens_bnd: Tensor) -> Tensor:
-        """(b, n): how much the pool takes from each token."""
-        query = self.norm1_q(tokens_bnd.mean(1, keepdim=True))
-        return self.cross_attn.weights(query, self.norm1_k(tokens_bnd))[:, 0]
+        """(b, n): how much the pool takes from each token, the mean of the heads."""
+        return self._looked(tokens_bnd)[0].mean(1)
+
+    def _looked(self, tokens_bnd: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, h, n) what each head takes from each token, and the tokens normed: keys and values
+        differ in their scale and shift alone."""
+        factors_bhd, added_bh = self.cross_attn.question(self.norm1_q(tokens_bnd.mean(1)))
+        normed_bnd = functional.layer_norm(
+            tokens_bnd, self.norm1_k.normalized_shape, eps=self.norm1_k.eps
+        )
+        added_bh = added_bh + factors_bhd @ self.norm1_k.bias
+        scores_bhn = factors_bhd * self.norm1_k.weight @ normed_bnd.mT + added_bh[..., None]
+        return scores_bhn.softmax(-1), normed_bnd

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from extract.branch import Branch
+from extract.running.quickening import Quickening
 
 CPU_BATCH = 8
 LARGEST_BATCH = 512
@@ -24,6 +25,7 @@ class Batcher:
     def __init__(self, branch: Branch, size: int | None = None, *, in_flight: int = 1) -> None:
         self.branch = branch
         self.size = size or automatic_size(branch, in_flight)
+        self._quickening = Quickening(branch)
         self._halving = threading.Lock()
 
     def run(self, views: Tensor) -> dict[str, Tensor]:
@@ -36,7 +38,7 @@ class Batcher:
         while start < len(views):
             size = self.size  # another thread may halve it: one step uses one number
             try:
-                parts.append(self._step(views[start : start + size]))
+                parts.append(self._step(views[start : start + size], size))
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -47,18 +49,10 @@ class Batcher:
             return parts[0]
         return {name: torch.cat([part[name] for part in parts]) for name in self.branch.outputs}
 
-    def _step(self, views: Tensor) -> dict[str, Tensor]:
+    def _step(self, views: Tensor, size: int) -> dict[str, Tensor]:
         """Everything that takes the device's memory."""
-        results = self.branch.forward(views.to(self.branch.device, non_blocking=True))
-        host = {
-            name: (numbers.float() if numbers.is_floating_point() else numbers).to(
-                "cpu", non_blocking=True
-            )
-            for name, numbers in results.items()
-        }
-        if self.branch.device.type == "cuda":
-            torch.cuda.current_stream(self.branch.device).synchronize()
-        return host
+        on_device = views.to(self.branch.device, non_blocking=True)
+        return self.branch.fetched(self._quickening.forward(on_device, size))
 
     def _halve(self, size: int) -> None:
         """Once, when several threads ran out of memory with the same size."""
