@@ -28,7 +28,7 @@ from extract.branch import BranchRequest
 from extract.branches import depthpro, internvideo2
 from extract.networks import weights
 from extract.networks.attention import Backend, attention_backend, flash_installed
-from extract.networks.compiled import compile_blocks
+from extract.networks.compiled import compile_blocks, leave_blocks
 
 DEPTH_FLOPS_A_FRAME = 0.762e12
 """Two ViT-L/16 passes at 384²: 2 x 0.381 TFLOP."""
@@ -144,21 +144,20 @@ def seconds(work: Callable[[], object], device: torch.device, most: int | None =
 def video(
     preset: str, device: torch.device, ways: Sequence[Way], batches: Sequence[int], peak: float
 ) -> Iterator[measure.Row]:
-    flops = internvideo2.view_flops(internvideo2.PRESETS[preset])
+    share = internvideo2.view_flops(internvideo2.PRESETS[preset]) / peak
+    branch = video_branch(preset, device)
     for way in ways:
-        branch = video_branch(preset, device)
-        rates = _rates(f"internvideo2-{preset}", branch, way, batches, device, flops / peak)
+        rates = _rates(f"internvideo2-{preset}", branch, way, batches, device, share)
         yield from _surviving(way.name, rates)
 
 
 def depth(
     preset: str, device: torch.device, ways: Sequence[Way], batches: Sequence[int], peak: float
 ) -> Iterator[measure.Row]:
+    branch, share = depth_branch(preset, device), 2 * DEPTH_FLOPS_A_FRAME / peak
     for way in ways:
-        branch, share = depth_branch(preset, device), 2 * DEPTH_FLOPS_A_FRAME / peak
         rates = _rates(f"depthpro-{preset}, 2 passes", branch, way, batches, device, share)
         yield from _surviving(way.name, rates)
-    branch = depth_branch(preset, device)
     pixels = torch.rand(1, 3, 1536, 1536, device=device) * 2 - 1
 
     def released() -> Tensor:
@@ -228,7 +227,7 @@ def _rates(
     share: float,
 ) -> Iterator[measure.Row]:
     """A network run one way, a row for each batch size; a view a second is so much of the rate."""
-    torch.compiler.reset()
+    leave_blocks(branch.model)
     if way.compiled:
         compile_blocks(branch.model)
     with attention_backend(way.backend):

@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -133,6 +134,10 @@ def _check_file(handle: int, limits: Limits) -> None:
             raise NotAVideo(f"it is {kind}, not a video")
 
 
+_TAGS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""PyAV has had no such option since 19, and says of tags what it can."""
+
+
 def open_container(name: str) -> InputContainer:
     """A tag that is no valid text is no reason to refuse a video; thousands of streams are."""
     options = {
@@ -141,7 +146,7 @@ def open_container(name: str) -> InputContainer:
         "max_streams": str(MAX_STREAMS),
     }
     try:
-        return av.open(f"file:{name}", mode="r", options=options, metadata_errors="replace")
+        return av.open(f"file:{name}", mode="r", options=options, **_TAGS)
     except av.error.FFmpegError as error:
         if error.errno == errno.ENOMEM:  # FFmpeg says so of too many streams too
             raise OverLimit(
