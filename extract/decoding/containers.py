@@ -146,7 +146,7 @@ def open_container(name: str) -> InputContainer:
         "max_streams": str(MAX_STREAMS),
     }
     try:
-        return av.open(f"file:{name}", mode="r", options=options, **_TAGS)
+        found: InputContainer = av.open(f"file:{name}", mode="r", options=options, **_TAGS)
     except av.error.FFmpegError as error:
         if error.errno == errno.ENOMEM:  # FFmpeg says so of too many streams too
             raise OverLimit(
@@ -156,6 +156,7 @@ def open_container(name: str) -> InputContainer:
         raise _failed_disk(error) or NotAVideo(
             f"no video container that is known ({error.strerror})"
         ) from error
+    return found
 
 
 def media_error(error: av.error.FFmpegError, what: str) -> VideoError:
