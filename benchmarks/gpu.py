@@ -6,8 +6,8 @@
 Measured against the machine's own bf16 matrix rate: views per second and the share of that rate,
 for InternVideo2 and for the depth branch, eager, compiled and with flash-attn; what attention
 alone reaches; 36 passes against two; from mp4 files to a store with so many decode workers.
-Weights are seeded: speed does not depend on them. Rows are printed as they come, and a way that
-fails costs its own row alone.
+Weights are seeded: speed does not depend on them. Rows are printed and kept as they come, and a way
+that fails costs its own row alone.
 """
 
 import argparse
@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[measure.Row] = []
     for part in given.parts.split(","):
         for row in _surviving(part, made[part]):
-            print("  ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+            print(measure.line(row), flush=True)
             rows.append(row)
-    measure.report("gpu", rows, ("torch",))
+            measure.keep("gpu", rows, ("torch",))
     return 0
 
 

@@ -81,9 +81,18 @@ def alone(module: str, *arguments: str | Path) -> tuple[list[str], float]:
 def report(theme: str, rows: list[Row], packages: tuple[str, ...] = ("numpy",)) -> None:
     """Print a table and one JSON line, and keep the result."""
     for row in rows:
-        print("  ".join(f"{key}={_short(value)}" for key, value in row.items()))
+        print(line(row))
+    print(json.dumps(keep(theme, rows, packages)))
+
+
+def line(row: Row) -> str:
+    return "  ".join(f"{key}={_short(value)}" for key, value in row.items())
+
+
+def keep(theme: str, rows: list[Row], packages: tuple[str, ...] = ("numpy",)) -> dict[str, object]:
+    """Write the result's file; again and again, where rows come one by one."""
     now = datetime.now(UTC)
-    result = {
+    result: dict[str, object] = {
         "theme": theme,
         "date": now.date().isoformat(),
         "commit": _commit(),
@@ -95,7 +104,7 @@ def report(theme: str, rows: list[Row], packages: tuple[str, ...] = ("numpy",)) 
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{theme}_{hardware()}_{now.date().isoformat()}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    return result
 
 
 def _short(value: object) -> str:

@@ -1,14 +1,17 @@
 """The one place where attention is computed.
 
-flash-attn is used where it is installed and the tensors are half precision on CUDA, torch's
-scaled_dot_product_attention elsewhere. Both give the same numbers within half precision, so the
-choice is no part of a fingerprint. Legend: b batch, n tokens, h heads, d channels of a head.
+flash-attn is used where it is installed and the tensors are half precision on a CUDA card before
+Hopper, torch's scaled_dot_product_attention elsewhere: on Hopper its cuDNN kernel is the quicker
+one (`python -m benchmarks.gpu --parts attention`). Both give the same numbers within half
+precision, so the choice is no part of a fingerprint. Legend: b batch, n tokens, h heads, d channels
+of a head.
 """
 
 import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -69,7 +72,12 @@ def _use_flash(q_bnhd: Tensor) -> bool:
             f"{q_bnhd.device}, flash-attn is {'' if _FLASH_INSTALLED else 'not '}installed. It "
             f"needs half precision on CUDA and flash-attn: {how_to_install('gpu')}."
         )
-    return fits and _FLASH_INSTALLED
+    return fits and _FLASH_INSTALLED and (backend == "flash" or before_hopper(q_bnhd.device))
+
+
+@cache
+def before_hopper(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) < (9, 0)
 
 
 def _checked(backend: str) -> Backend:
