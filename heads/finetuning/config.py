@@ -46,7 +46,8 @@ class FinetuneConfig(TrainConfig):
     ema: float = 0.0
     """How much of the running average of weights stays at a step; 0: none is kept."""
     save_every: int = 200
-    """Steps between checkpoints; there is one after every epoch too."""
+    """Steps between checkpoints; more where they would take over a twentieth of the time. There is
+    one after every epoch too."""
 
     alternate: str | None = None
     """Such as spatial:temporal=1:20: a step of an optimiser of spatial kernels and of what is

@@ -23,6 +23,7 @@ from heads.errors import BadTable
 from heads.head import check_labels, check_table
 from heads.parts import arrays
 from heads.parts.arrays import DEPTH
+from heads.parts.tokens import one_view
 from heads.training.model import Samples
 
 T = TypeVar("T")
@@ -95,11 +96,18 @@ class CachedSource(Source):
 
     def _inputs(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         for pick in picks:
-            rows, places = np.unique(pick.rows, return_inverse=True)  # read once for all views
-            tokens = torch.from_numpy(np.asarray(self._rows[rows])[places, pick.views])
+            tokens = torch.from_numpy(self._picked(pick))
             if not bool(torch.isfinite(tokens).all()):
                 raise BadTable(f"{self._key} holds numbers that are not finite; extract again.")
             yield tokens
+
+    def _picked(self, pick: Pick) -> Numbers:
+        """Rows are read whole where all their views are wanted."""
+        rows, places = np.unique(pick.rows, return_inverse=True)
+        if len(rows) * self._rows.shape[1] > len(places):
+            return one_view(self._rows, pick.rows, pick.views)
+        whole: Numbers = np.asarray(self._rows[rows])[places, pick.views]
+        return whole
 
     def close(self) -> None:
         """Nothing is held."""

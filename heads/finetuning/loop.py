@@ -35,6 +35,8 @@ from heads.training.loop import defined_metric, judge
 from heads.training.losses import smoothed_losses
 
 CHECKPOINT = "checkpoint.safetensors"
+_BETWEEN_SAVES = 20
+"""Times as long as the last checkpoint took, training goes on before the next inside an epoch."""
 _LATER = (
     "strategy",
     "adapter_turns",
@@ -93,6 +95,7 @@ class Finetuner:
         count = config.samples(samples.videos, samples.views)
         self._parts = step_slices(count, config.batch, config.accumulate * run.processes.count)
         self._steps = config.epochs * len(self._parts)
+        self._saved_at, self._saving = time.monotonic(), 0.0
         self.optimisers = Optimisers(
             names, net.network, config, len(self._parts), run.processes.device
         )
@@ -160,7 +163,8 @@ class Finetuner:
             for number in range(len(steps)):
                 now = slice(number * config.accumulate, (number + 1) * config.accumulate)
                 self._update(order, self._parts[steps[number]], shares[now], inputs)
-                if self.step % config.save_every == 0 and self.step % len(self._parts):
+                due = self.step % config.save_every == 0 and self.step % len(self._parts) != 0
+                if due and self._saving_pays():
                     self._save()
         finally:
             inputs.close()
@@ -242,15 +246,24 @@ class Finetuner:
         unread = not isinstance(self.net.head, FusionReadout)
         return DistributedDataParallel(self.net, device_ids=ids, find_unused_parameters=unread)
 
+    def _saving_pays(self) -> bool:
+        """A twentieth of the time goes into checkpoints at most; the first process decides."""
+        spent = time.monotonic() - self._saved_at
+        pays = self.run.processes.first and spent >= _BETWEEN_SAVES * self._saving
+        return float(self.run.processes.total(torch.tensor([float(pays)]))) > 0
+
     def _save(self) -> None:
         if self.run.folder is None:
             return
+        start = time.monotonic()
         tensors = {**self.versions.state(), **self.optimisers.state()}
         found = Checkpoint(
             step=self.step, tensors=tensors, history=self.history, losses=self.losses
         )
         path, writes = self.run.folder / CHECKPOINT, self.run.processes.first
         found.save(path, self.run.describe(), writes=writes)
+        self._saved_at = time.monotonic()
+        self._saving = self._saved_at - start
 
     def _resume(self) -> None:
         if self.run.folder is None or not (self.run.folder / CHECKPOINT).exists():

@@ -47,9 +47,9 @@ class TokenModel(Model):
         """(b, classes); tokens are (b, …) as they are stored."""
 
     def training_logits(self, batch: Batch) -> Tensor:
-        tokens = self.tokens(self.tables[0], batch.rows)
-        tokens_bnd = tokens[torch.arange(len(tokens)), torch.from_numpy(batch.views)]
-        return self.token_logits(tokens_bnd.to(batch.x.device), batch.x, training=True)
+        stored = one_view(token_rows(self.tables[0], self.key), batch.rows, batch.views)
+        tokens_bnd = self.finite(torch.from_numpy(stored)).to(batch.x.device).float()
+        return self.token_logits(tokens_bnd, batch.x, training=True)
 
     def view_probabilities(self, samples: Samples) -> Probabilities:
         return self.predict(self.tables[id(samples)], samples.x)
@@ -62,14 +62,10 @@ class TokenModel(Model):
         step = max(1, _SCORED_AT_ONCE // x.shape[1])
         for start in range(0, len(table), step):
             part = np.arange(start, min(start + step, len(table)))
-            tokens = self.tokens(table, part).to(x.device)
+            stored = np.ascontiguousarray(token_rows(table, self.key)[part])
+            tokens = self.finite(torch.from_numpy(stored)).to(x.device).float()
             flat = self.token_logits(tokens.flatten(0, 1), x[part].flatten(0, 1), training=False)
             yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
-
-    def tokens(self, table: Table, rows: NDArray[np.int64]) -> Tensor:
-        """(b, views, …) of some rows, in float32."""
-        stored = torch.from_numpy(np.ascontiguousarray(token_rows(table, self.key)[rows]))
-        return self.finite(stored).float()
 
     def finite(self, numbers: Tensor) -> Tensor:
         """The same, refused where a number is not finite."""
@@ -156,3 +152,13 @@ class TokenHead(Head, Generic[M]):
 def token_rows(table: Table, key: str) -> "NDArray[Any] | LazyRows":
     """The tokens, in memory or on the disk."""
     return table.lazy[key] if key in table.lazy else table.arrays[key]
+
+
+def one_view(
+    stored: "NDArray[Any] | LazyRows", rows: NDArray[np.int64], views: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Of each row one view, (n, …); where they are on the disk the others are not read."""
+    if isinstance(stored, np.ndarray):
+        return stored[rows, views]
+    found: NDArray[Any] = stored.by_view(rows, views)[np.arange(len(rows))][:, 0]
+    return found

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ from features_store import Store
 from heads.bundle import Bundle
 from heads.commands.main import main
 from heads.errors import BadCheckpoint, BadTable, WrongFeatures
+from heads.finetuning.checkpoints import Checkpoint
 from heads.finetuning.data import CachedSource
-from heads.finetuning.loop import CHECKPOINT
+from heads.finetuning.loop import CHECKPOINT, Finetuner
 from heads.finetuning.setup import BACKBONE, HEAD
 from heads.scoring.branches import find_branches
 from heads.training.config import epoch_order
@@ -125,6 +128,29 @@ def test_killed_and_resumed_gives_the_same_curve(folder: Path, tmp_path: Path) -
         finetuning(folder, config=how, out=tmp_path),
     ):
         pass
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, saved = [0.0], list[int]()
+    update = Finetuner._update
+
+    def second(finetuner: Finetuner, *given: Any) -> None:  # noqa: ANN401 (as the step has it)
+        now[0] += 1
+        update(finetuner, *given)
+
+    def write(checkpoint: Checkpoint, *_: object, **__: object) -> None:
+        now[0] += 0.09
+        saved.append(checkpoint.step)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Finetuner, "_update", second)
+    monkeypatch.setattr(Checkpoint, "save", write)
+    how = config(epochs=2, batch=2, save_every=1)
+    with finetuning(folder, config=how, out=tmp_path) as ready:
+        ready.finetuner.fit()
+    assert saved == [1, 3, 4, 6, 8]  # four steps an epoch, each with one at its end
 
 
 def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> None:
