@@ -2,18 +2,22 @@
 
     python -m benchmarks.anatomy_tiny --frames 3000 --epochs 12 --out FOLDER
 
-Made-up people (`extract.synthesis.defects`), drawn directly and not encoded, close-ups: half of
-the parts of every training frame have a defect. Two generators are learnt from, two others judge.
-Judged frames have one defect or none. FOLDER gets human, face and hand as `anatomy=tiny:FOLDER`
-reads them. Nothing here says anything about real videos.
+Two generators of made-up people are learnt from, two others judge (see `anatomy_frames`): frames in
+which one defect can be seen, half of them with it, half as they were before. A tenth of what is
+learnt from is kept aside, to say how much of what is missed is due to the other generators. FOLDER
+gets human, face and hand as `anatomy=tiny:FOLDER` reads them. Nothing here says anything about real
+videos.
 """
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,190 +25,142 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.anatomy_frames import PART_OF, Crop, Drawn, Frame, frames, lies_on
 from extract.branches.anatomy import PARTS
 from extract.networks.simmim import Architecture, SimMim
-from extract.people.crops import crop_look, crop_picture, square_around
-from extract.people.detections import KINDS, Kind, Quad
-from extract.synthesis.clip import Clip, ClipPlan
-from extract.synthesis.data_set import GENERATORS, Generator
-from extract.synthesis.defects import DEFECTS, Defect, DefectKind, planted
-from extract.synthesis.shapes import stamp
-from extract.synthesis.truth import FACE, HANDS, OBJECT, parts_of
+from extract.people.crops import crop_look
+from extract.people.detections import KINDS, Kind
+from extract.synthesis.data_set import GENERATORS
+from heads.commands.device import DEVICE_HELP, one_device
 from heads.measuring.intervals import Interval, auc, wilson
 
-SMALL = Architecture(image=64, width=96, depth=4, heads=4)
 LEARNT, JUDGED = GENERATORS[:2], GENERATORS[2:]
-LEAST = 14
-"""Pixels of the smallest part that is looked at."""
-RATE, DECAY, BATCH = 1e-3, 0.05, 64
+DECAY, HEAD, SCORED = 0.05, 24, 256
+"""Weight decay; channels of an attention head; crops that are scored at a time."""
+WHERE = 3.0
+"""How much the patches count beside the verdict."""
+COLOUR, NOISE = 0.2, 0.1
+"""How far a crop's colours are scaled and disturbed while it is learnt from, in deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crop:
-    """One part of one person."""
-
-    kind: Kind
-    box: Quad
-    pixels: NDArray[np.uint8]
-    wrong: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """One picture, what is wrong in it, its parts."""
-
-    defects: tuple[Defect, ...]
-    crops: tuple[Crop, ...]
-
-
-@dataclass(slots=True, kw_only=True)
 class Crops:
-    """Of one kind."""
+    """Of one kind, on the device."""
 
-    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
-    wrong: list[bool] = field(default_factory=list)
+    pixels: Tensor
+    wrong: Tensor
+    where: Tensor
+    """Which patches of each show the defect."""
 
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(np.stack(self.pixels)), torch.tensor(self.wrong)
-
-
-def frame(seed: int, generator: Generator, *, one: bool) -> Frame | None:
-    """Drawn from its seed; `one`: at most one defect, else each of the three with one half."""
-    rng = np.random.default_rng((seed, 77))
-    plan = ClipPlan(
-        width=generator.width, height=generator.height, frames=generator.frames,
-        fps=generator.fps, tint=generator.tint, grain=generator.grain, label="real",
-        severity=0.5, seed=seed, shot="close",
-    )  # fmt: skip
-    clip = Clip(plan)
-    drawing = clip.drawing(int(rng.integers(plan.frames)))
-    wanted: list[DefectKind] = [kind for kind in DEFECTS if rng.random() < 0.5]
-    if one:
-        wanted = [DEFECTS[int(rng.integers(3))]] if rng.random() < 0.5 else []
-    defects = []
-    for kind in wanted:
-        found = planted(drawing, kind, rng)
-        if found is None or not _is_seen(found[1], plan):
-            return None
-        drawing = found[0]
-        defects.append(found[1])
-    parts_hw = parts_of(clip, drawing, stamp(drawing.shapes, (plan.height, plan.width)))
-    image = clip.paint(drawing)
-    crops = tuple(_crops(image, parts_hw, defects))
-    shown = {crop.kind for crop in crops if crop.wrong}
-    if any(_part_of(defect) not in shown for defect in defects):
-        return None  # an object hides it
-    return Frame(defects=tuple(defects), crops=crops)
+    @staticmethod
+    def of(made: Sequence[Frame], kind: Kind, device: str) -> "Crops":
+        crops = [crop for one in made for crop in one.crops if crop.kind == kind]
+        return Crops(
+            pixels=torch.from_numpy(np.stack([crop.pixels for crop in crops])).to(device),
+            wrong=torch.tensor([crop.wrong for crop in crops], device=device),
+            where=torch.from_numpy(np.stack([crop.where for crop in crops])).to(device),
+        )
 
 
-def _crops(
-    image: NDArray[np.uint8], parts_hw: NDArray[np.uint8], defects: Sequence[Defect]
-) -> Iterator[Crop]:
-    height, width = image.shape[:2]
-    look = crop_look(SMALL.image)
-    masks: list[tuple[Kind, NDArray[np.bool_]]] = [
-        ("person", parts_hw > OBJECT), ("face", parts_hw == FACE),
-        *(("hand", parts_hw == hand) for hand in HANDS),
-    ]  # fmt: skip
-    for kind, mask_hw in masks:
-        rows, columns = np.nonzero(mask_hw)
-        if not len(rows):
-            continue
-        box = (
-            float(columns.min()), float(rows.min()), float(columns.max() + 1),
-            float(rows.max() + 1),
-        )  # fmt: skip
-        square = square_around(box, width, height)
-        if square is None or min(box[2] - box[0], box[3] - box[1]) < LEAST:
-            continue
-        wrong = any(_part_of(one) == kind and _lies_on(box, one) for one in defects)
-        yield Crop(
-            kind=kind, box=box, pixels=crop_picture(image, square, look).copy(), wrong=wrong
-        )  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """How a network learns."""
+
+    architecture: Architecture
+    epochs: int
+    batch: int
+    rate: float
+    seed: int
 
 
-def _part_of(defect: Defect) -> Kind:
-    return "person" if defect.kind == "body" else defect.kind
+def learn(crops: Crops, how: Learning) -> SimMim:
+    """From nothing; of every batch half is wrong. Abnormal is logit 0, as in the released ones.
 
-
-def _lies_on(box: Quad, defect: Defect) -> bool:
-    """Whether a box holds the middle of a defect."""
-    left, top, right, bottom = defect.box
-    x, y = (left + right) / 2, (top + bottom) / 2
-    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
-
-
-def _is_seen(defect: Defect, plan: ClipPlan) -> bool:
-    """Whether its middle is in the picture."""
-    return _lies_on((0.0, 0.0, float(plan.width), float(plan.height)), defect)
-
-
-def frames(count: int, first: int, generators: Sequence[Generator], *, one: bool) -> list[Frame]:
-    """So many that show what they should, by generators in turn."""
-    found: list[Frame] = []
-    seed = first
-    while len(found) < count:
-        made = frame(seed, generators[seed % len(generators)], one=one)
-        seed += 1
-        if made is not None:
-            found.append(made)
-    return found
-
-
-def learn(crops: Crops, epochs: int, seed: int) -> SimMim:
-    """From nothing, with flips; abnormal is logit 0, as in the released networks."""
-    torch.manual_seed(seed)
-    model = SimMim(SMALL)
-    model.start(seed)
-    pixels, wrong = crops.tensors()
-    target = (~wrong).long()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
-    steps = epochs * (len(pixels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
-    for _ in range(epochs):
-        order = torch.randperm(len(pixels))
-        for rows in torch.split(order[: len(order) // BATCH * BATCH], BATCH):
-            x = normal(pixels[rows])
-            x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)
-            loss = functional.cross_entropy(model(x), target[rows])
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
+    A layer that is thrown away afterwards has to say of each patch whether it shows the defect:
+    the verdict alone says too little of where to look to learn it from so few crops.
+    """
+    device = crops.pixels.device
+    random = torch.Generator(device).manual_seed(how.seed)
+    model = SimMim(how.architecture)
+    model.start(how.seed)
+    places = nn.Linear(how.architecture.width, 1)
+    model.to(device)
+    places.to(device)
+    parameters = [*model.parameters(), *places.parameters()]
+    optimiser = torch.optim.AdamW(
+        parameters, how.rate, betas=(0.9, 0.98), weight_decay=DECAY, fused=True
+    )
+    steps = max(1, how.epochs * len(crops.wrong) // how.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, how.rate, total_steps=steps + 1, pct_start=0.15
+    )
+    each = [torch.nonzero(those)[:, 0] for those in (crops.wrong, ~crops.wrong)]
+    target = torch.arange(2, device=device).repeat_interleave(how.batch // 2)
+    for _ in range(steps):
+        rows = torch.cat([
+            those[torch.randint(len(those), (how.batch // 2,), device=device, generator=random)]
+            for those in each
+        ])  # fmt: skip
+        x, where = varied(normal(crops.pixels[rows], how.architecture), crops.where[rows], random)
+        tokens = model.embed(x)
+        for block in model.blocks:
+            tokens = block(tokens)
+        loss = functional.cross_entropy(model.head(model.pooled(tokens)), target)
+        found = places(tokens[:, 1:])[..., 0]
+        loss = loss + WHERE * functional.binary_cross_entropy_with_logits(
+            found, where.flatten(1).float()
+        )
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        schedule.step()
     return model.eval()
 
 
-def normal(pixels_nhwc: Tensor) -> Tensor:
-    look = crop_look(SMALL.image)
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (look.mean, look.std))
+def varied(x_bchw: Tensor, where_bnn: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Half of them flipped, each in other colours and with noise."""
+    device, count = x_bchw.device, len(x_bchw)
+    flips = torch.rand(count, 1, 1, device=device, generator=random) < 0.5
+    x_bchw = torch.where(flips[..., None], x_bchw.flip(-1), x_bchw)
+    where_bnn = torch.where(flips, where_bnn.flip(-1), where_bnn)
+    scale = torch.randn(count, 3, 1, 1, device=device, generator=random)
+    noise = torch.randn(x_bchw.shape, device=device, generator=random)
+    return x_bchw * (1 + COLOUR * scale) + NOISE * noise, where_bnn
+
+
+def normal(pixels_nhwc: Tensor, architecture: Architecture) -> Tensor:
+    look = crop_look(architecture.image)
+    mean, std = (
+        torch.tensor(x, device=pixels_nhwc.device).view(3, 1, 1) for x in (look.mean, look.std)
+    )
     return (pixels_nhwc.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
 @torch.inference_mode()
-def scores(model: SimMim, crops: Sequence[Crop]) -> NDArray[np.float64]:
-    pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops]))
-    parts = [model(normal(part)).softmax(1)[:, 0] for part in torch.split(pixels, 256)]
-    return np.asarray(torch.cat(parts).double().numpy())
+def scores(model: SimMim, pixels: Tensor) -> NDArray[np.float64]:
+    parts = [
+        model(normal(part, model.architecture)).softmax(1)[:, 0]
+        for part in torch.split(pixels, SCORED)
+    ]
+    return np.asarray(torch.cat(parts).double().cpu().numpy())
 
 
-def judge(models: dict[Kind, SimMim], judged: Sequence[Frame]) -> dict[str, Any]:
+def judge(models: dict[Kind, SimMim], judged: Sequence[Frame], device: str) -> dict[str, Any]:
     """AUC of each part's crops, and whether the worst crop of a frame is where its defect is."""
     result: dict[str, Any] = {}
     by_kind: dict[Kind, NDArray[np.float64]] = {}
     for kind in KINDS:
-        crops = [crop for each in judged for crop in each.crops if crop.kind == kind]
-        by_kind[kind] = scores(models[kind], crops)
-        wrong = np.array([crop.wrong for crop in crops])
-        result[f"AUC of {kind}"] = _said(auc(by_kind[kind], wrong, ("fine", "wrong")))
-        result[f"AUC of {kind}"]["wrong"] = int(wrong.sum())
+        crops = Crops.of(judged, kind, device)
+        by_kind[kind] = scores(models[kind], crops.pixels)
+        result[f"AUC of {kind}"] = told(by_kind[kind], crops)
     places = dict.fromkeys(KINDS, 0)
     hits, on_it, worst_of, has_defect = 0, 0, [], []
     for each in judged:
-        said = []
+        said: list[tuple[float, Crop]] = []
         for crop in each.crops:
             said.append((float(by_kind[crop.kind][places[crop.kind]]), crop))
             places[crop.kind] += 1
@@ -214,7 +170,7 @@ def judge(models: dict[Kind, SimMim], judged: Sequence[Frame]) -> dict[str, Any]
         if each.defects and worst > 0.5:
             hits += 1
             (defect,) = each.defects
-            on_it += _part_of(defect) == where.kind and _lies_on(where.box, defect)
+            on_it += PART_OF[defect.kind] == where.kind and lies_on(where.box, defect)
     flags = np.array(has_defect)
     result["AUC of frames, by the worst part"] = _said(auc(np.array(worst_of), flags))
     found = wilson(hits, int(flags.sum()))
@@ -223,6 +179,12 @@ def judge(models: dict[Kind, SimMim], judged: Sequence[Frame]) -> dict[str, Any]
     result["false alarms at one half"] = _said(wilson(alarms, int((~flags).sum())))
     result["hits whose box lies on the defect"] = _said(wilson(on_it, hits))
     return result
+
+
+def told(scores_n: NDArray[np.float64], crops: Crops) -> dict[str, Any]:
+    """How well scores tell wrong crops."""
+    wrong = crops.wrong.cpu().numpy()
+    return {**_said(auc(scores_n, wrong, ("fine", "wrong"))), "wrong": int(wrong.sum())}
 
 
 def _said(found: Interval) -> dict[str, Any]:
@@ -237,32 +199,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=3000, help="to learn from")
     parser.add_argument("--judged", type=int, default=1000, help="frames of other generators")
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1e-3, help="the largest learning rate")
+    parser.add_argument("--image", type=int, default=128, help="pixels of a crop's side")
+    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--depth", type=int, default=4, help="blocks")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw frames")
+    parser.add_argument("--device", default="auto", help=DEVICE_HELP)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where the networks go")
     given = parser.parse_args(arguments)
-    begun = time.process_time()
-    learnt = frames(given.frames, 1_000_000 * (given.seed + 1), LEARNT, one=False)
-    by_kind = {kind: Crops() for kind in KINDS}
-    for each in learnt:
-        for crop in each.crops:
-            by_kind[crop.kind].pixels.append(crop.pixels)
-            by_kind[crop.kind].wrong.append(crop.wrong)
+    device = one_device(given.device)
+    torch.set_float32_matmul_precision("high")
+    begun = time.perf_counter()
+    image = given.image
+    to_learn, to_judge = (Drawn(generators=each, image=image, twins=twins)
+                          for each, twins in ((LEARNT, True), (JUDGED, False)))  # fmt: skip
+    with _workers(given.workers) as pool:
+        learnt = frames(to_learn, given.frames, 1_000_000 * (given.seed + 1), pool)
+        judged = frames(to_judge, given.judged, 9_000_000 + 100_000 * given.seed, pool)
+    result: dict[str, Any] = {"seconds to draw": round(time.perf_counter() - begun)}
+    how = Learning(
+        architecture=Architecture(
+            image=image, width=given.width, depth=given.depth, heads=max(1, given.width // HEAD)
+        ),
+        epochs=given.epochs, batch=given.batch, rate=given.rate, seed=given.seed,
+    )  # fmt: skip
+    aside = len(learnt) // 20 * 2  # twins stay together
     models: dict[Kind, SimMim] = {}
-    for kind, crops in by_kind.items():
-        models[kind] = learn(crops, given.epochs, given.seed)
-        print(f"{kind}: {len(crops.wrong)} crops, {time.process_time() - begun:.0f} s", flush=True)
+    for kind in KINDS:
+        crops = Crops.of(learnt[aside:], kind, device)
+        models[kind] = learn(crops, how)
+        same = Crops.of(learnt[:aside], kind, device)
+        found = {"crops": len(crops.wrong), **told(scores(models[kind], same.pixels), same)}
+        result[f"{kind}, generators learnt from"] = found
+        print(f"{kind}, {time.perf_counter() - begun:.0f} s: {found}", flush=True)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
         for part, kind in zip(PARTS, KINDS, strict=True):
-            save_file(models[kind].state_dict(), given.out / f"{part}.safetensors")
-    judged = frames(given.judged, 9_000_000 + given.seed, JUDGED, one=True)
-    result = judge(models, judged)
-    crops_learnt = {kind: len(crops.wrong) for kind, crops in by_kind.items()}
-    print(json.dumps({
-        **result, "learnt from, crops": crops_learnt,
-        "CPU seconds": round(time.process_time() - begun),
-    }))  # fmt: skip
+            state = {name: x.cpu() for name, x in models[kind].state_dict().items()}
+            save_file(state, given.out / f"{part}.safetensors")
+    result |= judge(models, judged, device)
+    result["seconds"] = round(time.perf_counter() - begun)
+    print(json.dumps(result))
     return 0
+
+
+def _workers(count: int) -> ProcessPoolExecutor | nullcontext[None]:
+    """None where one process does everything."""
+    return ProcessPoolExecutor(count, get_context("spawn")) if count > 1 else nullcontext()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ DISTANCE = 4.0
 """Of the person from the camera, metres; parts are nearer or farther by centimetres."""
 NEAREST, FARTHEST = 3.7, 4.3
 """No part of a person is nearer or farther than that."""
-_FINGERS_FROM = 300
+_FINGERS_FROM = 250
 """Hands get fingers where the person is so many pixels tall."""
 
 
