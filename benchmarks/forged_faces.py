@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -125,29 +126,29 @@ def learnt(plan: Plan, kinds: Sequence[str], seeds: int, processes: int) -> list
            "views": len(views.table)}, flush=True)  # fmt: skip
     begun = time.perf_counter()
     folds = []
+    each = [(way, kind, seed) for seed in range(seeds) for kind in kinds for way in WAYS]
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        coming = [
-            pool.submit(fold, plan, way, kind, seed, seeds)
-            for seed in range(seeds) for kind in kinds for way in WAYS
-        ]  # fmt: skip
-        for one in coming:
-            folds.append(one.result())
-            found = folds[-1]
-            known = [_auc(found, kind) for kind in ANOMALIES if kind != found.held_out]
+        for found in pool.map(fold, repeat(plan), *zip(*each, strict=True), repeat(seeds)):
+            folds.append(found)
+            once = np.ones((1, len(np.unique(found.pages_r))))
+            aucs = {kind: float(_aucs(found, kind, once)[0]) for kind in ANOMALIES}
             print(
                 f"{time.perf_counter() - begun:.0f} s: without {found.held_out}, {found.way}, "
-                f"fold {found.seed}: {_auc(found, found.held_out):.2f}, known kinds "
-                f"{np.mean(known):.2f}, loss {np.mean(found.losses[-20:]):.2f}", flush=True,
+                f"fold {found.seed}: {aucs.pop(found.held_out):.2f}, known kinds "
+                f"{np.mean(list(aucs.values())):.2f}, loss {np.mean(found.losses[-20:]):.2f}",
+                flush=True,
             )  # fmt: skip
     return folds
 
 
 def judged(folds: Sequence[Fold]) -> list[Row]:
     """Each kind and all of them, held out and known, both ways and what lies between them."""
-    held_out = sorted({one.held_out for one in folds}, key=list(ANOMALIES).index)
     rows: list[Row] = []
     for known in (False, True):
-        kinds = list(ANOMALIES) if known else held_out
+        kinds = [
+            kind for kind in ANOMALIES
+            if any((one.held_out != kind) == known and kind in one.kinds_r for one in folds)
+        ]  # fmt: skip
         for name, chosen in {**{kind: [kind] for kind in kinds}, "all": kinds}.items():
             found = drawn(folds, chosen, known=known)
             found["in turns - all at once"] = found["in turns"] - found["all at once"]
@@ -170,37 +171,38 @@ def judged(folds: Sequence[Fold]) -> list[Row]:
 
 def drawn(folds: Sequence[Fold], kinds: Sequence[str], *, known: bool) -> dict[str, Floats]:
     """Each way's AUC, the mean over networks and kinds: of all pages, then of pages drawn anew
-    within each fold."""
+    within each fold, the same for all of its networks."""
     random = np.random.default_rng(0)
-    pages = {one.seed: np.unique(one.pages_r) for one in folds}
-    found: dict[str, list[float]] = {way: [] for way in WAYS}
-    for again in range(RESAMPLED + 1):
-        chosen = {
-            seed: names if not again else random.choice(names, len(names))
-            for seed, names in pages.items()
-        }
-        for way, aucs in found.items():
-            each = [
-                _auc(one, kind, chosen[one.seed])
-                for one in folds if one.way == way
-                for kind in kinds if (one.held_out != kind) == known
-            ]  # fmt: skip
-            aucs.append(float(np.nanmean(each)))
-    return {way: np.array(aucs) for way, aucs in found.items()}
+    times_dp = {}
+    for seed in sorted({one.seed for one in folds}):
+        pages = len(np.unique(next(one for one in folds if one.seed == seed).pages_r))
+        again = random.multinomial(pages, np.full(pages, 1 / pages), RESAMPLED)
+        times_dp[seed] = np.concatenate([np.ones((1, pages)), again])
+    found = {}
+    for way in WAYS:
+        each = np.stack([
+            _aucs(one, kind, times_dp[one.seed])
+            for one in folds if one.way == way
+            for kind in kinds if (one.held_out != kind) == known
+        ])  # fmt: skip
+        there = np.isfinite(each)
+        with np.errstate(invalid="ignore"):
+            found[way] = np.where(there, each, 0).sum(0) / there.sum(0)
+    return found
 
 
-def _auc(fold: Fold, kind: str, pages: Names | None = None) -> float:
-    """The share of pairs, a forged view and a whole one, that are told right; of ties half are."""
-    rows = np.arange(len(fold.pages_r))
-    if pages is not None:
-        rows = np.concatenate([np.flatnonzero(fold.pages_r == name) for name in pages])
-    whole = fold.forged_r[rows[fold.real_r[rows]]]
-    forged = fold.forged_r[rows[fold.kinds_r[rows] == kind]]
-    if not (len(whole) and len(forged)):
-        return float("nan")
-    whole = np.sort(whole)
-    below, upto = (np.searchsorted(whole, forged, side=side) for side in ("left", "right"))
-    return float((below + upto).mean() / (2 * len(whole)))
+def _aucs(fold: Fold, kind: str, times_dp: Floats) -> Floats:
+    """The share of pairs, a forged view and a whole one, that are told right (of ties half are), in
+    every drawing: how often it took each page. NaN where it has no such pair."""
+    pages = np.unique(fold.pages_r)
+    own_rp = (fold.pages_r[:, None] == pages).astype(np.float64)
+    forged, whole = fold.kinds_r == kind, fold.real_r
+    right = (1 + np.sign(fold.forged_r[forged][:, None] - fold.forged_r[whole])) / 2
+    told_pp = own_rp[forged].T @ right @ own_rp[whole]
+    pairs_pp = own_rp[forged].sum(0)[:, None] * own_rp[whole].sum(0)
+    told_d, pairs_d = (((times_dp @ x) * times_dp).sum(1) for x in (told_pp, pairs_pp))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(told_d / pairs_d)
 
 
 @lru_cache
