@@ -5,6 +5,7 @@ its part, and of what makes it one (the arm beside a third arm); frames in which
 further are drawn anew, and a hand beside one that is wrong, which its crop shows too, is left out.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ PART_OF_A_PATCH = 0.1
 """How much of a patch a defect fills that it shows."""
 TRIES = 6
 """Frames of a clip in which defects are tried."""
-_AT_A_TIME = 40
+_AT_A_TIME = 20
 """Seeds for one worker."""
 _PARTS: tuple[tuple[Kind, str], ...] = (
     ("person", "person"), ("face", "face"), ("hand", "left hand"), ("hand", "right hand"),
@@ -81,9 +82,9 @@ def frames(how: Drawn, wanted: int, first: int, pool: Executor | None = None) ->
     made = partial(_some, how)
     found: list[Frame] = []
     starts = count(first, _AT_A_TIME)
-    at_once = 1 if pool is None else max(1, -(-wanted // _AT_A_TIME))
     while len(found) < wanted:
-        now = [next(starts) for _ in range(at_once)]
+        lacking = (wanted - len(found)) / (_AT_A_TIME * (2 if how.twins else 1))
+        now = [next(starts) for _ in range(math.ceil(lacking))]
         parts = map(made, now) if pool is None else pool.map(made, now)
         found += chain.from_iterable(parts)
     return found[:wanted]

@@ -1,6 +1,6 @@
 """Three small networks that find planted defects of faces, hands and bodies.
 
-    python -m benchmarks.anatomy_tiny --frames 3000 --epochs 12 --out FOLDER
+    python -m benchmarks.anatomy_tiny --frames 3000 --steps 1000 --out FOLDER
 
 Two generators of made-up people are learnt from, two others judge (see `anatomy_frames`): frames in
 which one defect can be seen, half of them with it, half as they were before. A tenth of what is
@@ -70,7 +70,7 @@ class Learning:
     """How a network learns."""
 
     architecture: Architecture
-    epochs: int
+    steps: int
     batch: int
     rate: float
     seed: int
@@ -93,13 +93,12 @@ def learn(crops: Crops, how: Learning) -> SimMim:
     optimiser = torch.optim.AdamW(
         parameters, how.rate, betas=(0.9, 0.98), weight_decay=DECAY, fused=True
     )
-    steps = max(1, how.epochs * len(crops.wrong) // how.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, how.rate, total_steps=steps + 1, pct_start=0.15
+        optimiser, how.rate, total_steps=how.steps + 1, pct_start=0.15
     )
     each = [torch.nonzero(those)[:, 0] for those in (crops.wrong, ~crops.wrong)]
     target = torch.arange(2, device=device).repeat_interleave(how.batch // 2)
-    for _ in range(steps):
+    for _ in range(how.steps):
         rows = torch.cat([
             those[torch.randint(len(those), (how.batch // 2,), device=device, generator=random)]
             for those in each
@@ -198,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=3000, help="to learn from")
     parser.add_argument("--judged", type=int, default=1000, help="frames of other generators")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=1000, help="of each network")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3, help="the largest learning rate")
     parser.add_argument("--image", type=int, default=128, help="pixels of a crop's side")
@@ -223,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         architecture=Architecture(
             image=image, width=given.width, depth=given.depth, heads=max(1, given.width // HEAD)
         ),
-        epochs=given.epochs, batch=given.batch, rate=given.rate, seed=given.seed,
+        steps=given.steps, batch=given.batch, rate=given.rate, seed=given.seed,
     )  # fmt: skip
     aside = len(learnt) // 20 * 2  # twins stay together
     models: dict[Kind, SimMim] = {}

@@ -21,6 +21,7 @@ from functools import lru_cache
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -47,6 +48,8 @@ from heads.finetuning.starting import config_of, readout_of
 from heads.measuring.metrics import REAL, averaged
 
 WAYS = {"all at once": None, "in turns": "spatial:temporal=1:20"}
+DECAYS = {"adamw": 0.05, "sgd": 1e-4}
+"""Optimiser → its weight decay."""
 SEEDS, RESAMPLED, DECIDING = 3, 1000, 4
 """Folds to judge, drawings of pages, and one part in so many of the others decides the epoch."""
 Floats = NDArray[np.float64]
@@ -62,6 +65,7 @@ class Plan:
     steps: int
     batch: int
     rate: float
+    optimiser: Literal["adamw", "sgd"]
     device: str
 
     @property
@@ -97,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--views", type=int, default=64, help="of each clip")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=0.05, help="the largest learning rate")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the largest learning rate")
+    parser.add_argument("--optimiser", choices=list(DECAYS), default="adamw",
+                        help="sgd is AltFreezing's")  # fmt: skip
     parser.add_argument("--device", default="auto", help=DEVICE_HELP)
     parser.add_argument("--processes", type=int, default=2, help="trainings at the same time")
     given = parser.parse_args(arguments)
@@ -105,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         plan = Plan(
             work=given.work or Path(temporary), views=given.views, steps=given.steps,
-            batch=given.batch, rate=given.rate, device=device,
+            batch=given.batch, rate=given.rate, optimiser=given.optimiser, device=device,
         )  # fmt: skip
         if not (plan.work / BOXES).exists():
             if given.clips is None or given.weights is None:
@@ -225,8 +231,8 @@ def fold(plan: Plan, way: str, held_out: str, seed: int, seeds: int) -> Fold:
     learn, decide = balanced(table.take(others[parts > 0])), table.take(others[parts == 0])
     config = FinetuneConfig(
         epochs=max(1, round(plan.steps * plan.batch / len(learn))), batch=plan.batch,
-        lr=plan.rate, optimiser="sgd", weight_decay=1e-4, clip=5.0, layer_decay=1.0,
-        norms="batch", alternate=WAYS[way], rank_loss=False, smoothing=0.0, views="all",
+        lr=plan.rate, optimiser=plan.optimiser, weight_decay=DECAYS[plan.optimiser], clip=5.0,
+        layer_decay=1.0, norms="batch", alternate=WAYS[way], rank_loss=False, smoothing=0.0, views="all",
         select="auc", precision="float32",
     )  # fmt: skip
     request = Request(

@@ -125,7 +125,7 @@ def test_the_patches_that_show_a_defect_are_those_that_change(twins: list[Frame]
 def test_the_three_networks_are_written_as_the_branch_reads_them(tmp_path: Path) -> None:
     """The whole script, too small to learn anything: its files can be read as a branch."""
     arguments = (
-        "--frames 20 --judged 12 --epochs 1 --batch 8 --image 64 --width 24 --depth 1 "
+        "--frames 20 --judged 12 --steps 3 --batch 8 --image 64 --width 24 --depth 1 "
         f"--device cpu --out {tmp_path}"
     )
     assert anatomy_tiny.main(arguments.split()) == 0

@@ -82,7 +82,9 @@ def test_a_network_says_of_pages_that_it_never_saw_how_forged_they_look(tmp_path
     faces.written(tmp_path / BOXES, {name: faces.moving(range(20)) for name in names})
     rows = [f"{name},real,page {name[0]}" for name in names]
     (tmp_path / VIDEOS / LISTED).write_text("\n".join(["path,label,group", *rows]) + "\n")
-    plan = Plan(work=tmp_path, views=8, steps=2, batch=16, rate=0.01, device="cpu")
+    plan = Plan(
+        work=tmp_path, views=8, steps=2, batch=16, rate=0.01, optimiser="adamw", device="cpu"
+    )
     windows(tmp_path, plan.protocol, 1)
     threads = torch.get_num_threads()
     found = fold(plan, "in turns", "warp", 0, 2)
