@@ -232,8 +232,8 @@ def fold(plan: Plan, way: str, held_out: str, seed: int, seeds: int) -> Fold:
     config = FinetuneConfig(
         epochs=max(1, round(plan.steps * plan.batch / len(learn))), batch=plan.batch,
         lr=plan.rate, optimiser=plan.optimiser, weight_decay=DECAYS[plan.optimiser], clip=5.0,
-        layer_decay=1.0, norms="batch", alternate=WAYS[way], rank_loss=False, smoothing=0.0, views="all",
-        select="auc", precision="float32",
+        layer_decay=1.0, norms="batch", alternate=WAYS[way], rank_loss=False, smoothing=0.0,
+        views="all", select="auc", precision="float32",
     )  # fmt: skip
     request = Request(
         store=views.store, reach="end-to-end", config=config, seed=seed,
