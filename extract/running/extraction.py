@@ -31,7 +31,7 @@ from extract.running.pipeline import (
     open_arrays,
     open_shard_bytes,
 )
-from extract.running.progress import Progress
+from extract.running.progress import Progress, Tell
 from extract.running.summary import Summary
 from extract.running.targets import (
     ChangedFiles,
@@ -183,13 +183,14 @@ class Extraction:
         log: Path | None = None,
         bar: bool = True,
         stop: Stop = lambda: False,
+        tell: Tell | None = None,
     ) -> Summary:
-        """Do what is missing, with decode workers on this machine."""
+        """Do what is missing, with decode workers on this machine. `tell` hears how far it is."""
         wanted = max(1, min(workers or default_workers(), len(self.work)))
         plan = decode_plan(self.branches, self.settings, str(self.manifest.root))
         pipeline = Pipeline(self.targets, self.branches, self.settings)
         with (
-            Progress(total=len(self.work), log=log, bar=bar) as progress,
+            Progress(total=len(self.work), log=log, bar=bar, tell=tell) as progress,
             DecodePool(plan, workers=wanted) as pool,
         ):
             pipeline.run(self.pieces(), pool.run, progress, stop)

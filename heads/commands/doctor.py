@@ -78,6 +78,9 @@ PARTS = (
     Part(title="Ray", module="ray", distribution="ray", optional=True,
          needed_for="extract --engine ray, score --engine ray",
          install=how_to_install("ray")),
+    *(Part(title=name, module=name.replace("-", "_"), distribution=name, optional=True,
+           needed_for="serve", install=how_to_install("serve"))
+      for name in ("starlette", "uvicorn", "python-multipart")),
     Part(title="transformers", module="transformers", distribution="transformers", optional=True,
          needed_for="label --scorer spatial=depthpro:FOLDER",
          install=how_to_install("priors")),

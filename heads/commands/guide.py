@@ -70,6 +70,10 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "telltale score inbox/ --bundle runs/fusion --out scores.parquet",
         ],
         "verdict": ["telltale verdict scores.parquet clip.mp4"],
+        "serve": [
+            "telltale serve --bundle runs/fusion",
+            "telltale serve --root archive --segments shots --host 0.0.0.0 --token-file token.txt",
+        ],
         "import-checkpoint": [
             "telltale import-checkpoint humansam.pth --out humansam",
             "telltale import-checkpoint altfreezing.pth --boxes faces.parquet --out altfreezing",

@@ -34,6 +34,7 @@ from heads.commands import (
     report,
     robustness,
     score,
+    serve,
     train,
     tune,
     verdict,
@@ -124,7 +125,7 @@ def build_parser() -> Main:
         extract.commands.data, extract.commands.extract, extract.commands.features,
         extract.commands.label, extract.commands.people, features_store.cli, train, listing,
         judge, compare, robustness, audit,
-        finetune, tune, score, verdict, calibrate, detectors,
+        finetune, tune, score, serve, verdict, calibrate, detectors,
         import_checkpoint, report,
     ):  # fmt: skip
         module.add_commands(commands)

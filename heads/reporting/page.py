@@ -115,14 +115,23 @@ def document(title: str, found: Sequence[Section], notices: str = "") -> str:
     contents = "".join(f'<li><a href="#{one.name}">{text(one.title)}</a></li>' for one in found)
     return Template(_part("html")).substitute(
         title=text(title),
-        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
-        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'",
+        policy=policy(),
         style=style,
         script=script,
         made=text(f"Telltale {version(DISTRIBUTION)} · {datetime.now(UTC):%d %B %Y, %H:%M} UTC"),
         notices=notices,
         contents=contents,
         sections="".join(one.html() for one in found),
+    )
+
+
+def policy() -> str:
+    """What the browser of a page of `document` may do: run its own script, by hash, and nothing
+    else."""
+    style, script = _hash(_part("css")), _hash(_part("js"))
+    return (
+        f"default-src 'none'; img-src data:; style-src '{style}'; script-src '{script}'; "
+        f"base-uri 'none'; form-action 'none'"
     )
 
 

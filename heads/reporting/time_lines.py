@@ -24,7 +24,7 @@ def time_lines(scores: Scores) -> str:
     )
     left = len(found) - SHOWN
     more = f" The other {number(left)} are in the file of videos." if left > 0 else ""
-    bars = "".join(_bar(one) for one in found[:SHOWN])
+    bars = "".join(_video(one) for one in found[:SHOWN])
     return f"{paragraph(note + more, 'note')}{bars}"
 
 
@@ -50,8 +50,16 @@ def _badness(one: Timeline) -> tuple[bool, float]:
     return one.first is not None, 0.0 if worst is None else worst.forgery or 0.0
 
 
-def _bar(one: Timeline) -> str:
-    """One video."""
+def _video(one: Timeline) -> str:
+    said = one.lines()[0].removeprefix(f"{one.id}: ")
+    return (
+        f'<article class="timeline"><h3><bdi>{text(one.id)}</bdi></h3>{paragraph(said)}'
+        f"{bar(one)}</article>"
+    )
+
+
+def bar(one: Timeline) -> str:
+    """From the beginning of a video to its end, and what was said when."""
     said = one.lines()[0].removeprefix(f"{one.id}: ")
     start, end = one.spans[0].segment.start, one.spans[-1].segment.end
     scale = _WIDTH / (end - start)
@@ -59,12 +67,11 @@ def _bar(one: Timeline) -> str:
     rows = [[clock(c.start), clock(c.end), verdict] for c, verdict in one.chapters]
     chapters = table(["from", "to", "verdict"], rows)
     return (
-        f'<article class="timeline"><h3><bdi>{text(one.id)}</bdi></h3>{paragraph(said)}'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
         f'shape-rendering="crispEdges" '
         f'aria-label="{text(f"time line of {one.id}: {said}")}">{parts}</svg>'
         f'<p class="ends"><span>{clock(start)}</span><span>{clock(end)}</span></p>'
-        f"{folded('What was said when', chapters)}</article>"
+        f"{folded('What was said when', chapters)}"
     )
 
 

@@ -20,24 +20,34 @@ def twin(picture: Path) -> Path:
 def explained_page(caption: Caption, found: Explanation, classes: Sequence[str]) -> str:
     """One video's verdict as a page that needs nothing else."""
     verdict, *more = caption.lines
-    image = base64.b64encode(found.preview).decode()
     body = paragraph(verdict) + "".join(paragraph(line, "note") for line in more)
-    body += (
-        f'<figure><img alt="{text(f"{_shown(found)}: {verdict}")}" '
+    first, *rest = explained_sections(caption, found, classes)
+    sections = [Section(name="verdict", title="Verdict", body=body + first.body), *rest]
+    return document(caption.title, sections, notices(caption))
+
+
+def explained_sections(
+    caption: Caption, found: Explanation, classes: Sequence[str]
+) -> list[Section]:
+    """The picture, and the same in numbers or words."""
+    image = base64.b64encode(found.preview).decode()
+    picture = (
+        f'<figure class="photo" tabindex="0">'
+        f'<img alt="{text(f"{_shown(found)}: {caption.lines[0]}")}" '
         f'src="data:image/png;base64,{image}"></figure>'
     )
-    notices = [caption.warning] if caption.warning else []
-    notices += [caption.stamp] if caption.stamp else []
-    sections = [
-        Section(name="verdict", title="Verdict", body=body),
+    return [
+        Section(name="why", title="Why", body=picture),
         Section(name="shares", title="What each part adds", body=_shares(found, classes))
         if found.shares
         else Section(name="findings", title="What was found", body=_findings(found)),
     ]
-    return document(
-        caption.title, sections,
-        "".join(f'<div class="notice" role="note">{paragraph(words)}</div>' for words in notices),
-    )  # fmt: skip
+
+
+def notices(caption: Caption) -> str:
+    """What everybody has to know, above everything else."""
+    found = [words for words in (caption.warning, caption.stamp) if words]
+    return "".join(f'<div class="notice" role="note">{paragraph(words)}</div>' for words in found)
 
 
 def _shown(found: Explanation) -> str:

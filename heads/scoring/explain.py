@@ -29,6 +29,7 @@ from features_store.table import Table
 from heads.bundle import Bundle
 from heads.errors import BadSetting
 from heads.figures.why import Caption, Why, drawn
+from heads.head import Head
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.scoring.explain_persons import drawn_persons, said, seen_persons
 from heads.scoring.timelines import clock
@@ -64,6 +65,11 @@ def check_picture(path: Path) -> None:
         raise BadSetting(f"--explain {path.name}: end it in {', '.join(PICTURES)}.")
 
 
+def explains(head: Head) -> bool:
+    """Whether verdicts of this head can be taken apart."""
+    return isinstance(head, Anatomy) or (isinstance(head, Fusion) and head.config.down_norm != "ln")
+
+
 def explain(
     bundle: Bundle,
     branches: Sequence[Branch],
@@ -75,7 +81,7 @@ def explain(
     """Of the manifest's one row."""
     if isinstance(bundle.head, Anatomy):
         return _of_persons(bundle, branches, manifest, settings, caption, kind)
-    if not isinstance(bundle.head, Fusion) or bundle.head.config.down_norm == "ln":
+    if not explains(bundle.head) or not isinstance(bundle.head, Fusion):
         raise BadSetting("Explanations need a head fusion (with down_norm=bn or none) or anatomy.")
     views, info = _prepared(branches, manifest, settings)
     table = _table(bundle, branches, views, settings.protocol)
@@ -86,7 +92,7 @@ def explain(
     video = next(b for b in branches if isinstance(b, InternVideo2Branch))
     clip = views[video.prepare.name][0]
     why = Why(
-        clip_thwc=clip, times=_times(manifest.videos[0], info, settings),
+        clip_thwc=clip, times=frame_times(manifest.videos[0], info, settings),
         heat_tyx=attention_map(video, torch.from_numpy(clip[None]))[0],
         shares=means, classes=bundle.classes,
     )  # fmt: skip
@@ -134,7 +140,7 @@ def _lines(means: Mapping[str, Floats], classes: Sequence[str]) -> list[str]:
     return lines
 
 
-def _times(video: Video, info: VideoInfo, settings: Settings) -> list[str]:
+def frame_times(video: Video, info: VideoInfo, settings: Settings) -> list[str]:
     """When the first view's frames are shown."""
     protocol = Protocol.parse(settings.protocol)
     view = protocol.views(video.id, info.frames, fps=info.fps, seed=settings.seed)[0]

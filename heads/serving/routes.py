@@ -1,0 +1,234 @@
+"""What can be asked of the service. `openapi.document` says the same; a test compares them."""
+
+import asyncio
+import html
+import json
+import secrets
+from importlib.resources import files as resources
+from string import Template
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from extract.manifest.names import escaped
+from heads.serving import openapi
+from heads.serving.access import COOKIE, Guard, refused, session_of
+from heads.serving.files import Arriving, inside, plain_name, too_large
+from heads.serving.jobs import DONE, Job
+from heads.serving.messages import Refusal
+from heads.serving.multipart import FileForm
+from heads.serving.service import Service
+
+_LONGEST_JSON = 2**16
+_PATIENCE = 60.0
+"""Seconds that a sender may be silent."""
+_YEAR = 365 * 24 * 3600
+
+
+def application(service: Service) -> Starlette:
+    """The ASGI application of an open service."""
+    found = _Routes(service)
+    routes = [
+        Route("/", found.page, methods=["GET"]),
+        Route("/page.css", found.style, methods=["GET"]),
+        Route("/page.js", found.script, methods=["GET"]),
+        Route("/health", found.health, methods=["GET"]),
+        Route("/metrics", found.metrics, methods=["GET"]),
+        Route("/openapi.json", found.openapi, methods=["GET"]),
+        Route("/session", found.session, methods=["POST"]),
+        Route("/jobs", found.jobs, methods=["GET"]),
+        Route("/jobs", found.submit, methods=["POST"]),
+        Route("/jobs/{id}", found.job, methods=["GET"]),
+        Route("/jobs/{id}/page", found.job_page, methods=["GET"]),
+    ]
+    settings = service.settings
+    guard = Middleware(Guard, token=settings.token, hosts=settings.hosts, counters=service.counters)
+    return Starlette(
+        routes=routes, middleware=[guard],
+        exception_handlers={Refusal: _refusal, HTTPException: _http},
+    )  # fmt: skip
+
+
+class _Routes:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._queue = service.queue
+        self._settings = service.settings
+
+    def page(self, _: Request) -> Response:
+        settings = self._settings
+        return HTMLResponse(
+            Template(_part("page.html")).substitute(
+                bundle=html.escape(settings.bundle.name),
+                most=_size(settings.max_bytes),
+                bytes=settings.max_bytes,
+                paths="" if settings.root is not None else "hidden",
+            )
+        )
+
+    def style(self, _: Request) -> Response:
+        report = (resources("heads.reporting") / "page.css").read_text(encoding="utf-8")
+        return Response(report + _part("page.css"), media_type="text/css")
+
+    def script(self, _: Request) -> Response:
+        return Response(_part("page.js"), media_type="text/javascript")
+
+    async def health(self, _: Request) -> Response:
+        """Needs neither a thread nor the queue."""
+        alive = self._service.worker.alive
+        return JSONResponse({"status": "ok" if alive else "broken"}, 200 if alive else 503)
+
+    def metrics(self, _: Request) -> Response:
+        words = self._service.counters.text(self._queue.counts(), alive=self._service.worker.alive)
+        return PlainTextResponse(words, media_type="text/plain; version=0.0.4")
+
+    async def openapi(self, _: Request) -> Response:
+        return JSONResponse(
+            openapi.document(self._settings.max_bytes, guarded=self._settings.token is not None)
+        )
+
+    async def session(self, request: Request) -> Response:
+        """Whoever comes here has the token."""
+        response = Response(status_code=204)
+        if self._settings.token is not None:
+            response.set_cookie(
+                COOKIE, session_of(self._settings.token), max_age=_YEAR, httponly=True,
+                samesite="strict", secure=request.url.scheme == "https",
+            )  # fmt: skip
+        return response
+
+    def jobs(self, request: Request) -> Response:
+        given = request.query_params.get("count", "20")
+        if not (given.isascii() and given.isdigit() and len(given) < 4 and 1 <= int(given) <= 200):
+            raise Refusal(400, "count: give a number from 1 to 200.")
+        newest = self._queue.newest(int(given))
+        return JSONResponse({"jobs": [self._service.told(job) for job in newest]})
+
+    def job(self, request: Request) -> Response:
+        return self._answer(self._queue.job(request.path_params["id"]))
+
+    def job_page(self, request: Request) -> Response:
+        page, policy = self._queue.page(request.path_params["id"])
+        headers = {"Content-Security-Policy": f"{policy}; frame-ancestors 'none'"}
+        return HTMLResponse(page, headers=headers)
+
+    async def submit(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "multipart/form-data":
+            return await self._upload(request)
+        if kind == "application/json":
+            return await run_in_threadpool(self._path, await _read(request))
+        raise Refusal(415, "Send a form with a file (multipart/form-data), or JSON with a path.")
+
+    async def _upload(self, request: Request) -> Response:
+        most, service = self._settings.max_bytes, self._service
+        said = request.headers.get("content-length", "0")
+        if said.isdigit() and int(said[:20]) > most + _LONGEST_JSON:
+            raise too_large(most)
+        await run_in_threadpool(self._queue.check_room, service.arriving)
+        service.arriving += 1
+        try:
+            with Arriving(self._settings.uploads, secrets.token_hex(8), most) as arriving:
+                form = FileForm(request.headers["content-type"], arriving.write)
+                await _receive(request, form)
+                return await run_in_threadpool(self._arrived, arriving, plain_name(form.end()))
+        finally:
+            service.arriving -= 1
+
+    def _arrived(self, arriving: Arriving, name: str) -> Response:
+        if not arriving.bytes:
+            raise Refusal(400, "The file is empty.")
+        known = self._service.known(arriving.sha256)
+        if known is not None:
+            return self._answer(known)
+        job = self._queue.add(
+            "upload", name, "", arriving.bytes, arriving.sha256,
+            before=lambda place: arriving.keep(self._settings.uploads / place),
+        )  # fmt: skip
+        self._service.counters.add("telltale_uploaded_bytes_total", arriving.bytes)
+        return self._answer(job, 202)
+
+    def _path(self, body: bytes) -> Response:
+        name = _path_in(body)
+        root = self._settings.root
+        if root is None:
+            raise Refusal(403, "This service takes uploads alone; it was started without --root.")
+        found = inside(root, name)
+        size = found.stat().st_size
+        if size > self._settings.max_bytes:
+            raise too_large(self._settings.max_bytes)
+        job = self._queue.add("path", plain_name(escaped(name)), escaped(name), size)
+        return self._answer(job, 202)
+
+    def _answer(self, job: Job, status: int = 200) -> Response:
+        """A job, with its answer where there is one."""
+        told = self._service.told(job)
+        own = f"/jobs/{job.id}"
+        told["answer"] = None if job.answer is None else json.loads(job.answer)
+        told["page"] = f"{own}/page" if job.state == DONE else None
+        return JSONResponse(told, status, {"Location": own} if status == 202 else None)
+
+
+async def _receive(request: Request, form: FileForm) -> None:
+    parts = request.stream()
+    try:
+        while True:
+            async with asyncio.timeout(_PATIENCE):
+                part = await anext(parts, None)
+            if part is None:
+                return
+            await run_in_threadpool(form.feed, part)
+    except TimeoutError as error:
+        raise Refusal(408, f"Nothing came for {_PATIENCE:.0f} seconds.") from error
+    except ClientDisconnect as error:  # nobody hears this
+        raise Refusal(400, "The upload broke off.") from error
+
+
+async def _read(request: Request) -> bytes:
+    found = b""
+    async for part in request.stream():
+        found += part
+        if len(found) > _LONGEST_JSON:
+            raise Refusal(413, "That is too much for a path.")
+    return found
+
+
+def _path_in(body: bytes) -> str:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "The body is no JSON.") from error
+    path = found.get("path") if isinstance(found, dict) else None
+    if not isinstance(path, str) or not path or set(found) != {"path"}:
+        raise Refusal(400, 'Give {"path": "FILE"}, from the root on, and nothing else.')
+    return path
+
+
+def _size(count: int) -> str:
+    """For people."""
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} GiB"
+
+
+def _part(name: str) -> str:
+    return (resources("heads.serving") / name).read_text(encoding="utf-8")
+
+
+def _refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    headers = {"Retry-After": "10"} if error.status == 503 else None
+    return refused(error.status, str(error), headers)
+
+
+def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return refused(error.status_code, str(error.detail), error.headers)

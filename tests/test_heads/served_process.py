@@ -1,0 +1,66 @@
+"""Services for tests in processes of their own, which can be killed."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+
+from tests.test_heads.served import eventually
+
+
+class Served:
+    """A service in a process of its own."""
+
+    def __init__(self, command: Sequence[str], **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+/", self.said)
+        assert found is not None, self.said
+        self.url = found[0]
+        self.client = httpx2.Client(base_url=self.url)
+
+    @staticmethod
+    def fake(folder: Path, **environment: str) -> "Served":
+        """With a judge that needs no network."""
+        return Served(["tests.test_heads.judges", str(folder)], **environment)
+
+    def send(self, text: str) -> str:
+        """An upload; its job."""
+        form = {"file": ("a.mp4", text.encode(), "video/mp4")}
+        return str(self.client.post("/jobs", files=form).json()["id"])
+
+    def wait_for(self, job: str) -> None:
+        """Until it was begun."""
+        eventually(lambda: self.client.get(f"/jobs/{job}").json()["state"] != "waiting")
+
+    def half_an_upload(self) -> socket.socket:
+        """It never ends, for as long as the socket is open."""
+        place = urlsplit(self.url)
+        assert place.hostname is not None
+        sender = socket.create_connection((place.hostname, place.port or 80))
+        form = 'content-disposition: form-data; name="file"; filename="half"'
+        sender.sendall(
+            b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+            b"--b\r\n" + form.encode() + b"\r\n\r\nhalf"
+        )
+        return sender
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(20)
+        self.client.close()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status

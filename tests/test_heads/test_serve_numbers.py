@@ -1,0 +1,104 @@
+"""What the service says is what `telltale score` says, to the last digit."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
+from heads.bundle import Bundle
+from heads.commands.main import build_parser, main
+from heads.serving.judge import BundleJudge
+from heads.serving.messages import Answer, Progress, Task, Unscorable
+from tests.test_heads.served import ended, send, serving, small_bundle
+
+OF_A_PLACE = ("path", "label")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (found,) = write_data_set(tmp_path_factory.mktemp("clip"), SyntheticOptions(videos=1))
+    return found
+
+
+def asked(bundle: Path, *options: str) -> argparse.Namespace:
+    return build_parser().parse_args(
+        ["serve", "--bundle", str(bundle), "--device", "cpu", "--workers", "1", *options]
+    )
+
+
+def scored(clip: Path, bundle: Path, out: Path, *options: str) -> list[dict[str, object]]:
+    """As JSON lines have it, but for what is of a place."""
+    command = ["score", str(clip), "--bundle", str(bundle), "--out", str(out), *options]
+    assert main([*command, "--workers", "1"]) == 0
+    return [without(json.loads(line)) for line in out.read_text().splitlines()]
+
+
+def without(row: dict[str, object], *more: str) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name not in (*OF_A_PLACE, *more)}
+
+
+def judged(judge: BundleJudge, clip: Path) -> tuple[Answer, list[Progress]]:
+    heard: list[Progress] = []
+    answer = judge.judge(Task(name=clip.name, path=str(clip), root=str(clip.parent)), heard.append)
+    return answer, heard
+
+
+def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
+    clip: Path, bundle: Path, tmp_path: Path
+) -> None:
+    expected = scored(clip, bundle, tmp_path / "s.jsonl")
+    judge = BundleJudge(asked(bundle), tmp_path)
+    with serving(tmp_path / "served", judge, bundle, root=clip.parent) as (_, client):
+        told = ended(client, send(client, clip.read_bytes(), clip.name)["id"])
+        page = client.get(told["page"]).text
+    answer = told["answer"]
+    rows = [without(row, "modified") for row in answer["rows"]]
+    assert rows == [without(row, "modified") for row in expected]
+    assert answer["bundle"] == Bundle.load(bundle).content
+    assert answer["fingerprints"] == dict(Bundle.load(bundle).about.fingerprints)
+    assert answer["line"].endswith(") by small")
+    assert answer["line"] in page
+    assert page.count("data:image/jpeg") == 8
+    assert "What each part adds" in page
+    assert str(tmp_path) not in json.dumps(told)
+
+
+def test_a_long_video_has_a_time_line(clip: Path, bundle: Path, tmp_path: Path) -> None:
+    expected = scored(clip, bundle, tmp_path / "s.jsonl", "--segments", "windows=1s")
+    assert len(expected) > 1
+    answer, heard = judged(BundleJudge(asked(bundle, "--segments", "windows=1s"), tmp_path), clip)
+    assert answer.document["rows"] == expected
+    line = answer.document["timeline"]
+    assert [span["forgery"] for span in line["spans"]] == [row["forgery"] for row in expected]
+    worst = max(expected, key=lambda row: row["forgery"])  # type: ignore[arg-type, return-value]
+    assert line["worst"] == worst["id"]
+    assert '<div class="timeline"><svg' in answer.page
+    assert [one.step for one in heard][:2] == ["cutting", "looking"]
+    assert Progress(step="looking", done=len(expected), of=len(expected)) in heard
+
+
+def test_a_bundle_that_is_replaced_is_loaded(clip: Path, tmp_path: Path) -> None:
+    place = small_bundle(tmp_path / "small")
+    judge = BundleJudge(asked(place), tmp_path)
+    first = judge.identity()
+    assert judge.identity() is first
+    old = Bundle.load(place)
+    Bundle(old.head, replace(old.about, temperature=2.0)).save(place)
+    second = judge.identity()
+    assert second.key != first.key
+    assert second.bundle == Bundle.load(place).content != first.bundle
+
+
+def test_what_is_no_video_is_said_plainly(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_text("hello")
+    judge = BundleJudge(asked(bundle), tmp_path)
+    with pytest.raises(Unscorable, match="no video container that is known"):
+        judged(judge, tmp_path / "no.mp4")
