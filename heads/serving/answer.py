@@ -1,5 +1,6 @@
 """What is said about a file: numbers as JSON, and a page for people."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,7 +88,7 @@ def _document(looked: Looked, said: Said, meaning: Meaning) -> dict[str, Any]:
     """Nothing of where files lie on this machine."""
     made = about(looked.scorer, looked.plan, looked.name)
     rows = [{n: v for n, v in row.items() if n not in ("path", "label")} for row in looked.rows]
-    return {
+    told = {
         "line": said.line,
         "bundle": meaning.content,
         "detector": meaning.name,
@@ -97,6 +98,18 @@ def _document(looked: Looked, said: Said, meaning: Meaning) -> dict[str, Any]:
         "timeline": None if said.timeline is None else _line(said.timeline),
         "about": {name: value for name, value in made.items() if name != "place"},
     }
+    return {name: _finite(value) for name, value in told.items()}
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401, whatever JSON has
+    """JSON knows no infinite number, as a threshold may be."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
 
 
 def _line(timeline: Timeline) -> dict[str, Any]:

@@ -4,6 +4,7 @@ An upload is written under a name that begins with a dot, flushed, renamed, and 
 row in the queue. So a file without a row is one that nobody waits for: it goes at the next start.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from features_store.commit import TEMPORARY_SUFFIX, make_directory, publish
+from features_store.errors import WriteFailed
 from heads.serving.messages import Refusal, Unscorable
 
 LONGEST_NAME = 200
@@ -22,13 +24,17 @@ class Arriving:
     """An upload on its way. A context manager: what is not kept goes."""
 
     def __init__(self, folder: Path, name: str, most: int) -> None:
+        self.id = name
         self._path = folder / f".{name}{TEMPORARY_SUFFIX}"
         self._most = most
         self._hash = hashlib.sha256()
         self.bytes = 0
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("xb")
+        try:
+            self._file = self._path.open("xb")
+        except OSError as error:
+            raise not_kept(error) from error
         return self
 
     def __exit__(
@@ -37,7 +43,8 @@ class Arriving:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk has not taken
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     @property
@@ -48,13 +55,25 @@ class Arriving:
         self.bytes += len(part)
         if self.bytes > self._most:
             raise too_large(self._most)
-        self._file.write(part)
+        try:
+            self._file.write(part)
+        except OSError as error:
+            raise not_kept(error) from error
         self._hash.update(part)
 
     def keep(self, place: Path) -> None:
         """Whole, on the disk, under its own name."""
-        self._file.flush()
-        publish(self._path, place)
+        try:
+            self._file.flush()
+            publish(self._path, place)
+        except (OSError, WriteFailed) as error:
+            raise not_kept(error) from error
+
+
+def not_kept(error: Exception) -> Refusal:
+    """The disk's fault."""
+    reason = getattr(error, "strerror", None) or error
+    return Refusal(507, f"The service cannot keep it: {reason}")
 
 
 def too_large(most: int) -> Refusal:

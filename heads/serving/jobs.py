@@ -71,7 +71,8 @@ class Job:
     def document(self) -> dict[str, Any]:
         """What is answered about it; without progress."""
         return {
-            "id": self.id, "kind": self.kind, "name": self.name, "bytes": self.bytes,
+            "id": self.id, "kind": self.kind, "name": self.name,
+            "path": self.place if self.kind == "path" else None, "bytes": self.bytes,
             "sha256": self.sha256, "state": self.state, "submitted": self.submitted,
             "started": self.started, "ended": self.ended, "reason": self.reason,
             "line": self.line,
@@ -104,21 +105,21 @@ class Queue:
 
     def add(
         self, kind: Kind, name: str, place: str, size: int, sha256: str | None = None,
-        *, before: Callable[[str], object] = lambda _: None,
+        *, before: Callable[[], object] = lambda: None,
     ) -> Job:  # fmt: skip
-        """A job that waits. `before` is called with its id first: it brings the file to its place.
-        Refused where too many wait."""
+        """A job that waits; refused where too many do. `before` is called first: it brings the
+        file to its place."""
         with self._changed:
             self.check_room()
-            name_of_it = secrets.token_hex(8)
-            before(name_of_it)
+            before()
+            job = secrets.token_hex(8)
             self._run(
                 "INSERT INTO jobs (id, kind, name, place, bytes, sha256, submitted) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                name_of_it, kind, name, place or name_of_it, size, sha256, _now(),
+                job, kind, name, place, size, sha256, _now(),
             )  # fmt: skip
             self._changed.notify_all()
-        return self.job(name_of_it)
+        return self.job(job)
 
     def check_room(self, coming: int = 0) -> None:
         """`coming`: uploads on their way."""

@@ -18,6 +18,7 @@ _ERRORS = {
     413: "too large",
     415: "neither a form nor JSON",
     503: "too many jobs wait",
+    507: "the disk is full",
 }
 
 
@@ -123,7 +124,7 @@ def _paths(most: int) -> dict[str, Any]:
                         "headers": {"Location": {"schema": {"type": "string"}, "required": True}},
                         **_json("Job"),
                     },
-                    **_errors(400, 401, 403, 404, 408, 413, 415, 503),
+                    **_errors(400, 401, 403, 404, 408, 413, 415, 503, 507),
                 },
             },
         },
@@ -185,6 +186,7 @@ _STATUS = {
     "id": {"type": "string", "pattern": _ID},
     "kind": {"enum": ["upload", "path"]},
     "name": {"type": "string", "description": "of the file, as its sender called it"},
+    "path": {"type": ["string", "null"], "description": "from the root on"},
     "bytes": {"type": "integer"},
     "sha256": {"type": ["string", "null"]},
     "state": {"enum": list(STATES)},

@@ -19,6 +19,8 @@ from heads.serving.small import SIDE, fitted
 
 MOST = 8
 _QUALITY = 80
+_MOST_BYTES = 2**28
+"""Of all views' frames together, however many a protocol has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ def moments(manifest: Manifest, settings: Settings) -> list[Moment]:
         looks=(Look(protocol=settings.protocol, outputs=(wanted,)),), root=str(manifest.root),
         seed=settings.seed, decoder=settings.decoder, limits=settings.limits,
     )  # fmt: skip
+    if plan.slot_bytes > _MOST_BYTES:
+        return []
     with DecodePool(plan) as pool:
         for outcome in pool.run([Job(index=0, id=video.id, path=video.path)]):
             if outcome.failure is None and outcome.info is not None and outcome.arrays:

@@ -4,6 +4,7 @@ import asyncio
 import html
 import json
 import secrets
+import sqlite3
 from importlib.resources import files as resources
 from string import Template
 
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from extract.manifest.names import escaped
 from heads.serving import openapi
 from heads.serving.access import COOKIE, Guard, refused, session_of
-from heads.serving.files import Arriving, inside, plain_name, too_large
+from heads.serving.files import Arriving, inside, not_kept, plain_name, too_large
 from heads.serving.jobs import DONE, Job
 from heads.serving.messages import Refusal
 from heads.serving.multipart import FileForm
@@ -135,7 +136,7 @@ class _Routes:
         try:
             with Arriving(self._settings.uploads, secrets.token_hex(8), most) as arriving:
                 form = FileForm(request.headers["content-type"], arriving.write)
-                await _receive(request, form)
+                await _receive(request, form, most + _LONGEST_JSON)
                 return await run_in_threadpool(self._arrived, arriving, plain_name(form.end()))
         finally:
             service.arriving -= 1
@@ -146,10 +147,15 @@ class _Routes:
         known = self._service.known(arriving.sha256)
         if known is not None:
             return self._answer(known)
-        job = self._queue.add(
-            "upload", name, "", arriving.bytes, arriving.sha256,
-            before=lambda place: arriving.keep(self._settings.uploads / place),
-        )  # fmt: skip
+        place = self._settings.uploads / arriving.id
+        try:
+            job = self._queue.add(
+                "upload", name, arriving.id, arriving.bytes, arriving.sha256,
+                before=lambda: arriving.keep(place),
+            )  # fmt: skip
+        except (Refusal, sqlite3.Error) as error:
+            place.unlink(missing_ok=True)
+            raise error if isinstance(error, Refusal) else not_kept(error) from error
         self._service.counters.add("telltale_uploaded_bytes_total", arriving.bytes)
         return self._answer(job, 202)
 
@@ -174,7 +180,8 @@ class _Routes:
         return JSONResponse(told, status, {"Location": own} if status == 202 else None)
 
 
-async def _receive(request: Request, form: FileForm) -> None:
+async def _receive(request: Request, form: FileForm, most: int) -> None:
+    """`most`: bytes of the whole form, whatever is in it."""
     parts = request.stream()
     try:
         while True:
@@ -182,6 +189,9 @@ async def _receive(request: Request, form: FileForm) -> None:
                 part = await anext(parts, None)
             if part is None:
                 return
+            most -= len(part)
+            if most < 0:
+                raise Refusal(413, "The form is too large.")
             await run_in_threadpool(form.feed, part)
     except TimeoutError as error:
         raise Refusal(408, f"Nothing came for {_PATIENCE:.0f} seconds.") from error

@@ -57,6 +57,12 @@ class Served:
         )
         return sender
 
+    @property
+    def children(self) -> list[str]:
+        """Folders that are there for as long as a process that it started."""
+        found = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [f"/proc/{child}/fd" for path in found for child in path.read_text().split()]
+
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
         status = self.process.wait(20)

@@ -1,7 +1,10 @@
 """The service as programs see it: what is taken, what is refused, what is never lost."""
 
+import errno
 import os
+import re
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -183,7 +186,8 @@ def test_names_are_names_and_no_paths(opened: Open, tmp_path: Path, given: str, 
     _, client = opened()
     told = send(client, b"hello", given)
     assert told["name"] == kept
-    assert uploads(tmp_path) == [told["id"]]
+    (place,) = uploads(tmp_path)
+    assert re.fullmatch("[0-9a-f]{16}", place)
 
 
 @pytest.mark.usefixtures("still")
@@ -192,6 +196,9 @@ def test_too_much_is_refused_and_leaves_nothing(opened: Open, tmp_path: Path) ->
     service, client = opened(max_bytes=100, max_waiting=1, root=tmp_path)
     assert post(client, b"x" * 101).status_code == 413
     assert post(client, b"x" * 200_000).status_code == 413  # by what its sender says
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    parts = iter([b"before the first part " * 5000] * 2)  # it does not say how much
+    assert client.post("/jobs", content=parts, headers=kind).status_code == 413
     assert ask(client, "large.mp4")[0] == 413
     assert post(client, b"").status_code == 400
     assert uploads(tmp_path) == []
@@ -316,11 +323,60 @@ def test_what_was_being_judged_waits_again(tmp_path: Path, judge: FakeJudge) -> 
 def test_files_that_no_job_waits_for_go_at_the_start(tmp_path: Path, judge: FakeJudge) -> None:
     with serving(tmp_path / "served", judge, tmp_path / "bundle") as (_, client):
         told = send(client, b"hello")
+        there = uploads(tmp_path)
         for name in (".half.partial", "renamed-but-no-row"):
             (tmp_path / "served" / "uploads" / name).write_bytes(b"x")
     with serving(tmp_path / "served", judge, tmp_path / "bundle") as (service, _):
-        assert uploads(tmp_path) == [told["id"]]
+        assert uploads(tmp_path) == there
         assert service.queue.job(told["id"]).state == WAITING
+
+
+def test_a_row_is_written_when_its_file_is_on_the_disk(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = opened()
+    happened: list[str] = []
+    whole_sync, whole_run = os.fsync, service.queue._run
+
+    def sync(handle: int) -> None:
+        happened.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        whole_sync(handle)
+
+    def run(statement: str, *values: object) -> None:
+        if statement.startswith("INSERT INTO jobs"):
+            happened.append("row")
+        whole_run(statement, *values)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(service.queue, "_run", run)
+    ended(client, send(client, b"hello")["id"])
+    first, second, third = happened[:3]
+    assert first.endswith(".partial")
+    assert (second, third) == (str(tmp_path / "served" / "uploads"), "row")
+
+
+@pytest.mark.usefixtures("still")
+def test_a_full_disk_leaves_neither_file_nor_row(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = opened()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full_too(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        found = post(client, b"hello")
+        assert (found.status_code, "No space left" in found.json()["error"]) == (507, True)
+    with monkeypatch.context() as broken:
+        broken.setattr(service.queue, "_run", full_too)
+        assert post(client, b"hello").status_code == 507
+    assert uploads(tmp_path) == []
+    assert client.get("/jobs").json() == {"jobs": []}
+    assert post(client, b"hello").status_code == 202
 
 
 def test_old_results_are_forgotten(opened: Open) -> None:
@@ -349,8 +405,6 @@ def test_a_file_that_is_no_queue_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_worker_outlives_a_disk_that_fails(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sqlite3
-
     service, client = opened()
     whole = service.queue.finish
     calls = []

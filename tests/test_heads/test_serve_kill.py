@@ -3,10 +3,21 @@
 import signal
 from pathlib import Path
 
+import pytest
+
+from heads.serving.jobs import WAITING, Queue
 from tests.test_heads.served import ended, eventually
 from tests.test_heads.served_process import Served
 
 JOBS = 12
+
+
+def is_alive(process: str) -> bool:
+    """A zombie, which nobody has waited for, has no open files."""
+    try:
+        return any(Path(process).iterdir())
+    except OSError:
+        return False
 
 
 def test_killed_and_started_again_it_loses_no_job(tmp_path: Path) -> None:
@@ -27,13 +38,18 @@ def test_killed_and_started_again_it_loses_no_job(tmp_path: Path) -> None:
     assert served.end(signal.SIGINT) == 0
 
 
-def test_ctrl_c_ends_it_whatever_it_is_at(tmp_path: Path) -> None:
-    jobs = set()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        served = Served.fake(tmp_path)
-        with served.half_an_upload():
-            job = served.send("for ever")
-            jobs.add(job)
-            served.wait_for(job)
-            assert served.end(number) == 0
-    assert len(jobs) == 1  # the second service had it waiting
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_all_its_processes_whatever_it_is_at(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    served = Served.fake(tmp_path)
+    job = served.send("for ever")
+    with served.half_an_upload():
+        served.wait_for(job)
+        children = served.children
+        assert served.end(number) == (-number if number is signal.SIGKILL else 0)
+    assert children
+    eventually(lambda: not any(map(is_alive, children)))
+    queue = Queue(tmp_path / "served" / "queue.sqlite", most=1, kept=1)
+    assert queue.job(job).state == WAITING
+    queue.close()

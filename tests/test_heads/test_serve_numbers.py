@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.bundle import Bundle
 from heads.commands.main import build_parser, main
+from heads.serving.answer import _finite
 from heads.serving.judge import BundleJudge
 from heads.serving.messages import Answer, Progress, Task, Unscorable
 from tests.test_heads.served import ended, send, serving, small_bundle
@@ -95,6 +97,12 @@ def test_a_bundle_that_is_replaced_is_loaded(clip: Path, tmp_path: Path) -> None
     second = judge.identity()
     assert second.key != first.key
     assert second.bundle == Bundle.load(place).content != first.bundle
+
+
+def test_numbers_without_an_end_are_none_in_json() -> None:
+    assert _finite({"a": [1.0, math.inf, {"b": math.nan}], "c": "x"}) == {
+        "a": [1.0, None, {"b": None}], "c": "x"
+    }  # fmt: skip
 
 
 def test_what_is_no_video_is_said_plainly(bundle: Path, tmp_path: Path) -> None:
