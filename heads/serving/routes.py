@@ -5,6 +5,7 @@ import html
 import json
 import secrets
 import sqlite3
+from collections.abc import AsyncGenerator
 from importlib.resources import files as resources
 from string import Template
 
@@ -136,7 +137,7 @@ class _Routes:
         try:
             with Arriving(self._settings.uploads, secrets.token_hex(8), most) as arriving:
                 form = FileForm(request.headers["content-type"], arriving.write)
-                await _receive(request, form, most + _LONGEST_JSON)
+                await _receive(request, form, most + _LONGEST_JSON, service.ends)
                 return await run_in_threadpool(self._arrived, arriving, plain_name(form.end()))
         finally:
             service.arriving -= 1
@@ -180,23 +181,38 @@ class _Routes:
         return JSONResponse(told, status, {"Location": own} if status == 202 else None)
 
 
-async def _receive(request: Request, form: FileForm, most: int) -> None:
-    """`most`: bytes of the whole form, whatever is in it."""
+async def _receive(request: Request, form: FileForm, most: int, ends: asyncio.Event) -> None:
+    """`most`: bytes of the whole form, whatever is in it. `ends`: the service does."""
     parts = request.stream()
+    ending = asyncio.create_task(ends.wait())
     try:
-        while True:
-            async with asyncio.timeout(_PATIENCE):
-                part = await anext(parts, None)
-            if part is None:
-                return
+        while part := await _next(parts, ending):
             most -= len(part)
             if most < 0:
                 raise Refusal(413, "The form is too large.")
             await run_in_threadpool(form.feed, part)
-    except TimeoutError as error:
-        raise Refusal(408, f"Nothing came for {_PATIENCE:.0f} seconds.") from error
     except ClientDisconnect as error:  # nobody hears this
         raise Refusal(400, "The upload broke off.") from error
+    finally:
+        ending.cancel()
+
+
+async def _next(parts: AsyncGenerator[bytes, None], ending: asyncio.Task[bool]) -> bytes:
+    """Empty at the end."""
+
+    async def next_part() -> bytes:
+        return await anext(parts, b"")
+
+    coming = asyncio.create_task(next_part())
+    done, _ = await asyncio.wait(
+        {coming, ending}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+    )
+    if coming in done:
+        return coming.result()
+    coming.cancel()
+    if ending in done:
+        raise Refusal(503, "The service ends; send it again in a moment.")
+    raise Refusal(408, f"Nothing came for {_PATIENCE:.0f} seconds.")
 
 
 async def _read(request: Request) -> bytes:

@@ -74,13 +74,25 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+class _Server(uvicorn.Server):
+    """Tells whoever sends an upload that it will not wait for the rest."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.ends.set()
+        await super().shutdown(sockets)
+
+
 def serve(service: Service, listener: socket.socket, begun: Callable[[], object]) -> None:
     """Until ctrl-C or SIGTERM, which end it at once. `begun` is called when it is ready."""
     config = uvicorn.Config(
         application(service), log_config=None, log_level="warning", access_log=False,
         server_header=False, lifespan="off", ws="none", timeout_graceful_shutdown=_PARTING,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = _Server(config, service)
 
     def ended(number: int, frame: FrameType | None) -> None:
         """uvicorn raises the signal once more when it has ended: nothing is left to be done."""

@@ -1,5 +1,6 @@
 """A service: its settings, and what runs while it does."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Service:
         self.counters = Counters()
         self.arriving = 0
         """Uploads on their way."""
+        self.ends = asyncio.Event()
+        """Set when it should not wait for the rest of them."""
         self._judge, self._on_end = judge, on_end
         self._closing = ExitStack()
 

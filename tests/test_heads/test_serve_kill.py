@@ -40,7 +40,7 @@ def test_killed_and_started_again_it_loses_no_job(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_all_its_processes_whatever_it_is_at(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
     served = Served.fake(tmp_path)
     job = served.send("for ever")
@@ -50,6 +50,7 @@ def test_it_ends_with_all_its_processes_whatever_it_is_at(
         assert served.end(number) == (-number if number is signal.SIGKILL else 0)
     assert children
     eventually(lambda: not any(map(is_alive, children)))
+    assert capfd.readouterr().err == ""
     queue = Queue(tmp_path / "served" / "queue.sqlite", most=1, kept=1)
     assert queue.job(job).state == WAITING
     queue.close()
