@@ -79,17 +79,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     from heads.serving import server
     from heads.serving.jobs import WAITING
     from heads.serving.judge_process import JudgeProcess
+    from heads.serving.messages import WHOLE
     from heads.serving.service import Service, Settings
     from heads.shipped.places import bundle_folder, default_bundle
 
-    if arguments.segments is not None:
-        Cutting.parse(arguments.segments)
+    segments = str(Cutting.parse(arguments.segments)) if arguments.segments else WHOLE
     arguments.bundle = arguments.bundle or default_bundle()
     token = server.read_token(arguments.token_file)
     settings = Settings(
         folder=arguments.folder, bundle=bundle_folder(arguments.bundle), root=arguments.root,
-        token=token, hosts=frozenset({arguments.host}), max_bytes=limits(arguments).max_bytes,
-        max_waiting=arguments.max_waiting, keep=arguments.keep,
+        token=token, segments=segments, hosts=frozenset({arguments.host}),
+        max_bytes=limits(arguments).max_bytes, max_waiting=arguments.max_waiting,
+        keep=arguments.keep,
     )  # fmt: skip
     if not (settings.bundle / "bundle.json").exists():
         raise BadSetting(f"--bundle {arguments.bundle}: no bundle is there.")

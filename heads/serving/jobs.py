@@ -15,13 +15,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from heads.errors import BadRun
-from heads.serving.messages import Answer, Refusal
+from heads.serving.messages import WHOLE, Answer, Refusal
 
 FORMAT = 1
 ATTEMPTS = 3
@@ -32,6 +32,7 @@ _TABLES = """
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
     name TEXT NOT NULL, place TEXT NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT,
+    segments TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'waiting', attempts INTEGER NOT NULL DEFAULT 0,
     submitted TEXT NOT NULL, started TEXT, ended TEXT, reason TEXT, line TEXT, key TEXT, answer TEXT
 );
@@ -42,18 +43,25 @@ CREATE TABLE pages (id TEXT PRIMARY KEY, page TEXT NOT NULL, policy TEXT NOT NUL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A row."""
+class Asked:
+    """What is to be judged, and how."""
 
-    number: int
-    id: str
     kind: Kind
     name: str
     """For people."""
     place: str
     """In the folder of uploads, or below the root."""
     bytes: int
-    sha256: str | None
+    sha256: str | None = None
+    segments: str = WHOLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Asked):
+    """A row."""
+
+    number: int
+    id: str
     state: str
     attempts: int
     submitted: str
@@ -73,9 +81,9 @@ class Job:
         return {
             "id": self.id, "kind": self.kind, "name": self.name,
             "path": self.place if self.kind == "path" else None, "bytes": self.bytes,
-            "sha256": self.sha256, "state": self.state, "submitted": self.submitted,
-            "started": self.started, "ended": self.ended, "reason": self.reason,
-            "line": self.line,
+            "segments": self.segments, "sha256": self.sha256, "state": self.state,
+            "submitted": self.submitted, "started": self.started, "ended": self.ended,
+            "reason": self.reason, "line": self.line,
         }  # fmt: skip
 
 
@@ -103,21 +111,16 @@ class Queue:
             raise BadRun(f"{path} has format {found}; this version reads {FORMAT}.")
         self._run("UPDATE jobs SET state = ? WHERE state = ?", WAITING, RUNNING)
 
-    def add(
-        self, kind: Kind, name: str, place: str, size: int, sha256: str | None = None,
-        *, before: Callable[[], object] = lambda: None,
-    ) -> Job:  # fmt: skip
+    def add(self, asked: Asked, before: Callable[[], object] = lambda: None) -> Job:
         """A job that waits; refused where too many do. `before` is called first: it brings the
         file to its place."""
         with self._changed:
             self.check_room()
             before()
             job = secrets.token_hex(8)
-            self._run(
-                "INSERT INTO jobs (id, kind, name, place, bytes, sha256, submitted) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                job, kind, name, place, size, sha256, _now(),
-            )  # fmt: skip
+            values = {"id": job, "submitted": _now(), **asdict(asked)}
+            columns, marks = ", ".join(values), ", ".join("?" * len(values))
+            self._run(f"INSERT INTO jobs ({columns}) VALUES ({marks})", *values.values())
             self._changed.notify_all()
         return self.job(job)
 
@@ -215,17 +218,19 @@ class Queue:
         found = self._rows(f"SELECT {columns} FROM jobs ORDER BY number DESC LIMIT ?", count)
         return [Job(**dict(row), answer=None) for row in found]
 
-    def like(self, sha256: str, key: str) -> Job | None:
-        """A job of the same file: the one that judged it with that key, else one that will."""
+    def like(self, sha256: str, key: str, segments: str) -> Job | None:
+        """A job of the same file, cut alike: the one that judged it with that key, else one that
+        will."""
         found = self._rows(
-            "SELECT * FROM jobs WHERE sha256 = ? AND ((state = ? AND key = ?) OR state IN (?, ?)) "
-            "ORDER BY state = ? DESC, number DESC LIMIT 1",
-            sha256, DONE, key, WAITING, RUNNING, DONE,
+            "SELECT * FROM jobs WHERE sha256 = ? AND segments = ? AND ((state = ? AND key = ?) OR "
+            "state IN (?, ?)) ORDER BY state = ? DESC, number DESC LIMIT 1",
+            sha256, segments, DONE, key, WAITING, RUNNING, DONE,
         )  # fmt: skip
         return Job(**dict(found[0])) if found else None
 
-    def judged(self, sha256: str, key: str) -> Job | None:
-        found = self.like(sha256, key)
+    def judged(self, sha256: str, key: str, segments: str) -> Job | None:
+        """The former alone."""
+        found = self.like(sha256, key, segments)
         return found if found is not None and found.state == DONE else None
 
     def ahead(self, job: Job) -> int:

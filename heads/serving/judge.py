@@ -28,6 +28,7 @@ from heads.scoring.scorer import Scorer
 from heads.scoring.stress import DAMAGES
 from heads.serving.answer import Looked, Row, answered
 from heads.serving.messages import (
+    WHOLE,
     Answer,
     Identity,
     Progress,
@@ -46,7 +47,6 @@ class BundleJudge:
     def __init__(self, arguments: argparse.Namespace, work: Path) -> None:
         """`work`: a folder for what comes and goes."""
         self._arguments = arguments
-        self._cutting = Cutting.parse(arguments.segments) if arguments.segments else None
         self._folder = bundle_folder(arguments.bundle)
         self._work = work
         self._identity: Identity | None = None
@@ -61,7 +61,8 @@ class BundleJudge:
             self._settings = running.extract_settings(
                 self._arguments, self._bundle.scoring_protocol
             )
-            text = json.dumps(self._plan(Scorer(bundle=self._bundle)), sort_keys=True, default=str)
+            plan_of_all = self._plan(Scorer(bundle=self._bundle), WHOLE)
+            text = json.dumps(plan_of_all, sort_keys=True, default=str)
             self._identity = Identity(
                 key=hashlib.sha256(text.encode()).hexdigest(), bundle=self._bundle.content,
                 stamp=stamp,
@@ -72,32 +73,32 @@ class BundleJudge:
         identity = self.identity()
         video = Video(id=escaped(task.name), path=task.path)
         manifest = Manifest(root=Path(task.root), scheme=None, videos=(video,))
-        manifest = self._cut(manifest, tell)
+        manifest = self._cut(manifest, task.segments, tell)
         scorer = Scorer(bundle=self._bundle)
         rows = self._rows(scorer, manifest, tell)
         _check(rows)
         looked = Looked(
             bundle=self._bundle, branches=self._branches, settings=self._settings, scorer=scorer,
-            plan=self._plan(scorer), name=self._folder.name, manifest=manifest, rows=rows,
-            tell=tell,
+            plan=self._plan(scorer, task.segments), name=self._folder.name, manifest=manifest,
+            rows=rows, tell=tell,
         )  # fmt: skip
         return answered(looked, identity.key)
 
     def close(self) -> None:
         """There is nothing that outlives the process."""
 
-    def _plan(self, scorer: Scorer) -> dict[str, Any]:
+    def _plan(self, scorer: Scorer, segments: str) -> dict[str, Any]:
         stress = list(DAMAGES) if self._arguments.stress else None
         return plan(
             scorer, self._bundle.scoring_protocol, "telltale serve", None,
-            segments=self._arguments.segments, stress=stress,
+            segments=None if segments == WHOLE else segments, stress=stress,
         )  # fmt: skip
 
-    def _cut(self, manifest: Manifest, tell: Tell) -> Manifest:
-        if self._cutting is None:
+    def _cut(self, manifest: Manifest, segments: str, tell: Tell) -> Manifest:
+        if segments == WHOLE:
             return manifest
         tell(Progress(step="cutting"))
-        return cut(manifest, self._cutting, self._settings.limits).manifest
+        return cut(manifest, Cutting.parse(segments), self._settings.limits).manifest
 
     def _rows(self, scorer: Scorer, manifest: Manifest, tell: Tell) -> list[dict[str, Any]]:
         total = len(manifest.videos)
@@ -116,7 +117,7 @@ class BundleJudge:
 
         videos = VideoRun(
             manifest=manifest, branches=lambda: self._branches, settings=self._settings, run=run,
-            cut=self._cutting is not None, stress=self._arguments.stress,
+            cut=any(video.segment for video in manifest.videos), stress=self._arguments.stress,
         )  # fmt: skip
         with tempfile.TemporaryDirectory(dir=self._work) as work:
             output = Output(Path(work) / "rows.parquet", {})

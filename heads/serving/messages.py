@@ -8,6 +8,9 @@ from typing import Any, Protocol
 from features_store.errors import TelltaleError
 from heads.errors import HeadError
 
+WHOLE = "whole"
+"""Of `segments`: the video is not cut."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -18,6 +21,8 @@ class Task:
     path: str
     root: str
     """The file lies in here, links followed, or it is refused."""
+    segments: str = WHOLE
+    """How it is cut: `whole`, or as `--segments` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +30,7 @@ class Identity:
     """Who judges at the moment."""
 
     key: str
-    """Two answers of one key to one file are the same answer."""
+    """Two answers of one key to one file, cut alike, are the same answer."""
     bundle: str
     """The bundle's hash."""
     stamp: tuple[int, ...]

@@ -9,11 +9,13 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from heads.serving.messages import Refusal
 
 FIELD = "file"
+SEGMENTS = "segments"
+_LONGEST_TEXT = 100
 _LONGEST_HEADER = 4096
 
 
 class FileForm:
-    """Feeds `write` with what the field `file` holds; other fields are refused."""
+    """Feeds `write` with what the field `file` holds; `segments` may stand beside it."""
 
     def __init__(self, content_type: str, write: Callable[[bytes], object]) -> None:
         kind, options = parse_options_header(content_type)
@@ -22,7 +24,10 @@ class FileForm:
             raise _broken("its content type is not multipart/form-data with a boundary")
         self.name: str | None = None
         """What the sender calls the file; None until there is one."""
+        self.segments: str | None = None
+        """What the field of that name holds."""
         self._write = write
+        self._text: bytes | None = None
         self._field, self._value = b"", b""
         self._headers: dict[bytes, bytes] = {}
         self._ended = False
@@ -32,7 +37,8 @@ class FileForm:
             "on_header_value": self._on_value,
             "on_header_end": self._on_header,
             "on_headers_finished": self._on_headers,
-            "on_part_data": lambda data, start, end: self._write(data[start:end]),
+            "on_part_data": self._on_data,
+            "on_part_end": self._on_part_end,
             "on_end": self._on_end,
         }
         try:
@@ -68,13 +74,29 @@ class FileForm:
 
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        if options.get(b"name") != FIELD.encode():
-            raise _broken(f"only the field {FIELD!r} is known")
+        field = options.get(b"name", b"").decode("utf-8", "replace")
+        if field == SEGMENTS and self.segments is None:
+            self._text = b""
+            return
+        if field != FIELD:
+            raise _broken(f"it may have the fields {FIELD!r} and {SEGMENTS!r}, each once")
         if b"filename" not in options:
             raise _broken(f"its field {FIELD!r} is no file")
         if self.name is not None:
             raise _broken("it has several files; send one at a time")
         self.name = _unescaped(options[b"filename"].decode("utf-8", "replace"))
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        if self._text is None:
+            self._write(data[start:end])
+            return
+        self._text += data[start:end]
+        if len(self._text) > _LONGEST_TEXT:
+            raise _broken(f"its field {SEGMENTS!r} is too long")
+
+    def _on_part_end(self) -> None:
+        if self._text is not None:
+            self.segments, self._text = self._text.decode("utf-8", "replace"), None
 
     def _on_end(self) -> None:
         self._ended = True

@@ -7,6 +7,8 @@ from features_store.installing import DISTRIBUTION
 from heads.serving.access import COOKIE
 from heads.serving.jobs import STATES
 
+SEGMENTS = r"^(whole|shots|windows=[1-9][0-9]{0,3}s)$"
+SEGMENTS_WORDS = "give whole, shots, or windows=10s for every 10 seconds"
 _ID = "^[0-9a-f]{16}$"
 _TIME = {"type": ["string", "null"], "description": "ISO 8601, UTC"}
 _ERRORS = {
@@ -96,7 +98,8 @@ def _paths(most: int) -> dict[str, Any]:
                                     "file": {
                                         "type": "string", "format": "binary", "minLength": 1,
                                         "description": f"a video of at most {most:,} bytes",
-                                    }
+                                    },
+                                    "segments": _CUT,
                                 },
                             }
                         },
@@ -108,7 +111,8 @@ def _paths(most: int) -> dict[str, Any]:
                                     "path": {
                                         "type": "string", "minLength": 1,
                                         "description": "of a file, from the root on",
-                                    }
+                                    },
+                                    "segments": _CUT,
                                 },
                             }
                         },
@@ -174,6 +178,7 @@ def _object(properties: dict[str, Any], *, more: bool = False) -> dict[str, Any]
     }  # fmt: skip
 
 
+_CUT = {"type": "string", "pattern": SEGMENTS, "description": SEGMENTS_WORDS}
 _NEEDED: list[dict[str, Any]] = [{"token": []}, {"session": []}]
 _SECURITY = {
     "token": {"type": "http", "scheme": "bearer", "description": "where the service has one"},
@@ -188,6 +193,7 @@ _STATUS = {
     "name": {"type": "string", "description": "of the file, as its sender called it"},
     "path": {"type": ["string", "null"], "description": "from the root on"},
     "bytes": {"type": "integer"},
+    "segments": {"type": "string", "description": "how it is cut"},
     "sha256": {"type": ["string", "null"]},
     "state": {"enum": list(STATES)},
     "submitted": _TIME,

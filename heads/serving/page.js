@@ -59,6 +59,7 @@
     if (before) before.abort();
     const form = new FormData(), request = new XMLHttpRequest();
     before = request;
+    form.append("segments", byId("segments").value);
     form.append("file", file);
     request.open("POST", "/jobs");
     request.upload.onprogress = (event) =>
@@ -175,7 +176,8 @@
     open(path);
     say("Asking …");
     try {
-      const body = JSON.stringify({ path }), headers = { "Content-Type": "application/json" };
+      const segments = byId("segments").value;
+      const body = JSON.stringify({ path, segments }), headers = { "Content-Type": "application/json" };
       location.hash = (await (await ask("/jobs", { method: "POST", body, headers })).json()).id;
     } catch (error) {
       say(error.message, { wrong: true });

@@ -3,6 +3,7 @@
 import asyncio
 import html
 import json
+import re
 import secrets
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -21,8 +22,8 @@ from extract.manifest.names import escaped
 from heads.serving import openapi
 from heads.serving.access import COOKIE, Guard, refused, session_of
 from heads.serving.files import Arriving, inside, not_kept, plain_name, too_large
-from heads.serving.jobs import DONE, Job
-from heads.serving.messages import Refusal
+from heads.serving.jobs import DONE, Asked, Job
+from heads.serving.messages import WHOLE, Refusal
 from heads.serving.multipart import FileForm
 from heads.serving.service import Service
 
@@ -69,6 +70,7 @@ class _Routes:
                 bundle=html.escape(settings.bundle.name),
                 most=_size(settings.max_bytes),
                 bytes=settings.max_bytes,
+                ways=_ways(settings.segments),
                 paths="" if settings.root is not None else "hidden",
             )
         )
@@ -138,22 +140,24 @@ class _Routes:
             with Arriving(self._settings.uploads, secrets.token_hex(8), most) as arriving:
                 form = FileForm(request.headers["content-type"], arriving.write)
                 await _receive(request, form, most + _LONGEST_JSON, service.ends)
-                return await run_in_threadpool(self._arrived, arriving, plain_name(form.end()))
+                return await run_in_threadpool(self._arrived, arriving, form)
         finally:
             service.arriving -= 1
 
-    def _arrived(self, arriving: Arriving, name: str) -> Response:
+    def _arrived(self, arriving: Arriving, form: FileForm) -> Response:
+        name, segments = plain_name(form.end()), self._cut(form.segments)
         if not arriving.bytes:
             raise Refusal(400, "The file is empty.")
-        known = self._service.known(arriving.sha256)
+        known = self._service.known(arriving.sha256, segments)
         if known is not None:
             return self._answer(known)
         place = self._settings.uploads / arriving.id
+        asked = Asked(
+            kind="upload", name=name, place=arriving.id, bytes=arriving.bytes,
+            sha256=arriving.sha256, segments=segments,
+        )  # fmt: skip
         try:
-            job = self._queue.add(
-                "upload", name, arriving.id, arriving.bytes, arriving.sha256,
-                before=lambda: arriving.keep(place),
-            )  # fmt: skip
+            job = self._queue.add(asked, lambda: arriving.keep(place))
         except (Refusal, sqlite3.Error) as error:
             place.unlink(missing_ok=True)
             raise error if isinstance(error, Refusal) else not_kept(error) from error
@@ -161,16 +165,26 @@ class _Routes:
         return self._answer(job, 202)
 
     def _path(self, body: bytes) -> Response:
-        name = _path_in(body)
-        root = self._settings.root
+        name, given = _asked(body)
+        segments, root = self._cut(given), self._settings.root
         if root is None:
             raise Refusal(403, "This service takes uploads alone; it was started without --root.")
         found = inside(root, name)
         size = found.stat().st_size
         if size > self._settings.max_bytes:
             raise too_large(self._settings.max_bytes)
-        job = self._queue.add("path", plain_name(escaped(name)), escaped(name), size)
-        return self._answer(job, 202)
+        text = escaped(name)
+        asked = Asked(
+            kind="path", name=plain_name(text), place=text, bytes=size, segments=segments
+        )  # fmt: skip
+        return self._answer(self._queue.add(asked), 202)
+
+    def _cut(self, given: str | None) -> str:
+        if given is None:
+            return self._settings.segments
+        if re.fullmatch(openapi.SEGMENTS, given) is None:
+            raise Refusal(400, f"segments: {openapi.SEGMENTS_WORDS}.")
+        return given
 
     def _answer(self, job: Job, status: int = 200) -> Response:
         """A job, with its answer where there is one."""
@@ -224,15 +238,30 @@ async def _read(request: Request) -> bytes:
     return found
 
 
-def _path_in(body: bytes) -> str:
+def _asked(body: bytes) -> tuple[str, str | None]:
+    """A path, and how the video is to be cut where that is said."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "The body is no JSON.") from error
-    path = found.get("path") if isinstance(found, dict) else None
-    if not isinstance(path, str) or not path or set(found) != {"path"}:
-        raise Refusal(400, 'Give {"path": "FILE"}, from the root on, and nothing else.')
-    return path
+    given = found if isinstance(found, dict) else {}
+    path, segments = given.get("path"), given.get("segments", "whole")
+    is_text = isinstance(path, str) and isinstance(segments, str)
+    if not is_text or not path or not set(given) <= {"path", "segments"}:
+        raise Refusal(
+            400, 'Give {"path": "FILE"}, from the root on; "segments" may stand beside it.'
+        )
+    return path, given.get("segments")
+
+
+def _ways(chosen: str) -> str:
+    """Options of a choice of how videos are cut."""
+    words = {WHOLE: "as a whole", "windows=10s": "every 10 seconds", "shots": "shot by shot"}
+    return "".join(
+        f'<option value="{html.escape(way)}"{" selected" if way == chosen else ""}>'
+        f"{html.escape(said)}</option>"
+        for way, said in ({chosen: chosen} | words).items()
+    )
 
 
 def _size(count: int) -> str:

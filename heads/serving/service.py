@@ -13,7 +13,7 @@ from features_store.commit import make_directory
 from heads.errors import BadSetting
 from heads.serving.files import make_uploads
 from heads.serving.jobs import RUNNING, Job, Queue
-from heads.serving.messages import Judge
+from heads.serving.messages import WHOLE, Judge
 from heads.serving.metrics import Counters
 from heads.serving.worker import Worker
 
@@ -31,6 +31,8 @@ class Settings:
     """Whoever asks must have it; None: nobody needs one."""
     hosts: frozenset[str] = frozenset()
     """Names by which a service without a token may be called, beside those of this machine."""
+    segments: str = WHOLE
+    """How a video is cut of which nobody says it."""
     max_bytes: int = 2**30
     max_waiting: int = 100
     keep: int = 1000
@@ -99,7 +101,7 @@ class Service:
             step = {"step": progress.step, "done": progress.done, "of": progress.of}
         return {**job.document, "ahead": self.queue.ahead(job), "progress": step}
 
-    def known(self, sha256: str) -> Job | None:
+    def known(self, sha256: str, segments: str) -> Job | None:
         """A job of the same file, judged by who judges now, or still to be judged."""
         identity = self.worker.identity
-        return self.queue.like(sha256, identity.key if identity else "")
+        return self.queue.like(sha256, identity.key if identity else "", segments)

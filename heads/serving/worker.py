@@ -110,11 +110,11 @@ class Worker:
         before = _version(path)
         sha256 = content_of(str(path))
         self._queue.note_content(job.id, sha256)
-        known = self._queue.judged(sha256, self._known.key)
+        known = self._queue.judged(sha256, self._known.key, job.segments)
         if known is not None:
             self._queue.copy(job.id, known)
             return
-        task = Task(name=job.name, path=str(path), root=str(root))
+        task = Task(name=job.name, path=str(path), root=str(root), segments=job.segments)
         answer = self._judge.judge(task, lambda progress: self._tell(job, progress))
         if _version(path) != before:
             raise Unscorable("the file changed while it was looked at; send it again")

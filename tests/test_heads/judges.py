@@ -30,6 +30,7 @@ class FakeJudge:
     def __init__(self, bundle: Path) -> None:
         self._bundle = bundle
         self.judged: list[str] = []
+        self.tasks: list[Task] = []
 
     def identity(self) -> Identity:
         name = (self._bundle / "bundle.json").read_text()
@@ -39,6 +40,7 @@ class FakeJudge:
         tell(Progress(step="looking", done=1, of=2))
         said = Path(task.path).read_text(errors="replace")
         self.judged.append(said)
+        self.tasks.append(task)
         if said == "broken":
             raise Unscorable("no video container that is known")
         if said == "break":

@@ -16,7 +16,7 @@ from heads.commands.main import main
 from heads.errors import BadRun, BadSetting
 from heads.serving import server
 from heads.serving.access import OPEN, session_of
-from heads.serving.jobs import ATTEMPTS, DONE, WAITING, Queue
+from heads.serving.jobs import ATTEMPTS, DONE, WAITING, Asked, Queue
 from heads.serving.messages import Unfinished
 from heads.serving.service import Service
 from heads.serving.worker import Worker
@@ -102,6 +102,30 @@ def test_what_failed_may_be_sent_again(opened: Open, judge: FakeJudge) -> None:
     first, second = (ended(client, send(client, b"broken")["id"]) for _ in range(2))
     assert first["id"] != second["id"]
     assert len(judge.judged) == 2
+
+
+def test_whoever_asks_says_how_it_is_cut(opened: Open, judge: FakeJudge, tmp_path: Path) -> None:
+    _, client = opened(segments="windows=7s", root=tmp_path)
+    (tmp_path / "a.mp4").write_bytes(b"hello")
+    ways = {None: "windows=7s", "whole": "whole", "shots": "shots", "windows=10s": "windows=10s"}
+    jobs = set()
+    for given, way in ways.items():
+        more = {"segments": given} if given else {}
+        form = {"file": ("a.mp4", b"hello", "video/mp4")}
+        told = client.post("/jobs", files=form, data=more).json()
+        assert (told["segments"], ended(client, told["id"])["state"]) == (way, "done")
+        jobs.add(told["id"])
+        again = client.post("/jobs", json={"path": "a.mp4", **more}).json()
+        assert ended(client, again["id"])["segments"] == way
+    assert len(jobs) == len(judge.tasks) == len(ways)  # the same file, cut alike, is judged once
+    assert [task.segments for task in judge.tasks] == list(ways.values())
+    for bad in ("windows=0s", "hours", "", "windows=10", "x" * 200):
+        form = {"file": ("a.mp4", b"hello", "video/mp4")}
+        assert client.post("/jobs", files=form, data={"segments": bad}).status_code == 400
+        found = client.post("/jobs", json={"path": "a.mp4", "segments": bad})
+        assert (found.status_code, "windows=10s" in found.text) == (400, True)
+    for body in ({"path": "a.mp4", "segments": 7}, {"path": "a.mp4", "more": 1}, ["a.mp4"]):
+        assert client.post("/jobs", json=body).status_code == 400
 
 
 def test_another_bundle_judges_anew_and_the_answer_says_which(opened: Open, tmp_path: Path) -> None:
@@ -306,11 +330,11 @@ def test_a_file_that_changes_meanwhile_fails(
 
 def test_what_was_being_judged_waits_again(tmp_path: Path, judge: FakeJudge) -> None:
     queue = Queue(tmp_path / "q.sqlite", most=9, kept=9)
-    jobs = [queue.add("upload", name, name, 1) for name in ("a", "b")]
+    jobs = [queue.add(Asked(kind="upload", name=name, place=name, bytes=1)) for name in ("a", "b")]
     taken = queue.take(0)
     assert taken is not None
     assert (taken.id, queue.ahead(jobs[1])) == (jobs[0].id, 1)
-    queue.close()
+    queue._file.close()  # as a kill does, without a word
     again = Queue(tmp_path / "q.sqlite", most=9, kept=9)
     assert again.counts()[WAITING] == 2
     taken = again.take(0)

@@ -70,11 +70,12 @@ def test_a_video_is_dropped_and_its_verdict_is_seen(browser: "Browser", tmp_path
     bundle = small_bundle(tmp_path / "small")
     served = Served(
         ["heads", "serve", "--bundle", str(bundle), "--folder", str(tmp_path / "served"),
-         "--port", "0", "--device", "cpu", "--workers", "1", "--segments", "windows=1s"]
+         "--port", "0", "--device", "cpu", "--workers", "1", "--segments", "windows=1"]
     )  # fmt: skip
     said: list[str] = []
     asked: list[str] = []
     page = opened(browser, served.url, said, asked)
+    assert page.input_value("#segments") == "windows=1s"
     drop(page, HOSTILE, clip.read_bytes())
     page.wait_for_selector("#links:not([hidden])")
     assert page.inner_text("#name") == HOSTILE

@@ -13,7 +13,7 @@ from heads.bundle import Bundle
 from heads.commands.main import build_parser, main
 from heads.serving.answer import _finite
 from heads.serving.judge import BundleJudge
-from heads.serving.messages import Answer, Progress, Task, Unscorable
+from heads.serving.messages import WHOLE, Answer, Progress, Task, Unscorable
 from tests.test_heads.served import ended, send, serving, small_bundle
 
 OF_A_PLACE = ("path", "label")
@@ -30,9 +30,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def asked(bundle: Path, *options: str) -> argparse.Namespace:
+@pytest.fixture(scope="module")
+def judge(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> BundleJudge:
+    return BundleJudge(asked(bundle), tmp_path_factory.mktemp("work"))
+
+
+def asked(bundle: Path) -> argparse.Namespace:
     return build_parser().parse_args(
-        ["serve", "--bundle", str(bundle), "--device", "cpu", "--workers", "1", *options]
+        ["serve", "--bundle", str(bundle), "--device", "cpu", "--workers", "1"]
     )
 
 
@@ -47,17 +52,17 @@ def without(row: dict[str, object], *more: str) -> dict[str, object]:
     return {name: value for name, value in row.items() if name not in (*OF_A_PLACE, *more)}
 
 
-def judged(judge: BundleJudge, clip: Path) -> tuple[Answer, list[Progress]]:
+def judged(judge: BundleJudge, clip: Path, segments: str = WHOLE) -> tuple[Answer, list[Progress]]:
     heard: list[Progress] = []
-    answer = judge.judge(Task(name=clip.name, path=str(clip), root=str(clip.parent)), heard.append)
+    task = Task(name=clip.name, path=str(clip), root=str(clip.parent), segments=segments)
+    answer = judge.judge(task, heard.append)
     return answer, heard
 
 
 def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
-    clip: Path, bundle: Path, tmp_path: Path
+    clip: Path, bundle: Path, judge: BundleJudge, tmp_path: Path
 ) -> None:
     expected = scored(clip, bundle, tmp_path / "s.jsonl")
-    judge = BundleJudge(asked(bundle), tmp_path)
     with serving(tmp_path / "served", judge, bundle, root=clip.parent) as (_, client):
         told = ended(client, send(client, clip.read_bytes(), clip.name)["id"])
         page = client.get(told["page"]).text
@@ -73,10 +78,12 @@ def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
     assert str(tmp_path) not in json.dumps(told)
 
 
-def test_a_long_video_has_a_time_line(clip: Path, bundle: Path, tmp_path: Path) -> None:
+def test_a_long_video_has_a_time_line(
+    clip: Path, bundle: Path, judge: BundleJudge, tmp_path: Path
+) -> None:
     expected = scored(clip, bundle, tmp_path / "s.jsonl", "--segments", "windows=1s")
     assert len(expected) > 1
-    answer, heard = judged(BundleJudge(asked(bundle, "--segments", "windows=1s"), tmp_path), clip)
+    answer, heard = judged(judge, clip, "windows=1s")
     assert answer.document["rows"] == expected
     line = answer.document["timeline"]
     assert [span["forgery"] for span in line["spans"]] == [row["forgery"] for row in expected]
@@ -105,8 +112,7 @@ def test_numbers_without_an_end_are_none_in_json() -> None:
     }  # fmt: skip
 
 
-def test_what_is_no_video_is_said_plainly(bundle: Path, tmp_path: Path) -> None:
+def test_what_is_no_video_is_said_plainly(judge: BundleJudge, tmp_path: Path) -> None:
     (tmp_path / "no.mp4").write_text("hello")
-    judge = BundleJudge(asked(bundle), tmp_path)
     with pytest.raises(Unscorable, match="no video container that is known"):
         judged(judge, tmp_path / "no.mp4")
