@@ -1,5 +1,6 @@
 """Trained heads for tests, and scores as rows by video."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from features_store import Store
@@ -8,6 +9,7 @@ from heads.data.splits import Choice
 from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.scoring.output import read_scores
+from tests.test_heads.archives import scorer
 
 
 def train_bundle(store: Store, folder: Path, protocol: str, **settings: str) -> Bundle:
@@ -22,3 +24,14 @@ def by_id(path: Path) -> dict[str, dict[str, object]]:
     found = read_scores(path).to_pylist()
     assert len({row["id"] for row in found}) == len(found)
     return {str(row["id"]): row for row in found}
+
+
+def small_bundle(place: Path) -> Path:
+    """Of the `tiny` networks; its head learnt from random numbers."""
+    made = scorer().bundle
+    about = replace(
+        made.about, config={"epochs": 1},
+        branches={name: f"{name}=tiny" for name in ("internvideo2", "depthpro")},
+    )  # fmt: skip
+    Bundle(made.head, about).save(place)
+    return place

@@ -1,33 +1,19 @@
-"""Services for tests: a small bundle, an open service and whoever asks it."""
+"""Services for tests: an open one, and whoever asks it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from starlette.testclient import TestClient
 
-from heads.bundle import Bundle
 from heads.serving.messages import Judge
 from heads.serving.routes import application
 from heads.serving.service import Service, Settings
-from tests.test_heads.archives import scorer
 
 Told = Mapping[str, Any]
-
-
-def small_bundle(place: Path) -> Path:
-    """Of the `tiny` networks; its head learnt from random numbers."""
-    made = scorer().bundle
-    about = replace(
-        made.about, config={"epochs": 1},
-        branches={name: f"{name}=tiny" for name in ("internvideo2", "depthpro")},
-    )  # fmt: skip
-    Bundle(made.head, about).save(place)
-    return place
 
 
 @contextmanager

@@ -44,6 +44,11 @@ class Served:
         """Until it was begun."""
         eventually(lambda: self.client.get(f"/jobs/{job}").json()["state"] != "waiting")
 
+    def wait_for_a_look(self, job: str) -> None:
+        """Until the process that judges is at it."""
+        progress = {"step": "looking", "done": 1, "of": 2}
+        eventually(lambda: self.client.get(f"/jobs/{job}").json()["progress"] == progress)
+
     def half_an_upload(self) -> socket.socket:
         """It never ends, for as long as the socket is open."""
         place = urlsplit(self.url)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
-from tests.test_heads.served import small_bundle
+from tests.test_heads.bundles import small_bundle
 from tests.test_heads.served_process import Served
 
 if TYPE_CHECKING:

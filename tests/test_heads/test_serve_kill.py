@@ -45,7 +45,7 @@ def test_it_ends_with_all_its_processes_whatever_it_is_at(
     served = Served.fake(tmp_path)
     job = served.send("for ever")
     with served.half_an_upload():
-        served.wait_for(job)
+        served.wait_for_a_look(job)
         children = served.children
         assert served.end(number) == (-number if number is signal.SIGKILL else 0)
     assert children
