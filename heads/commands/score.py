@@ -9,6 +9,7 @@ from extract.commands.cutting import add_segments_option, cut_manifest
 from extract.commands.data import add_limit_options
 from extract.running.interrupt import Interrupt
 from heads.commands import watching
+from heads.commands.bundled import add_bundle_option, add_machine_options, add_network_options
 from heads.commands.outcome import a_line_each, end, one_video
 from heads.commands.segmented import say_segments
 
@@ -47,11 +48,7 @@ def add_commands(commands: "Commands") -> None:
     )  # fmt: skip
     parser.add_argument("--scheme", help="of labels that are to be taken along: hfv4, …")
     parser.add_argument("--root", type=Path, help="where the paths in a manifest start")
-    parser.add_argument(
-        "--bundle", type=Path,
-        help="what `telltale train` wrote, or `everyday`, which comes with Telltale (default: what "
-        "the environment variable TELLTALE_BUNDLE names, else everyday)",
-    )  # fmt: skip
+    add_bundle_option(parser)
     parser.add_argument(
         "--out", type=Path, help=".parquet, .csv or .jsonl; up to 20 videos may go without"
     )
@@ -63,19 +60,12 @@ def add_commands(commands: "Commands") -> None:
         "--retry-failed", action="store_true", help="score videos that failed once more"
     )
     parser.add_argument("--protocol", help="default: the bundle's own, val for a training one")
-    parser.add_argument("--weights", type=Path, action="append", default=[],
-                        help="file or folder with the branches' weights; repeatable")  # fmt: skip
-    parser.add_argument(
-        "--branch", action="append", help="NAME=PRESET:WEIGHTS, instead of --weights"
-    )
+    add_network_options(parser)
     parser.add_argument("--store", help="keep features here")
     parser.add_argument("--reference", help="a store: name each video's nearest example in it")
     parser.add_argument("--error-rate", help="of the sets of classes, one that the bundle has "
                         "thresholds for (default: 0.1)")  # fmt: skip
-    parser.add_argument(
-        "--device", default="auto", help="cpu, cuda or cuda:1 (default: a GPU if there is one)"
-    )
-    parser.add_argument("--workers", type=int, help="decode processes (default: one a core, ≤ 16)")
+    add_machine_options(parser)
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--address", help="of the Ray cluster")
     parser.add_argument(

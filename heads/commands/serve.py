@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from extract.commands.cutting import add_segments_option
 from extract.commands.data import add_limit_options
+from heads.commands.bundled import add_bundle_option, add_machine_options, add_network_options
 
 if TYPE_CHECKING:
     from heads.serving.jobs import Job
@@ -27,11 +28,7 @@ def add_commands(commands: "Commands") -> None:
         "another, and answers with rows as `telltale score` writes them and a page. Jobs outlive "
         "a kill. Without a token it is reached from this machine alone.",
     )
-    parser.add_argument(
-        "--bundle", type=Path,
-        help="what `telltale train` wrote, or `everyday`, which comes with Telltale (default: what "
-        "the environment variable TELLTALE_BUNDLE names, else everyday)",
-    )  # fmt: skip
+    add_bundle_option(parser)
     parser.add_argument(
         "--folder", type=Path, default=Path("telltale-serve"),
         help="the queue and its results, and uploads until they are judged (default: %(default)s)",
@@ -39,7 +36,7 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--root", type=Path, help="a folder whose files may be named by their paths"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="an address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0: any (default: %(default)s)")
     parser.add_argument(
         "--token-file", type=Path,
@@ -53,15 +50,8 @@ def add_commands(commands: "Commands") -> None:
         "--keep", type=int, default=1000, help="jobs that ended and stay known (default: "
         "%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--weights", type=Path, action="append", default=[],
-                        help="file or folder with the branches' weights; repeatable")  # fmt: skip
-    parser.add_argument(
-        "--branch", action="append", help="NAME=PRESET:WEIGHTS, instead of --weights"
-    )
-    parser.add_argument(
-        "--device", default="auto", help="cpu, cuda or cuda:1 (default: a GPU if there is one)"
-    )
-    parser.add_argument("--workers", type=int, help="decode processes (default: one a core, ≤ 16)")
+    add_network_options(parser)
+    add_machine_options(parser)
     add_segments_option(parser)
     parser.add_argument(
         "--stress", action="store_true",
