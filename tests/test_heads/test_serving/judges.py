@@ -1,6 +1,6 @@
 """Judges for tests that need no network: files are texts, and say what becomes of them.
 
-    python -m tests.test_heads.judges FOLDER
+    python -m tests.test_heads.test_serving.judges FOLDER
 
 is a whole service of such a judge, in the processes that `telltale serve` has; it prints its URL.
 """
@@ -93,6 +93,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from tests.test_heads import judges  # what is sent to the judge's process is named by this
+    from tests.test_heads.test_serving import (
+        judges,  # what is sent to the judge's process is named by this
+    )
 
     judges.main(Path(sys.argv[1]))

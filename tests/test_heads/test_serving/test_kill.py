@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from heads.serving.jobs import WAITING, Queue
-from tests.test_heads.served import ended, eventually
-from tests.test_heads.served_process import Served
+from tests.test_heads.test_serving.served import ended, eventually
+from tests.test_heads.test_serving.served_process import Served
 
 JOBS = 12
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from tests.test_heads.served import eventually
+from tests.test_heads.test_serving.served import eventually
 
 
 class Served:
@@ -33,7 +33,7 @@ class Served:
     @staticmethod
     def fake(folder: Path, **environment: str) -> "Served":
         """With a judge that needs no network."""
-        return Served(["tests.test_heads.judges", str(folder)], **environment)
+        return Served(["tests.test_heads.test_serving.judges", str(folder)], **environment)
 
     def send(self, text: str) -> str:
         """An upload; its job."""

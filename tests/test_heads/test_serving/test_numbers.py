@@ -15,7 +15,7 @@ from heads.serving.answer import _finite
 from heads.serving.judge import BundleJudge
 from heads.serving.messages import WHOLE, Answer, Progress, Task, Unscorable
 from tests.test_heads.bundles import small_bundle
-from tests.test_heads.served import ended, send, serving
+from tests.test_heads.test_serving.served import ended, send, serving
 
 OF_A_PLACE = ("path", "label")
 

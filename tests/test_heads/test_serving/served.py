@@ -14,6 +14,7 @@ from heads.serving.routes import application
 from heads.serving.service import Service, Settings
 
 Told = Mapping[str, Any]
+Open = Callable[..., tuple[Service, TestClient]]
 
 
 @contextmanager
@@ -60,3 +61,18 @@ def ended(client: TestClient | httpx2.Client, job: str, seconds: float = 60) -> 
 
     eventually(is_ended, seconds)
     return told
+
+
+def uploads(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "served" / "uploads").iterdir())
+
+
+def ask(client: TestClient, path: str) -> tuple[int, Told]:
+    found = client.post("/jobs", json={"path": path})
+    return found.status_code, found.json()
+
+
+def as_json(path: str) -> bytes:
+    import json
+
+    return json.dumps({"path": path}).encode()

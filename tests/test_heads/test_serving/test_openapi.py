@@ -14,7 +14,7 @@ from starlette.routing import Route
 from heads.serving import openapi
 from heads.serving.routes import application
 from heads.serving.service import Service, Settings
-from tests.test_heads.judges import FakeJudge, bundle_in
+from tests.test_heads.test_serving.judges import FakeJudge, bundle_in
 
 TOKEN = "a token that nobody guesses"
 WHO = {"Authorization": f"Bearer {TOKEN}"}

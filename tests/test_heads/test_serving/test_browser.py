@@ -11,7 +11,7 @@ import pytest
 
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from tests.test_heads.bundles import small_bundle
-from tests.test_heads.served_process import Served
+from tests.test_heads.test_serving.served_process import Served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
