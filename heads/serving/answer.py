@@ -19,7 +19,7 @@ from heads.scoring.captions import caption
 from heads.scoring.explain import Explanation, explain, explains
 from heads.scoring.meaning import Meaning
 from heads.scoring.scorer import Scorer
-from heads.scoring.screen import NO_VERDICT, papers, verdict
+from heads.scoring.screen import NO_VERDICT, papers, screen, verdict
 from heads.scoring.timelines import Timeline, timelines
 from heads.serving.messages import Answer, Progress, Tell
 from heads.serving.pictures import Moment, moments
@@ -148,8 +148,7 @@ def _page(
 ) -> str:
     words = caption(said.row, meaning, said.timeline)
     name = said.timeline.id if said.timeline else said.row["id"]
-    notes = caption(said.row, meaning).lines[1:]
-    sections = [_verdict_section(said, meaning, notes, looked.bundle.classes)]
+    sections = [_verdict_section(said, meaning, looked.bundle.classes)]
     if said.timeline is not None:
         sections.append(
             Section(
@@ -166,17 +165,21 @@ def _page(
     return document(name, sections, notices(words))
 
 
-def _verdict_section(
-    said: Said, meaning: Meaning, notes: Sequence[str], classes: Sequence[str]
-) -> Section:
+def _verdict_section(said: Said, meaning: Meaning, classes: Sequence[str]) -> Section:
     body = f'<p class="verdict-line">{text(said.line)}</p>'
     if said.row["confidence"] is not None and not meaning.no_verdict:
         rows = [[name, percent(said.row[f"p_{name}"])] for name in classes]
         of = " (of the worst segment)" if said.timeline is not None else ""
         body += table(["class", f"probability, %{of}"], rows)
-    body += "".join(paragraph(line, "note") for line in notes)
+    body += "".join(paragraph(line, "note") for line in _details(said.row, meaning, classes))
     body += paragraph(f"Decided by bundle {meaning.content}.", "note")
     return Section(name="verdict", title="Verdict", body=body)
+
+
+def _details(row: Row, meaning: Meaning, classes: Sequence[str]) -> list[str]:
+    """What a screen says below the classes; the warning stands above everything else."""
+    found = screen(row, meaning)[len(classes) + 3 :] or papers(meaning)
+    return [line.strip() for line in found if line.strip() != meaning.note]
 
 
 def _frames_section(said: Said, seen: Sequence[Moment]) -> Section:

@@ -11,6 +11,7 @@ import pytest
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.bundle import Bundle
 from heads.commands.main import build_parser, main
+from heads.parts.model_card import MADE_UP
 from heads.serving.answer import _finite
 from heads.serving.judge import BundleJudge
 from heads.serving.messages import WHOLE, Answer, Progress, Task, Unscorable
@@ -76,6 +77,9 @@ def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
     assert answer["line"] in page
     assert page.count("data:image/jpeg") == 8
     assert "What each part adds" in page
+    assert "No calibration: it gives no sets of classes with a promised error rate." in page
+    assert page.count(MADE_UP) == 0  # it stands above everything, in capitals
+    assert page.count(MADE_UP.upper()) == 1
     assert str(tmp_path) not in json.dumps(told)
 
 
