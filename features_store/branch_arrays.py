@@ -130,13 +130,18 @@ class BranchArrays:
 
     def over_all_videos(self, name: str, fill: float = 0) -> Array:
         """One array over all videos of the store, `fill` where a video is not OK."""
+        return self.of_videos(name, np.arange(self._videos.count), fill)
+
+    def of_videos(self, name: str, wanted: Array, fill: float = 0) -> Array:
+        """The same for some rows, in their order; no more is read than they need."""
         spec = self.spec.arrays[name]
-        found = np.full((self._videos.count, *spec.shape), fill, spec.dtype)
-        ok = np.flatnonzero(self.status() == Status.OK)
-        shards = ok // self.shard_rows
+        found = np.full((len(wanted), *spec.shape), fill, spec.dtype)
+        ok = np.flatnonzero(self.status(wanted) == Status.OK)
+        shards = wanted[ok] // self.shard_rows
         for shard in np.unique(shards).tolist():
-            rows = ok[shards == shard]
-            found[rows] = self.files.rows_of(name, shard, rows - shard * self.shard_rows)
+            places = ok[shards == shard]
+            rows = wanted[places] - shard * self.shard_rows
+            found[places] = self.files.rows_of(name, shard, rows)
         return found
 
     def stored(self, name: str) -> dict[str, ChunkedArray]:

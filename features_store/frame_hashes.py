@@ -11,7 +11,7 @@ import numpy as np
 
 from features_store.chunks import Array
 from features_store.errors import UnknownKey
-from features_store.schema import ArraySpec, BranchSpec, Status, fingerprint
+from features_store.schema import ArraySpec, BranchSpec, fingerprint
 
 if TYPE_CHECKING:
     from features_store.store import Store
@@ -37,14 +37,11 @@ def encode(hashes: Sequence[int]) -> dict[str, Array]:
     return {"hashes": np.array(hashes or (0,) * FRAMES, np.int64)}
 
 
-def read(store: "Store", protocol: str) -> Array:
-    """(videos, frames); 0 where nothing is known."""
+def read(store: "Store", protocol: str, rows: Array | None = None) -> Array:
+    """(videos, frames) of all videos, or of some rows in their order; 0 where nothing is known."""
     if spec().group not in store.branches(protocol):
         raise UnknownKey(f"{store.place.name} has no hashes of frames under {protocol}.")
     branch = store.open_branch(protocol, spec().group)
-    found = np.zeros((store.videos.count, FRAMES), np.int64)
-    for shard in range(branch.shards):
-        content = branch.read_shard(shard)
-        ok = np.flatnonzero(content.status == Status.OK)
-        found[branch.rows(shard).start + ok] = content.parts["hashes"][ok]
-    return found
+    if rows is None:
+        return branch.over_all_videos("hashes")
+    return branch.of_videos("hashes", rows)

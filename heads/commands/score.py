@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.commands.cutting import add_segments_option, cut_manifest
+from extract.commands.cutting import cut_manifest
 from extract.commands.data import add_limit_options
 from extract.running.interrupt import Interrupt
 from heads.commands import watching
+from heads.commands.asked import add_more_options, asked
 from heads.commands.bundled import add_bundle_option, add_machine_options, add_network_options
 from heads.commands.outcome import a_line_each, end, one_video
 from heads.commands.segmented import say_segments
@@ -79,12 +80,7 @@ def add_commands(commands: "Commands") -> None:
     parser.add_argument(
         "--explain", type=Path, metavar="PICTURE", help="one video: why, as a picture (.png, …)"
     )
-    add_segments_option(parser)
-    parser.add_argument(
-        "--stress", action="store_true",
-        help="damage each video in a few ways that happen on the way (JPEG, size, encoding, rate), "
-        "score it again, and say `unsure` where the verdict does not outlast them",
-    )  # fmt: skip
+    add_more_options(parser)
     add_limit_options(parser)
     parser.set_defaults(run=_score)
 
@@ -193,10 +189,12 @@ def _from_store(
         names[0] if len(names) == 1 else scorer.bundle.scoring_protocol
     )
     say_seen(scorer.bundle, store.videos.column("id").tolist())
-    made_from = plan(scorer, protocol, store.place.name, reference)
+    made_from = plan(scorer, protocol, store.place.name, reference, **asked(arguments, protocol))
     output = _output(arguments, arguments.out, scorer, made_from)
     with Interrupt(NOTICE) as interrupt:
-        result = score_store(scorer, store, protocol, output, lambda: interrupt.asked)
+        result = score_store(
+            scorer, store, protocol, output, lambda: interrupt.asked, groups=arguments.groups
+        )
     return end(output, result, scorer.drift)
 
 
@@ -221,7 +219,7 @@ def _from_videos(
         raise BadSetting(f"{count:,} videos: give --out scores.parquet for their rows.")
     cut = any(video.segment for video in manifest.videos)
     meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
-    made_from = plan(scorer, protocol, str(manifest.root), reference, **_asked(arguments))
+    made_from = plan(scorer, protocol, str(manifest.root), reference, **asked(arguments, protocol))
     if arguments.out is not None and arguments.explain is None and not cut:
         _say_worth(scorer.bundle)
         output = _output(arguments, arguments.out, scorer, made_from)
@@ -252,13 +250,6 @@ def _picture(
     return Picture(arguments, bundle, manifest, protocol)
 
 
-def _asked(arguments: argparse.Namespace) -> "dict[str, object]":
-    """What decides rows and is not asked for in every run."""
-    from heads.scoring.stress import DAMAGES
-
-    return {"segments": arguments.segments, "stress": list(DAMAGES) if arguments.stress else None}
-
-
 def _score_all(
     arguments: argparse.Namespace,
     scorer: "Scorer",
@@ -279,5 +270,6 @@ def _score_all(
             retry_failed=arguments.retry_failed,
             cut=arguments.segments is not None,
             stress=arguments.stress,
+            groups=arguments.groups,
         )
         return score_videos(scorer, videos, output)

@@ -27,6 +27,11 @@ def watch(
             "--watch takes files as they are; cut what has come with `telltale score FOLDER "
             "--segments … --out FILE`."
         )
+    if arguments.groups:
+        raise BadSetting(
+            "--watch writes a row once, and a group may change with every file that comes; "
+            "`telltale score FOLDER --groups --out FILE` finds the copies among all of them."
+        )
     folder = Path(name)
     if not folder.is_dir():
         there = "is no folder" if folder.exists() else "does not exist"

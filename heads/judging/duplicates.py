@@ -2,10 +2,11 @@
 
 A test video that also lies in the training set, re-encoded or not, is remembered, not judged.
 What is compared is a few frames at the same places of each video: a copy that was trimmed is not
-found.
+found. Videos need not all be compared with each other: of two copies some frame differs in four
+bits at most, so that it agrees in one of five parts of its bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,17 @@ from features_store.store import Store
 
 CLOSE_BITS = 4.0
 """Of 64, on average over the frames compared. Re-encoding changes one or two."""
+RULE = f"frames differ in at most {CLOSE_BITS:g} of 64 bits on average"
 _FEWEST_FRAMES = 2
-_MOST_VIDEOS = 50_000
-_ROWS = 256
+_PARTS = tuple(
+    np.uint64(sum(1 << bit for bit in range(part, 64, int(CLOSE_BITS) + 1)))
+    for part in range(int(CLOSE_BITS) + 1)
+)
+"""Masks: every fifth bit, so that no part is a plain sky alone."""
+_PAIRS = 1 << 18
+"""Pairs that are compared at a time."""
 Mask = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +62,38 @@ def hashes(store: Store) -> NDArray[np.int64] | None:
 
 def copies(found: NDArray[np.int64], first: Mask, second: Mask) -> Copies:
     """Which videos of the first set look like one of the second; a video is no copy of itself."""
-    known = (found != 0).sum(1) >= _FEWEST_FRAMES
-    rows, others = np.flatnonzero(first & known), np.flatnonzero(second & known)
-    rows, others = rows[:_MOST_VIDEOS], others[:_MOST_VIDEOS]
+    known = _known(found)
     pairs = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(rows), _ROWS):
-        some = rows[start : start + _ROWS]
-        near = _near(found[some], found[others])
-        near &= some[:, None] != others[None]
-        i, j = np.nonzero(near)
-        pairs.append(np.stack([some[i], others[j]], 1))
-    return Copies(looked_at=len(rows), pairs=np.concatenate(pairs))
+    for one, other in _candidates(found, np.flatnonzero((first | second) & known)):
+        near = _near(found[one], found[other])
+        for a, b in ((one[near], other[near]), (other[near], one[near])):
+            across = first[a] & second[b]
+            pairs.append(np.stack([a[across], b[across]], 1))
+    return Copies(
+        looked_at=int((first & known).sum()), pairs=np.unique(np.concatenate(pairs), axis=0)
+    )
+
+
+def groups(found: NDArray[np.int64]) -> Rows:
+    """Of each video the number of its group, -1 where it looks like no other. Videos are of one
+    group where copies of copies lead from one to the other, whatever their order."""
+    numbers = np.full(len(found), -1, np.int64)
+    rows = np.flatnonzero(_known(found))
+    if not len(rows):
+        return numbers
+    looks, which = np.unique(found[rows], axis=0, return_inverse=True)
+    parents = np.arange(len(looks))
+    for one, other in _candidates(looks, np.arange(len(looks))):
+        apart = _roots(parents, one) != _roots(parents, other)
+        one, other = one[apart], other[apart]
+        near = _near(looks[one], looks[other])
+        for a, b in zip(one[near], other[near], strict=True):
+            low, high = sorted(_roots(parents, np.array([a, b])).tolist())
+            parents[high] = low
+    numbers[rows] = _roots(parents, which.reshape(-1))
+    alone = np.bincount(numbers[rows], minlength=len(looks)) == 1
+    numbers[rows[alone[numbers[rows]]]] = -1
+    return numbers
 
 
 def across_splits(found: NDArray[np.int64], splits: Sequence[str]) -> dict[str, Copies]:
@@ -91,14 +120,47 @@ def _once(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     return pairs[pairs[:, 0] > pairs[:, 1]]
 
 
+def _known(found: NDArray[np.int64]) -> Mask:
+    known: Mask = (found != 0).sum(1) >= _FEWEST_FRAMES
+    return known
+
+
+def _candidates(found: NDArray[np.int64], rows: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """All pairs of rows that may be copies, a block at a time; a pair may come several times."""
+    for place in range(found.shape[1]):
+        shown = rows[found[rows, place] != 0]
+        hashes = found[shown, place].view(np.uint64)
+        for part in _PARTS:
+            order = np.argsort(hashes & part, kind="stable")
+            yield from _alike(shown[order], (hashes & part)[order])
+
+
+def _alike(rows: Rows, keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
+    """Pairs of rows with the same key; the keys ascend."""
+    at = np.arange(len(rows))
+    for step in range(1, len(rows)):
+        at = at[: np.searchsorted(at, len(rows) - step)]
+        at = at[keys[at] == keys[at + step]]
+        if not len(at):
+            return
+        for start in range(0, len(at), _PAIRS):
+            some = at[start : start + _PAIRS]
+            yield rows[some], rows[some + step]
+
+
+def _roots(parents: Rows, of: Rows) -> Rows:
+    """Of each the one that stands for its group; the way there gets short."""
+    found = parents[of]
+    while ((further := parents[found]) != found).any():
+        found = further
+    parents[of] = found
+    return found
+
+
 def _near(a: NDArray[np.int64], b: NDArray[np.int64]) -> Mask:
-    """(len(a), len(b)): few bits differ on average over the frames that both have."""
-    bits = np.zeros((len(a), len(b)), np.uint16)
-    frames = np.zeros((len(a), len(b)), np.uint8)
-    for place in range(a.shape[1]):
-        one, other = a[:, place, None].view(np.uint64), b[None, :, place].view(np.uint64)
-        both = (one != 0) & (other != 0)
-        bits += np.where(both, np.bitwise_count(one ^ other), 0).astype(np.uint16)
-        frames += both
+    """Pair by pair: few bits differ on average over the frames that both have."""
+    both = (a != 0) & (b != 0)
+    bits = np.where(both, np.bitwise_count(a.view(np.uint64) ^ b.view(np.uint64)), 0).sum(1)
+    frames = both.sum(1)
     near: Mask = (frames >= _FEWEST_FRAMES) & (bits <= CLOSE_BITS * frames)
     return near

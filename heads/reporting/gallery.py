@@ -190,6 +190,8 @@ def _verdict(scores: Scores, row: int) -> str:
     stress = scores.texts.get("stress", [""] * len(scores))[row]
     if stress:
         details.append(f"damaged as on its way: {text(stress)}")
+    if scores.copies[row]:
+        details.append(f"one of {scores.copies[row]:,.0f} copies")
     if scores.strange[row]:
         details.append("like nothing that was learnt")
     if Spot.of(scores, row) is not None and scores.texts.get("worst_part", [""] * len(scores))[row]:

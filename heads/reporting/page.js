@@ -65,7 +65,8 @@
   let haystack = null;
   function searchable() {
     if (haystack) return haystack;
-    const texts = [column.id, column.nearest_id, column.stress, column.error].filter(Boolean);
+    const texts = [column.id, column.group, column.nearest_id, column.stress, column.error]
+      .filter(Boolean);
     haystack = Array.from(all, (row) => texts.map((one) => one.values[row]).join("\n").toLowerCase());
     return haystack;
   }

@@ -3,6 +3,7 @@
 Only `id` and `verdict` must be there. What else is known is shown; what is not is left out.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ _TEXTS = (
     "set",
     "flagged",
     "stress",
+    "group",
     "nearest_id",
     "nearest_source",
     "worst_part",
@@ -115,6 +117,13 @@ class Scores:
     def strange(self) -> NDArray[np.bool_]:
         """Rows like nothing that was learnt."""
         return self.numbers.get("unlike", np.zeros(len(self))) >= FAR
+
+    @cached_property
+    def copies(self) -> Column:
+        """How many rows look like copies of each, itself included; 0 where none does."""
+        groups = self.texts.get("group", [""] * len(self))
+        sizes = Counter(groups)
+        return np.array([sizes[name] if name else 0 for name in groups], np.float64)
 
     @cached_property
     def failed(self) -> NDArray[np.bool_]:

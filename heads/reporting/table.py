@@ -21,7 +21,8 @@ _TITLES = {
     "nearest_id": "nearest known", "nearest_source": "its source", "error": "error",
     "confidence": "confidence", "forgery": "forgery", "spread": "spread",
     "nearest_similarity": "similarity", "known": "learnt from", "flagged": "over the threshold",
-    "stress": "damaged as on its way", "unlike": "unlike what it learnt from",
+    "group": "looks like a copy of", "copies": "copies", "stress": "damaged as on its way",
+    "unlike": "unlike what it learnt from",
 }  # fmt: skip
 _CHOICES = ("source", "label", "verdict", "set", "nearest_source", "known", "flagged")
 _SHARES = ("confidence", "forgery", "spread")
@@ -93,11 +94,14 @@ def embedded(columns: Sequence[Packed]) -> str:
 
 def pack(scores: Scores, limit: int) -> list[Packed]:
     """Columns in the order in which people read them."""
-    texts, numbers = dict(scores.texts), scores.numbers
+    texts, numbers = dict(scores.texts), dict(scores.numbers)
+    if scores.copies.any():
+        numbers["copies"] = np.where(scores.copies > 0, scores.copies, np.nan)
     if scores.known is not None and scores.known.any():
         texts["known"] = ["yes" if known else "no" for known in scores.known]
     order = [
-        "id", "verdict", "confidence", "label", "source", "forgery", "flagged", "stress", "unlike",
+        "id", "verdict", "confidence", "label", "source", "forgery", "flagged", "copies", "group",
+        "stress", "unlike",
         *(f"{PROBABILITY}{name}" for name in scores.classes),
         *(name for name in numbers if name.startswith(FORGERY_UNDER)),
         "known", "set", "spread", "nearest_id", "nearest_source", "nearest_similarity", "error",

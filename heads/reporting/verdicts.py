@@ -77,6 +77,12 @@ def _cautions(scores: Scores) -> Iterator[str]:
             f"{number(known)} ({percent(share.value)}% {share.brackets}): farther away than all "
             f"but {100 * (1 - FAR):.0f}% of it; 1% would be usual. Take them for guesses."
         )
+    groups = Counter(filter(None, scores.texts.get("group", ())))
+    if groups:
+        yield (
+            f"{number(groups.total())} rows look like copies of one another, in "
+            f"{number(len(groups))} group{'s' * (len(groups) != 1)}: each row counts by itself."
+        )
     segments = [segment_of(one, one.partition("#t=")[0]) for one in scores.texts["id"]]
     cut = sum(one is not None for one in segments)
     if cut:

@@ -28,6 +28,7 @@ from features_store.store import Store
 from heads.errors import BadSetting
 from heads.scoring.branches import as_extracted
 from heads.scoring.formats import Block, Counts
+from heads.scoring.groups import with_groups, with_looks
 from heads.scoring.kept import KeptRows, is_settled
 from heads.scoring.output import Output
 from heads.scoring.rows import Inputs
@@ -69,14 +70,22 @@ class VideoRun:
     retry_failed: bool = False
     stress: bool = False
     """Whether each is damaged in a few ways and scored again."""
+    groups: bool = False
+    """Whether near-duplicates are found."""
     cut: bool = False
     """Rows are segments that were found anew: where a file changed, others may be gone."""
 
 
 def score_store(
-    scorer: Scorer, store: Store, protocol: str, output: Output, stop: Stop = lambda: False
+    scorer: Scorer,
+    store: Store,
+    protocol: str,
+    output: Output,
+    stop: Stop = lambda: False,
+    *,
+    groups: bool = False,
 ) -> Result:
-    """All videos of a store."""
+    """All videos of a store; `groups`: near-duplicates are found too."""
     count = store.videos.count
     if not count:
         raise BadSetting(f"{store.place.name} has no videos; `telltale extract` puts some in.")
@@ -95,9 +104,16 @@ def score_store(
             if not output.has(name):
                 if stop():
                     return Result(counts=None, left=count - start)
-                output.hold(name, scorer.from_store(store, protocol, wanted, status[wanted]))
+                block = scorer.from_store(store, protocol, wanted, status[wanted])
+                block = with_looks(block, store, protocol, wanted) if groups else block
+                output.hold(name, block)
             names.append(name)
-        return Result(counts=output.finish(map(output.read, names), count, inputs))
+
+        def blocks() -> Iterator[Block]:
+            return map(output.read, names)
+
+        rows = with_groups(blocks) if groups else blocks()
+        return Result(counts=output.finish(rows, count, inputs))
 
 
 def score_videos(scorer: Scorer, videos: VideoRun, output: Output) -> Result:
@@ -116,7 +132,7 @@ def score_videos(scorer: Scorer, videos: VideoRun, output: Output) -> Result:
         job = _Job(scorer, videos, output, inputs, kept)
         if not job.run():
             return Result(counts=None, left=job.left, notes=kept.notes)
-        blocks = job.blocks(made_of)
+        blocks = with_groups(job.blocks) if videos.groups else job.blocks()
         counts = output.finish(blocks, len(made_of), whole)
         return Result(counts=counts, notes=kept.notes)
 
@@ -189,7 +205,7 @@ class _Job:
             self.left -= len(positions)
         return True
 
-    def blocks(self, made_of: Sequence[bytes]) -> Iterator[Block]:
+    def blocks(self) -> Iterator[Block]:
         """All rows in the order of the inputs, with what the manifest says of them now."""
         texts = {
             "id": self.inputs.ids, "path": self.inputs.paths,
@@ -229,6 +245,8 @@ class _Job:
         found = scorer.from_store(extraction.store, protocol, extraction.rows[order], unlike=True)
         if self.videos.stress:
             found = with_stress(found, scorer, extraction.store, protocol, extraction.rows[order])
+        if self.videos.groups:
+            found = with_looks(found, extraction.store, protocol, extraction.rows[order])
         found = found.take(pa.array(np.argsort(order)))
         assert self.inputs.versions is not None
         mine = [self.inputs.versions[i] for i in positions.tolist()]

@@ -56,6 +56,8 @@ def screen(row: Mapping[str, object], meaning: Meaning) -> Sequence[str]:
             for name, share in row.items()
             if name.startswith(FORGERY_UNDER) and isinstance(share, float)
         ]
+    if row.get("group"):
+        lines.append(f"  looks like a copy: group {one_line(str(row['group']))}")
     if _is_strange(row):
         lines.append(f"  {STRANGE}")
     if row["nearest_id"]:

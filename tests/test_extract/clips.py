@@ -46,8 +46,9 @@ def write_clip(  # noqa: PLR0913 (what encoders can be told)
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
     title: str = "",
+    first: int = 0,
 ) -> Path:
-    """`times` are in hundredths of a second, for a variable rate."""
+    """`times` are in hundredths of a second, for a variable rate; `first` numbers the pictures."""
     with av.open(str(path), "w") as container:
         if title:
             container.metadata["title"] = title
@@ -59,7 +60,7 @@ def write_clip(  # noqa: PLR0913 (what encoders can be told)
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 100)
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(picture(first + number, *size), format="rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[number], Fraction(1, 100)
             container.mux(stream.encode(frame))

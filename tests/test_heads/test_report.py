@@ -198,6 +198,19 @@ def test_the_tables_data_cannot_leave_its_element(scores: Scores) -> None:
     assert "path" not in columns
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_copies_are_counted_in_table_gallery_and_words(tmp_path: Path, suffix: str) -> None:
+    group = [*["a<b>.mp4"] * 58, None, None]
+    write_scores(tmp_path / f"scores{suffix}", {**score_columns(), "group": group})
+    scores = read_scores(tmp_path / f"scores{suffix}")
+    columns = {one.key: one.values for one in report_table.pack(scores, 60)}
+    assert columns["copies"] == [*[58] * 58, None, None]
+    assert columns["group"][:2] == ["a<b>.mp4"] * 2
+    page = write_report(tmp_path).page.read_text()
+    assert page.count("one of 58 copies") == 3 * report_gallery.EACH
+    assert "58 rows look like copies of one another, in 1 group: each row" in page
+
+
 def test_a_table_too_long_says_what_it_leaves_out(scores: Scores) -> None:
     made = report_table.score_table(scores, limit=10)
     assert "first 10 of 60 videos" in made

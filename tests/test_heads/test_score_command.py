@@ -159,6 +159,8 @@ def test_a_folder_laid_out_as_hfv_needs_no_scheme(
         ),
         (["IN/missing", "--out", "x.jsonl", "--watch", "1"], "missing does not exist"),
         (["IN/a.mp4", "--out", "x.jsonl", "--watch", "1"], "a.mp4 is no folder"),
+        (["IN", "--out", "x.jsonl", "--watch", "1", "--groups"], "a group may change"),
+        (["IN", "--out", "x.csv", "--groups", "--protocol", "train-8"], "train-8 draws them"),
         (["IN", "--out", "x.csv", "--watch", "1"], "--watch needs one folder, --out FILE.jsonl"),
     ],
 )
