@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
-HOW = "windows=10s: every so many seconds; shots: at shot boundaries, long shots in equal parts"
+HOW = (
+    "windows=10s: every so many seconds; shots: at shot boundaries, long shots in equal parts; "
+    "shots:transnetv2: boundaries by the network TransNetV2, dissolves too (extra `shots`)"
+)
 
 
 def add_segments_option(parser: argparse.ArgumentParser, *, required: bool = False) -> None:

@@ -2,14 +2,15 @@
 
 A shot boundary is a picture that differs from the one before, in its colours and, a small shift
 allowed for, in its content, two and a half times as much as any neighbour does: so a pan, a flash
-and a noisy picture are none. Dissolves and fades are not found. Shots that last longer than a
-window are cut into equal parts.
+and a noisy picture are none. Dissolves and fades are not found, unless a network is asked. Shots
+that last longer than a window are cut into equal parts.
 """
 
+import importlib
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -36,6 +37,10 @@ _SHIFT = 2
 _LEVELS = 4
 """Of each colour, in a histogram."""
 Small = NDArray[np.uint8]
+Starts = Callable[[Iterable[Small]], Iterator[int]]
+"""Numbers of the pictures that begin another shot than the one before them."""
+NETWORKS = {"transnetv2": "extract.networks.transnetv2"}
+"""Modules with `check()`, and `load()` that gives `Starts`: imported by those who need them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,30 +50,49 @@ class Cutting:
     shots: bool
     seconds: float = LONGEST
     """The longest segment."""
+    network: str = ""
+    """That finds the shots; empty: what is here does."""
 
     @staticmethod
     def parse(text: str) -> "Cutting":
-        """`shots`, `windows=10s`."""
+        """`shots`, `shots:transnetv2`, `windows=10s`."""
         found = re.fullmatch(r"windows=(\d+(?:\.\d+)?)s?", text)
         seconds = float(found[1]) if found else LONGEST
-        if (text != "shots" and found is None) or seconds < SHORTEST:
+        kind, _, network = text.partition(":")
+        shots = kind == "shots" and (text == kind or network in NETWORKS)
+        if (not shots and found is None) or seconds < SHORTEST:
+            by = " or ".join(f"shots:{name}" for name in NETWORKS)
             raise BadSetting(
-                f"Segments {text!r}: give shots, or windows=SECONDS of {SHORTEST:g} or more, such "
-                f"as windows=10s."
+                f"Segments {text!r}: give shots, {by}, or windows=SECONDS of {SHORTEST:g} or more, "
+                f"such as windows=10s."
             )
-        return Cutting(shots=text == "shots", seconds=seconds)
+        return Cutting(shots=shots, seconds=seconds, network=network)
 
     def __str__(self) -> str:
-        return "shots" if self.shots else f"windows={self.seconds:g}s"
+        if not self.shots:
+            return f"windows={self.seconds:g}s"
+        return f"shots:{self.network}" if self.network else "shots"
 
-    def marks(self, video: OpenVideo) -> list[float]:
-        """Seconds at which segments begin, and at which the last one ends."""
+    def check(self) -> None:
+        """Whether what finds the shots is installed."""
+        if self.network:
+            importlib.import_module(NETWORKS[self.network]).check()
+
+    def load(self) -> Starts:
+        """What finds the shots."""
+        if not self.network:
+            return shot_starts
+        loaded: Starts = importlib.import_module(NETWORKS[self.network]).load()
+        return loaded
+
+    def marks(self, video: OpenVideo, find: Starts | None = None) -> list[float]:
+        """Seconds at which segments begin, and at which the last one ends; `find`: as loaded."""
         times = video.times
         end = math.ceil(1000 * (times[-1] + 1 / float(video.rate))) / 1000
         if not self.shots:
             return [*windows(0.0, end, self.seconds), end]
         starts = [0.0]
-        for number in shot_starts(video.small_frames(*SMALL)):
+        for number in (find or self.load())(video.small_frames(*SMALL)):
             start = (times[number - 1] + times[number]) / 2
             if min(start - starts[-1], end - start) >= SHORTEST:
                 starts.append(round(start, 3))

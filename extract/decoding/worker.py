@@ -4,7 +4,7 @@
 
 It limits its own memory, kills itself when a job takes far too long (so that none outlives a
 killed parent), and ends when its socket is closed. It never imports torch unless an output's
-function does. Only the pool starts it.
+function does, or what finds shots. Only the pool starts it.
 """
 
 import contextlib
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str]) -> None:
     cv2.setNumThreads(1)
     plan: Plan = connection.recv()
     makers = load_makers(plan)
+    files = Files(plan)
     _limit_memory(plan.limits.memory_limit)
     connection.send_bytes(READY)
-    files = Files(plan)
     while True:
         try:
             job, slot = connection.recv()
@@ -76,6 +76,7 @@ class Files:
         self._path = ""
         self._reel: Reel | None = None
         opening = functools.partial(self.opened, ())
+        self.shots = None if plan.cutting is None else plan.cutting.load()
         self.scanner = None if plan.scan is None else Scanner(plan.scan, opening)
 
     @contextlib.contextmanager
@@ -152,7 +153,7 @@ def work(files: Files, makers: Makers, job: Job, slot: memoryview) -> Reply:
     """
     plan = files.plan
     if plan.cutting is not None:
-        return _cut(plan, plan.cutting, job)
+        return _cut(files, plan.cutting, job)
     if files.scanner is not None:
         return _scanned(plan, files.scanner, job, slot[: plan.slot_bytes])
     looks = plan.wanted(job)
@@ -168,11 +169,12 @@ def work(files: Files, makers: Makers, job: Job, slot: memoryview) -> Reply:
     return Reply(info=info, said=tuple(said), resident=resident)
 
 
-def _cut(plan: Plan, cutting: Cutting, job: Job) -> Reply:
+def _cut(files: Files, cutting: Cutting, job: Job) -> Reply:
     """Where a video is to be cut."""
+    plan = files.plan
     try:
         with open_video(job.path, root=plan.root, limits=plan.limits, reread=True) as video:
-            marks = tuple(round(1000 * mark) for mark in cutting.marks(video))
+            marks = tuple(round(1000 * mark) for mark in cutting.marks(video, files.shots))
             return Reply(info=video.info, marks=marks, resident=resident_bytes())
     except Exception as error:
         return _nothing(error, plan)

@@ -32,6 +32,7 @@ def cut(
     done: Callable[[], object] = lambda: None,
 ) -> Cut:
     """Rows that are segments already stay. `done` after each video."""
+    cutting.check()
     videos = manifest.videos
     whole = [place for place, video in enumerate(videos) if not video.segment]
     jobs = (Job(index=place, id=videos[place].id, path=videos[place].path) for place in whole)

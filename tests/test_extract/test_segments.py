@@ -165,8 +165,8 @@ def test_windows_and_parts_cover_a_video_once() -> None:
     assert [str(Cutting.parse(text)) for text in ("shots", "windows=2.5")] == [
         "shots", "windows=2.5s"
     ]  # fmt: skip
-    for text in ("windows", "windows=0.1s", "scenes"):
-        with pytest.raises(BadSetting, match="give shots, or windows=SECONDS"):
+    for text in ("windows", "windows=0.1s", "scenes", "shots:", "shots:mine"):
+        with pytest.raises(BadSetting, match="give shots, shots:transnetv2, or windows="):
             Cutting.parse(text)
 
 
