@@ -137,6 +137,8 @@ class Plan:
     """Whether the info of every video has its file's digest."""
     cutting: Cutting | None = None
     """Nothing is looked at: it is asked where videos are to be cut."""
+    evidence: bool = False
+    """Nothing is looked at: it is asked what files say of where they are from."""
     scan: Scan | None = None
     """Nothing is looked at: frames are wanted as they are, lot by lot."""
     limits: Limits = field(default_factory=Limits)
@@ -207,6 +209,8 @@ class Outcome:
     """By protocol; empty where nothing could be had of the video."""
     marks: tuple[int, ...] = ()
     """Where it is to be cut, in milliseconds, where that was asked."""
+    words: tuple[str, ...] = ()
+    """What it says of where it is from, where that was asked."""
     failure: VideoError | None = None
     """Of the video as a whole."""
 

@@ -13,6 +13,9 @@ from extract.decoding.info import VideoInfo
 from extract.decoding.job import SCANNED, Job, Outcome, Plan, Seen, slot_arrays
 from extract.errors import VIDEO_ERRORS, VideoError
 
+_ROWS = {int: tuple[int, ...], str: tuple[str, ...]}
+"""What a list of only these becomes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
@@ -38,6 +41,8 @@ class Reply:
     """A word on each look that was asked for."""
     marks: tuple[int, ...] = ()
     """Where the video is to be cut, in milliseconds, where that was asked."""
+    words: tuple[str, ...] = ()
+    """What the file says of where it is from, where that was asked."""
     error: str = ""
     """Name of the VideoError's class where nothing could be had of the video; else empty."""
     reason: str = ""
@@ -85,6 +90,8 @@ def outcome_of(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> Outcome:
         if len(reply.marks) < 2 or any(not a < b for a, b in pairwise(reply.marks)):
             raise ValueError("no reply (marks that do not ascend)")
         return Outcome(job=job, info=reply.info, marks=reply.marks)
+    if plan.evidence:
+        return Outcome(job=job, info=reply.info, words=reply.words)
     if plan.scan is not None:
         assert reply.info is not None
         frames = plan.scan.array(reply.info, job.first, slot)
@@ -108,8 +115,8 @@ def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     """Values of the very types that a record's fields have."""
     types = {field.name: field.type for field in fields(kind)}
     for name, value in values.items():
-        whole = type(value) is list and all(type(each) is int for each in value)
-        if whole and types[name] == tuple[int, ...]:
+        kinds = {type(each) for each in value} if type(value) is list else {None}
+        if any(kinds <= {kind} and types[name] == rows for kind, rows in _ROWS.items()):
             values[name] = tuple(value)
         elif type(value) is not types[name]:
             raise ValueError(f"no reply ({name} is {value!r})")

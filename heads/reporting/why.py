@@ -9,6 +9,7 @@ import numpy as np
 from heads.figures.why import Caption
 from heads.reporting.page import document
 from heads.reporting.parts import Section, paragraph, table, text
+from heads.scoring.evidence import ABOUT, TITLE
 from heads.scoring.explain import Explanation
 
 
@@ -17,12 +18,16 @@ def twin(picture: Path) -> Path:
     return picture.with_suffix(".html")
 
 
-def explained_page(caption: Caption, found: Explanation, classes: Sequence[str]) -> str:
-    """One video's verdict as a page that needs nothing else."""
+def explained_page(
+    caption: Caption, found: Explanation, classes: Sequence[str], evidence: Sequence[str] = ()
+) -> str:
+    """One video's verdict as a page that needs nothing else; `evidence`: what is known beside."""
     verdict, *more = caption.lines
     body = paragraph(verdict) + "".join(paragraph(line, "note") for line in more)
     first, *rest = explained_sections(caption, found, classes)
     sections = [Section(name="verdict", title="Verdict", body=body + first.body), *rest]
+    if evidence:
+        sections.append(evidence_section(evidence))
     return document(caption.title, sections, notices(caption))
 
 
@@ -48,6 +53,13 @@ def notices(caption: Caption) -> str:
     """What everybody has to know, above everything else."""
     found = [words for words in (caption.warning, caption.stamp) if words]
     return "".join(f'<div class="notice" role="note">{paragraph(words)}</div>' for words in found)
+
+
+def evidence_section(lines: Sequence[str]) -> Section:
+    """What is known besides the networks."""
+    listed = "".join(f"<li>{text(line.strip())}</li>" for line in lines)
+    body = f"{paragraph(ABOUT, 'note')}<ul>{listed}</ul>"
+    return Section(name="evidence", title=TITLE, body=body)
 
 
 def _shown(found: Explanation) -> str:

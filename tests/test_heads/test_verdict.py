@@ -67,6 +67,10 @@ def test_a_row_is_explained_from_its_file_alone(
     assert f"bundle {read_about(out)['bundle'][:8]} (fusion), val, 20" in said
     assert f"in/a.mp4, 1 bytes, changed last {row['modified']}" in said
     assert "c.mp4: cannot be scored: no video container" in told(capsys, out, "c.mp4")
+    assert "Evidence" not in said
+    said = told(capsys, out, "a.mp4", "--evidence")
+    assert "Evidence beside the networks. What the file says of itself." in said
+    assert "a.mp4 is another file than the one that was scored" in said
 
 
 def test_a_file_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
