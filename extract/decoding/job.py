@@ -18,6 +18,7 @@ from extract.decoding.containers import Limits
 from extract.decoding.cuts import Cutting
 from extract.decoding.info import VideoInfo
 from extract.decoding.scanning import Scan
+from extract.decoding.stills import Stills
 from extract.errors import VideoError
 from extract.manifest.segments import Segment, segment_of
 from extract.views.protocol import Protocol
@@ -26,7 +27,7 @@ from extract.views.view import CLIP_SIZE, DEPTH_POSITIONS
 
 _ALIGN = 64
 SCANNED = "frames"
-"""Name of the array (n, h, w, RGB) of a job whose plan scans."""
+"""Name of the array (n, h, w, RGB) of a job whose plan scans, or asks for stills."""
 _LONG = 60
 """A video that is cut may take so many times as long as another one."""
 
@@ -139,12 +140,16 @@ class Plan:
     """Nothing is looked at: it is asked where videos are to be cut."""
     evidence: bool = False
     """Nothing is looked at: it is asked what files say of where they are from."""
+    stills: Stills | None = None
+    """Nothing is looked at: a few small pictures are wanted, for people."""
     scan: Scan | None = None
     """Nothing is looked at: frames are wanted as they are, lot by lot."""
     limits: Limits = field(default_factory=Limits)
 
     @property
     def slot_bytes(self) -> int:
+        if self.stills is not None:
+            return self.stills.nbytes
         if self.scan is not None:
             return self.scan.nbytes(self.limits)
         return sum(look.nbytes for look in self.looks)
@@ -175,6 +180,8 @@ class Job:
     """Ids of segments of the same file that the same worker will be given next."""
     first: int = 0
     """The first frame of the lot that is wanted, where frames are scanned."""
+    besides: tuple[int, ...] = ()
+    """Frames that are wanted too, where stills are."""
 
     @property
     def segment(self) -> Segment | None:

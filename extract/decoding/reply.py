@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from extract.decoding.info import VideoInfo
 from extract.decoding.job import SCANNED, Job, Outcome, Plan, Seen, slot_arrays
 from extract.errors import VIDEO_ERRORS, VideoError
@@ -92,9 +95,8 @@ def outcome_of(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> Outcome:
         return Outcome(job=job, info=reply.info, marks=reply.marks)
     if plan.evidence:
         return Outcome(job=job, info=reply.info, words=reply.words)
-    if plan.scan is not None:
-        assert reply.info is not None
-        frames = plan.scan.array(reply.info, job.first, slot)
+    if plan.scan is not None or plan.stills is not None:
+        frames = _frames(job, reply, slot, plan)
         seen = {SCANNED: Seen(arrays={SCANNED: frames})}
         return Outcome(job=job, info=reply.info, seen=seen)
     if [said.protocol for said in reply.said] != [look.protocol for look in plan.wanted(job)]:
@@ -109,6 +111,15 @@ def outcome_of(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> Outcome:
         for said in reply.said
     }
     return Outcome(job=job, info=reply.info, seen=seen)
+
+
+def _frames(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> NDArray[np.uint8]:
+    """(n, h, w, RGB) as they lie in the slot."""
+    assert reply.info is not None
+    if plan.stills is not None:
+        return plan.stills.array(reply.info, job.besides, slot)
+    assert plan.scan is not None
+    return plan.scan.array(reply.info, job.first, slot)
 
 
 def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:

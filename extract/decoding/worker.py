@@ -32,6 +32,7 @@ from extract.decoding.picture import Opened, open_any
 from extract.decoding.reel import Reel, Stretch
 from extract.decoding.reply import Reply, Said
 from extract.decoding.scanning import Scanner
+from extract.decoding.stills import Stills
 from extract.decoding.video import Image, open_video
 from extract.errors import OverLimit, VideoError
 from extract.manifest.segments import segment_of
@@ -158,6 +159,8 @@ def work(files: Files, makers: Makers, job: Job, slot: memoryview) -> Reply:
         return _cut(files, plan.cutting, job)
     if files.credentials is not None:
         return _evidence(plan, files.credentials, job)
+    if plan.stills is not None:
+        return _stills(files, plan.stills, job, slot[: plan.slot_bytes])
     if files.scanner is not None:
         return _scanned(plan, files.scanner, job, slot[: plan.slot_bytes])
     looks = plan.wanted(job)
@@ -191,6 +194,16 @@ def _evidence(plan: Plan, read: credentials.Read, job: Job) -> Reply:
         return Reply(info=info, words=words, resident=resident_bytes())
     except Exception as error:
         return _nothing(error, plan)
+
+
+def _stills(files: Files, stills: Stills, job: Job, slot: memoryview) -> Reply:
+    """A few small pictures of it."""
+    try:
+        with files.opened((), job) as video:
+            info = stills.write(video, job.besides, slot)
+            return Reply(info=info, resident=resident_bytes())
+    except Exception as error:
+        return _nothing(error, files.plan)
 
 
 def _scanned(plan: Plan, scanner: Scanner, job: Job, slot: memoryview) -> Reply:

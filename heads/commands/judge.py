@@ -284,9 +284,7 @@ def _cross(arguments: argparse.Namespace) -> int:
     print(found.text())
     print(found.text("auc"))
     print("\n".join(found.unknown_lines()))
-    picture = charts.heat_map(
-        found.values("accuracy"), found.rows, found.columns, "accuracy, percent"
-    )
+    picture = charts.cross(found)
     made_from = {
         "head": arguments.head, "settings": settings, "one left out": arguments.leave_one_out,
         "videos": data_state(whole),

@@ -261,7 +261,7 @@ def _figures(out: Path, study: "optuna.Study", search: "Search") -> None:
     pictures = {
         "history": charts.history(trials, search.metrics[0], larger=larger),
         "importances": charts.importances(study)[1],
-        "parallel": charts.parallel(trials, search.metrics[0], larger=larger),
+        "settings": charts.settings(trials, search.metrics[0], larger=larger),
         "front": charts.front(study, search.metrics) if len(search.metrics) > 1 else "",
     }
     for name, picture in pictures.items():

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from heads.judging.ablation import Ablation
+from heads.judging.cross import CrossTable
 from heads.measuring import curves
 from heads.measuring.calibration import Reliability
 from heads.measuring.intervals import Interval
@@ -73,18 +74,47 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
     return svg(draw, 1.6 + 0.75 * len(classes), 1.2 + 0.65 * len(classes))
 
 
-def heat_map(values: Floats, rows: Sequence[str], columns: Sequence[str], label: str) -> str:
-    """Percentages; a missing one is left blank."""
-    texts = [["" if math.isnan(v) else f"{100 * v:.0f}" for v in row] for row in values]
+def cross(found: CrossTable) -> str:
+    """Accuracy and AUC side by side: each cell with how many videos it is of, means below, and what
+    is reached without looking."""
+    tables = {
+        "accuracy, %": (found.values("accuracy"), found.values("commonest")),
+        "AUC, %": (found.values("auc"), np.full((len(found.rows), len(found.columns)), 0.5)),
+    }
+    sizes = [[f"{cell.reals}+{cell.fakes}" for cell in row] for row in found.cells]
+    rows = [*found.rows, "mean", "without looking"]
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        _heat(axes, values, texts)
-        axes.set(xlabel="tested on", ylabel="learnt from", title=label)
-        axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
-        axes.set_yticks(range(len(rows)), rows)
+        grid = figure.subplots(1, len(tables))
+        for axes, (title, (values, blind)) in zip(grid, tables.items(), strict=True):
+            blind = np.where(np.isnan(values), np.nan, blind)
+            whole = np.concatenate([values, _column_means(values), _column_means(blind)])
+            texts = [
+                [_percent(value, size) for value, size in zip(*line, strict=True)]
+                for line in zip(values, sizes, strict=True)
+            ]
+            texts += [[_percent(value) for value in line] for line in whole[len(values) :]]
+            _heat(axes, whole, texts)
+            axes.axhline(len(values) - 0.5, color=GREY, lw=1.2)
+            axes.set(xlabel="tested on", title=title)
+            axes.set_xticks(range(len(found.columns)), found.columns, rotation=30, ha="right")
+            axes.set_yticks(range(len(rows)), rows if axes is grid[0] else [""] * len(rows))
+        grid[0].set_ylabel("learnt from")
 
-    return svg(draw, 2.2 + 0.7 * len(columns), 1.5 + 0.5 * len(rows))
+    return svg(draw, 2.4 + 1.8 * max(len(found.columns), 1.6), 1.9 + 0.5 * len(rows))
+
+
+def _column_means(values: Floats) -> Floats:
+    """One row; a column of which nothing is known has none."""
+    known = ~np.isnan(values)
+    sums = np.where(known, values, 0.0).sum(0, keepdims=True)
+    return np.where(known.any(0), sums / np.maximum(known.sum(0), 1), np.nan)
+
+
+def _percent(value: float, size: str = "") -> str:
+    if math.isnan(value):
+        return ""
+    return f"{100 * value:.0f}\n{size}" if size else f"{100 * value:.0f}"
 
 
 def roc(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> str:
@@ -233,5 +263,6 @@ def _heat(axes: Any, shares: Floats, texts: Sequence[Sequence[str]]) -> None:  #
         for column, text in enumerate(line):
             dark = shares[row, column] > _DARK
             axes.text(
-                column, row, text, ha="center", va="center", color="white" if dark else "#203040"
-            )
+                column, row, text, ha="center", va="center", color="white" if dark else "#203040",
+                linespacing=1.1, fontsize=9,
+            )  # fmt: skip

@@ -1,15 +1,18 @@
 """What a search looked like: its history, what mattered, which settings went where."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from heads.figures.charts import COLOURS, GREY, svg
 
-_SHOWN = 8
+_SHOWN, _ACROSS = 8, 4
+"""Settings in all, and side by side."""
 
 
 def history(trials: Sequence[FrozenTrial], metric: str, *, larger: bool) -> str:
@@ -53,28 +56,54 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], str]:
     return found, svg(draw, 6.0, 0.9 + 0.32 * len(shown))
 
 
-def parallel(trials: Sequence[FrozenTrial], metric: str, *, larger: bool) -> str:
-    """A line per trial through its settings; the best tenth in colour."""
+def settings(trials: Sequence[FrozenTrial], metric: str, *, larger: bool) -> str:
+    """A panel for each setting: its value against what was reached; the best tenth in colour."""
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     names = sorted({name for trial in done for name in trial.params})[:_SHOWN]
+    if not names:
+        return ""
     values = np.array([t.values[0] for t in done])
     order = np.argsort(values if larger else -values)
     top = set(order[-max(1, len(done) // 10) :].tolist())
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for place in order.tolist():
-            heights = [_height(done, name, done[place]) for name in names]
-            chosen = place in top
-            axes.plot(
-                heights, color=COLOURS[3] if chosen else GREY, alpha=0.9 if chosen else 0.15,
-                lw=1.4 if chosen else 0.8,
-            )  # fmt: skip
-        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        axes.set_yticks([0, 1], ["low", "high"])
-        axes.set_title(f"settings of the best tenth by {metric}", fontsize=10)
+        columns = min(_ACROSS, len(names))
+        grid = figure.subplots(-(-len(names) // columns), columns, sharey=True, squeeze=False)
+        for axes in grid.flat[len(names) :]:
+            axes.set_axis_off()
+        for axes, name in zip(grid.flat, names, strict=False):
+            _panel(axes, name, done, top)
+        for row in grid:
+            row[0].set_ylabel(f"validation {metric}")
 
-    return svg(draw, 7.0, 3.4)
+    rows = -(-len(names) // _ACROSS)
+    return svg(draw, 0.8 + 2.3 * min(_ACROSS, len(names)), 2.3 * rows + 0.2)
+
+
+def _panel(axes: Any, name: str, trials: Sequence[FrozenTrial], top: set[int]) -> None:  # noqa: ANN401
+    """Numbers on a scale like the one they were drawn from, choices side by side."""
+    mine = [(place, trial) for place, trial in enumerate(trials) if name in trial.params]
+    spread = mine[0][1].distributions[name]
+    kind = optuna.distributions.CategoricalDistribution
+    choices = [str(choice) for choice in spread.choices] if isinstance(spread, kind) else []
+    for chosen, colour, alpha in ((False, GREY, 0.45), (True, COLOURS[3], 1.0)):
+        points = [
+            (choices.index(str(t.params[name])) if choices else float(t.params[name]), t.values[0])
+            for place, t in mine
+            if (place in top) == chosen
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o", ms=4.5, color=colour, alpha=alpha, mew=0)
+    if choices:
+        axes.set_xticks(range(len(choices)), choices, rotation=20, ha="right")
+        axes.set_xlim(-0.5, len(choices) - 0.5)
+    elif getattr(spread, "log", False):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel(name)
+    axes.grid(axis="y")
 
 
 def front(study: optuna.Study, metrics: Sequence[str]) -> str:
@@ -92,19 +121,3 @@ def front(study: optuna.Study, metrics: Sequence[str]) -> str:
         axes.set(xlabel=f"validation {metrics[0]}", ylabel=f"validation {metrics[1]}")
 
     return svg(draw)
-
-
-def _height(trials: Sequence[FrozenTrial], name: str, trial: FrozenTrial) -> float:
-    """Where a trial's setting lies between the lowest and the highest."""
-    if name not in trial.params:
-        return float("nan")
-    distribution = trial.distributions[name]
-    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-        choices = list(distribution.choices)
-        return choices.index(trial.params[name]) / max(len(choices) - 1, 1)
-    numbers = np.array([t.params[name] for t in trials if name in t.params], float)
-    value = float(trial.params[name])
-    if getattr(distribution, "log", False):
-        numbers, value = np.log(numbers), float(np.log(value))
-    spread = np.ptp(numbers)
-    return float((value - numbers.min()) / spread) if spread else 0.5

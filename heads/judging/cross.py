@@ -35,6 +35,8 @@ class Cell:
     reals: int = 0
     """Tested ones."""
     fakes: int = 0
+    commonest: float = math.nan
+    """Share of the commonest class: how often somebody is right who does not look."""
 
 
 NOTHING = Cell(accuracy=absent(math.nan, 0, "no videos"), auc=absent(math.nan, 0, "no videos"))
@@ -53,7 +55,10 @@ class CrossTable:
 
     def values(self, metric: str) -> Floats:
         """(rows, columns); NaN where nothing was tested, or a class is missing."""
-        return np.array([[getattr(cell, metric).value for cell in row] for row in self.cells])
+        found = [[getattr(cell, metric) for cell in row] for row in self.cells]
+        return np.array(
+            [[one.value if isinstance(one, Interval) else one for one in row] for row in found]
+        )
 
     def unknown_lines(self) -> list[str]:
         return [
@@ -125,6 +130,7 @@ def _tested(head: Head, others: Table, source: str, reals: Sequence[str]) -> Cel
     return Cell(
         accuracy=accuracy(means, labels), auc=macro_auc_interval(means, labels, head.classes),
         reals=real, fakes=len(tested) - real,
+        commonest=float(np.bincount(labels).max() / len(labels)),
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from heads.measuring.by_class import ClassResult, by_class
 from heads.measuring.calibration import reliability
 from heads.measuring.conformal import Coverage, Thresholds, coverage
 from heads.measuring.detection import Detection, detection
-from heads.measuring.intervals import Interval, accuracy, f1, macro_auc_interval
+from heads.measuring.intervals import Interval, accuracy, f1, macro_auc_interval, wilson
 from heads.measuring.metrics import REAL, Floats, Metrics, averaged, has_result, measure
 from heads.measuring.tests import Difference, delong, delong_binary, mcnemar
 
@@ -234,10 +234,24 @@ def _as_json(result: SourceResult) -> dict[str, object]:
         "accuracy interval": [_number(result.accuracy.low), _number(result.accuracy.high)],
         "auc interval": [_number(result.auc.low), _number(result.auc.high)],
         "f1 interval": [_number(result.f1.low), _number(result.f1.high)],
+        **_binary_intervals(result),
         "detection": None if result.detection is None else result.detection.to_json(),
         "class f1": dict(result.metrics.class_f1),
         "confusion": result.metrics.confusion.tolist(),
         "undefined": dict(result.metrics.undefined),
+    }
+
+
+def _binary_intervals(result: SourceResult) -> dict[str, object]:
+    """Of real or not, whatever is wrong with what is not."""
+    found = result.detection
+    if found is None:
+        return {}
+    right, videos = result.metrics.binary_accuracy, result.metrics.videos
+    whole = {"accuracy": wilson(round(right * videos), videos), "auc": found.auc}
+    return {
+        f"binary_{name} interval": [_number(one.low), _number(one.high)]
+        for name, one in whole.items()
     }
 
 

@@ -60,9 +60,17 @@ def _judged(found: Document, path: Path) -> str:
             label="accuracy, %", value=percent(whole["accuracy"]), note=bounds_of(whole, "accuracy")
         ),
         Big(label="AUC, %", value=percent(whole["auc"]), note=bounds_of(whole, "auc")),
-        Big(label="real or not, AUC, %", value=percent(whole["binary_auc"])),
-        Big(label="calibration error, %", value=percent(found.get("calibration error"))),
-        Big(label="videos", value=number(whole["videos"])),
+        Big(
+            label="real or not, AUC, %",
+            value=percent(whole["binary_auc"]),
+            note=bounds_of(whole, "binary_auc"),
+        ),
+        Big(
+            label="calibration error, %",
+            value=percent(found.get("calibration error")),
+            note="too large where videos are few",
+        ),
+        Big(label="videos", value=number(whole["videos"]), note=_kinds(whole)),
     ]
     body = headline(big) + paragraph("In brackets: 95% intervals (Wilson, DeLong).", "note")
     body += _source_table(sources, part_of(found, "average over sources", path))
@@ -92,6 +100,13 @@ def _judged(found: Document, path: Path) -> str:
     return body + folded("The same for each source", side_by_side(others))
 
 
+def _kinds(whole: Document) -> str:
+    """Of which so many are real."""
+    if "reals" not in whole:
+        return ""
+    return f"{number(whole['reals'])} real, {number(whole['generated'])} generated"
+
+
 def _floors(found: Document) -> str:
     """What this result has to beat, as evaluation wrote it."""
     lines = found.get("lines", [])
@@ -108,7 +123,7 @@ def _source_table(sources: Mapping[str, Document], average: Document) -> str:
     for name in order:
         one = average if name == AVERAGE else sources[name]
         row = [name, _videos(one)]
-        row += [f"{percent(one.get(n))} {bounds_of(one, n)}".strip() for n in SHARES]
+        row += [f"{percent(one.get(n))}\n{bounds_of(one, n)}".strip() for n in SHARES]
         if printed:
             cell = printed.get(name)
             row += [f"{cell.accuracy:.1f}", f"{cell.auc:.1f}"] if cell else ["", ""]

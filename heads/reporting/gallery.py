@@ -1,28 +1,35 @@
 """Videos worth a look: the surest, the most wrong, the least sure, with frames and probabilities.
 
-Frames are decoded here, from the files that the scores name; a file that has moved or broken costs
-its frames, never the report.
+Frames come from the files that the scores name, decoded in a guarded process, since nobody knows
+whose files they are; one that has moved, broken or hangs costs its frames, never the report.
 """
 
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.decoding.video import open_video
-from extract.errors import ExtractError
+from extract.decoding.containers import Limits
+from extract.decoding.job import SCANNED, Job, Plan
+from extract.decoding.pool import DecodePool
+from extract.decoding.stills import Stills
 from extract.manifest.names import unescaped
 from extract.manifest.segments import segment_of
 from heads.measuring.metrics import REAL
 from heads.reporting.parts import percent, text
 from heads.reporting.scores import PROBABILITY, Scores
+from heads.scoring.timelines import clock, seconds_of
 
-FRAMES, LONG_SIDE, EACH = 8, 176, 4
+EACH = 4
+STILLS = Stills()
 _QUALITY = 80
+_SECONDS = 30.0
+"""That a video may take."""
 _RED = (208, 48, 48)
 _FAR_AWAY = 2**20
 """Pixels; no frame is so large."""
@@ -72,15 +79,16 @@ def groups(scores: Scores) -> list[Group]:
 def gallery(scores: Scores, found: list[Group], folder: Path, done: Progress) -> str:
     """`folder`: where relative paths start, after the current one. `done` after each card."""
     parts = []
-    for group in found:
-        cards = []
-        for row in group.rows:
-            cards.append(_card(scores, row, folder))
-            done()
-        parts.append(
-            f'<h3>{text(group.title)}</h3><p class="note">{text(group.about)}</p>'
-            f'<div class="cards">{"".join(cards)}</div>'
-        )
+    with Shown(folder) as shown:
+        for group in found:
+            cards = []
+            for row in group.rows:
+                cards.append(_card(scores, row, shown))
+                done()
+            parts.append(
+                f'<h3>{text(group.title)}</h3><p class="note">{text(group.about)}</p>'
+                f'<div class="cards">{"".join(cards)}</div>'
+            )
     return "".join(parts)
 
 
@@ -105,36 +113,65 @@ class Spot:
             return None
         return Spot(frame=int(numbers[row]), box=(left, top, right, bottom))
 
-    def drawn(self, image_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy of the frame, with the box on it as thick as is seen when it is small."""
-        left, top, right, bottom = self.box
-        copy = image_hwc.copy()
-        thick = max(1, round(2 * max(copy.shape[:2]) / LONG_SIDE))
-        cv2.rectangle(copy, (left, top), (right, bottom), _RED, thick)
+    def drawn(self, small_hwc: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+        """A copy of the frame with the box on it; `scale`: of the small frame to the video's."""
+        corners = [round(each * scale) for each in self.box]
+        copy = small_hwc.copy()
+        cv2.rectangle(copy, (corners[0], corners[1]), (corners[2], corners[3]), _RED, 2)
         return copy
 
 
-def frames(path: str, folder: Path, video_id: str = "", spot: Spot | None = None) -> list[str]:
-    """Eight frames over the whole length, of the segment where the id names one, as JPEG data URLs;
-    none where the file cannot be read. Before them the frame of the spot, with its box."""
-    segment = segment_of(video_id, path)
-    path = unescaped(path)
-    places = [Path(path), folder / path] if path else []
-    place = next((place for place in places if _is_file(place)), None)
-    if place is None:
-        return []
-    try:
-        with open_video(str(place), reread=segment is not None) as video:
-            shown = segment.frames(video.times) if segment else range(video.info.frames)
-            numbers = np.linspace(shown[0], shown[-1], FRAMES).astype(int).tolist()
-            worst = [] if spot is None else list(shown[spot.frame :][:1])
-            images = video.read([*numbers, *worst])
-            pictures = [images[number] for number in numbers]
-            if spot is not None:
-                pictures = [*(spot.drawn(images[number]) for number in worst), *pictures]
-            return [_jpeg(picture) for picture in pictures]
-    except (ExtractError, KeyError):
-        return []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """A frame as a page shows it."""
+
+    url: str
+    """A JPEG in a data URL."""
+    at: str
+    """When it is shown, as players say it."""
+    words: str = ""
+    """What it is of, beside that."""
+
+
+class Shown:
+    """Frames of videos, as long as it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder`: where relative paths start, after the current one."""
+        self._folder = folder
+        limits = Limits(time_limit=_SECONDS)
+        self._pool = DecodePool(Plan(looks=(), stills=STILLS, limits=limits))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+
+    def frames(self, path: str, video_id: str = "", spot: Spot | None = None) -> list[Still]:
+        """A few over the whole length, of the segment where the id names one; none where the file
+        cannot be read. Before them the frame of the spot, with its box."""
+        segment = segment_of(video_id, path)
+        path = unescaped(path)
+        places = [Path(path), self._folder / path] if path else []
+        place = next((str(place) for place in places if _is_file(place)), None)
+        if place is None:
+            return []
+        name = f"{place}{segment or ''}"
+        besides = (spot.frame,) if spot else ()
+        (outcome,) = self._pool.run([Job(index=0, id=name, path=place, besides=besides)])
+        if outcome.failure is not None or outcome.info is None:
+            return []
+        info, start = outcome.info, segment.start if segment else 0.0
+        numbers = STILLS.numbers(info, besides)
+        times = [clock(start + second) for second in seconds_of(info, numbers)]
+        images = list(np.asarray(outcome.arrays[SCANNED], np.uint8))
+        words = [""] * len(images)
+        if spot is not None and len(images) > STILLS.count:
+            scale = max(images[0].shape[:2]) / max(info.width, info.height)
+            images[0], words[0] = spot.drawn(images[0], scale), "where it looks worst, "
+        made = zip(images, times, words, strict=True)
+        return [Still(url=_jpeg(image), at=at, words=said) for image, at, said in made]
 
 
 def _first(mask: NDArray[np.bool_], order: NDArray[np.float64]) -> tuple[int, ...]:
@@ -149,26 +186,30 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _jpeg(image_hwc: NDArray[np.uint8]) -> str:
-    height, width = image_hwc.shape[:2]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image_hwc, size, interpolation=cv2.INTER_AREA)
-    _, encoded = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+def _jpeg(small_hwc: NDArray[np.uint8]) -> str:
+    _, encoded = cv2.imencode(".jpg", small_hwc[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
-def _card(scores: Scores, row: int, folder: Path) -> str:
+def _card(scores: Scores, row: int, shown: Shown) -> str:
     found = {name: values[row] for name, values in scores.texts.items()}
     spot = Spot.of(scores, row)
-    pictures = frames(found.get("path") or found["id"], folder, found["id"], spot)
-    strip = "".join(f'<img alt="" src="{one}">' for one in pictures)
+    pictures = shown.frames(found.get("path") or found["id"], found["id"], spot)
+    strip = "".join(map(_still, pictures))
     strip = strip or "<p>No frames: the file is not here or cannot be read.</p>"
+    worst = " worst" if len(pictures) > STILLS.count else ""
     source = f'<span class="source">{text(found["source"])}</span>' if found.get("source") else ""
     return (
         f'<article class="card"><header><bdi class="name">{text(found["id"])}</bdi>{source}'
-        f'</header><div class="strip">{strip}</div><div class="said">{_verdict(scores, row)}'
+        f'</header><div class="strip{worst}">{strip}</div><div class="said">{_verdict(scores, row)}'
         f"{_bars(scores, row)}</div>{_nearest(scores, row)}</article>"
+    )
+
+
+def _still(one: Still) -> str:
+    return (
+        f'<span class="still"><img alt="{text(one.words)}frame at {text(one.at)}" src="{one.url}">'
+        f'<span class="at" aria-hidden="true">{text(one.at)}</span></span>'
     )
 
 

@@ -38,7 +38,16 @@ _TEXTS = (
     "worst_box",
     "error",
 )
-_NUMBERS = ("confidence", "forgery", "spread", "unlike", "nearest_similarity", "worst_frame")
+_NUMBERS = (
+    "confidence",
+    "forgery",
+    "spread",
+    "unlike",
+    "nearest_similarity",
+    "worst_frame",
+    "worst_person",
+    "worst_score",
+)
 _ROUNDING = 1e-4
 """By which single precision may leave 0 to 1."""
 TRUE = ("True", "true")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -28,13 +29,14 @@ from heads.reporting.parts import (
     text,
 )  # fmt: skip
 
-_SAID = {"auc": "AUC", "f1": "F1"}
+_SAID = {"auc": "AUC", "f1": "F1", "binary": "real or not,"}
 _TUNING = {
     "history.svg": "Every finished trial, and the best so far",
     "importances.svg": "How much each setting mattered",
-    "parallel.svg": "Settings of the best tenth",
     "front.svg": "Two objectives against each other",
+    "settings.svg": "Each setting and what was reached with it; the best tenth in colour",
 }
+_WIDE = "settings.svg"
 
 
 def sections(files: RunFiles) -> Iterator[tuple[Section | None, str]]:
@@ -87,10 +89,7 @@ def _bundle(path: Path, name: str) -> Section:
     body += _learning(path.with_name("learning.json")) + _promises(about)
     metrics = part_of(about, "metrics", path)
     if metrics:
-        body += "<h3>What training reported</h3>"
-        body += table(
-            ("figure", "value"), [(k.replace("_", " "), number(v)) for k, v in metrics.items()]
-        )
+        body += "<h3>What training reported</h3>" + table(("figure", "value"), _reported(metrics))
     provenance = dict(part_of(about, "provenance", path))
     packages = provenance.pop("packages", {})
     more = facts(provenance) + facts({"packages": packages})
@@ -100,6 +99,19 @@ def _bundle(path: Path, name: str) -> Section:
     body += folded("Settings of the head", facts(part_of(about, "config", path)))
     body += folded("Where it comes from", more)
     return Section(name=name, title="The head", body=body)
+
+
+def _reported(metrics: Document) -> list[tuple[str, str]]:
+    """Shares in percent, and of how many videos they are."""
+    videos = metrics.get("validation videos")
+    rows = []
+    for name, value in metrics.items():
+        words = [_SAID.get(word, word) for word in re.split(r"[_ ]", name.replace(",", " ,"))]
+        title = " ".join(words).replace(" ,", ",")
+        share = isinstance(value, float) and name.startswith("validation ")
+        of = f" of {number(videos)} videos" if share and videos else ""
+        rows.append((f"{title}, %{of}", percent(value)) if share else (title, number(value)))
+    return rows
 
 
 def _promises(about: Document) -> str:
@@ -166,19 +178,44 @@ def _ends(run: Mapping[str, str], low: str, high: str) -> str:
 
 def _tuning(path: Path, name: str) -> Section:
     found = dict(read_document(path))
-    body = "<h3>Best settings</h3>" + facts(mapping_of(found.pop("settings", {}), path))
-    body += "<h3>What they reach</h3>" + facts(found)
-    drawn = [
-        picture((path.with_name(file)).read_text(), caption)
+    settings = mapping_of(found.pop("settings", {}), path)
+    body = "<h3>Best settings</h3>" + facts({k: _short(v) for k, v in settings.items()})
+    body += "<h3>What they reach</h3>" + facts(_in_percent(found))
+    drawn = {
+        file: picture((path.with_name(file)).read_text(), caption)
         for file, caption in _TUNING.items()
         if path.with_name(file).exists()
-    ]
-    return Section(name=name, title="Tuning", body=body + side_by_side(drawn, "wide"))
+    }
+    whole = drawn.pop(_WIDE, "")
+    body += side_by_side(list(drawn.values()), "wide") + whole
+    return Section(name=name, title="Tuning", body=body)
+
+
+def _in_percent(found: Mapping[str, object]) -> dict[str, object]:
+    """Every number that was searched by is a share; so are those that it reached elsewhere."""
+    said: dict[str, object] = {}
+    for name, value in found.items():
+        several = value if isinstance(value, list) else [value]
+        if any(isinstance(one, float) for one in several):
+            said[f"{name}, %"] = ", ".join(percent(one) for one in several)
+        else:
+            said[name] = value
+    return said
+
+
+def _short(value: object) -> object:
+    """A number that was written in full, as people read it."""
+    try:
+        return f"{float(str(value)):.4g}" if "." in str(value) else value
+    except ValueError:
+        return value
 
 
 def _cross(path: Path, name: str) -> Section:
     caption = (
-        "Accuracy in percent: learnt from rows, tested on columns; what is empty was not tested"
+        "In percent: learnt from rows, tested on columns, with how many real + generated videos. "
+        "What is empty was not tested: a head is not asked about what it learnt from. Without "
+        "looking, the commonest class is right as often as its own row says, and AUC is 50."
     )
     drawn = picture(path.read_text(), caption)
     return Section(name=name, title="Across generators", body=drawn)

@@ -22,10 +22,12 @@ _TITLES = {
     "confidence": "confidence", "forgery": "forgery", "spread": "spread",
     "nearest_similarity": "similarity", "known": "learnt from", "flagged": "over the threshold",
     "group": "looks like a copy of", "copies": "copies", "stress": "damaged as on its way",
-    "unlike": "unlike what it learnt from",
+    "unlike": "unlike what it learnt from", "worst_part": "looks worst",
+    "worst_person": "of person", "worst_frame": "in frame", "worst_score": "how abnormal",
+    "worst_box": "box there",
 }  # fmt: skip
-_CHOICES = ("source", "label", "verdict", "set", "nearest_source", "known", "flagged")
-_SHARES = ("confidence", "forgery", "spread")
+_CHOICES = ("source", "label", "verdict", "set", "nearest_source", "known", "flagged", "worst_part")
+_SHARES = ("confidence", "forgery", "spread", "worst_score")
 _FILTERS = ("source", "label", "verdict", "known", "flagged")
 
 
@@ -104,6 +106,7 @@ def pack(scores: Scores, limit: int) -> list[Packed]:
         "stress", "unlike",
         *(f"{PROBABILITY}{name}" for name in scores.classes),
         *(name for name in numbers if name.startswith(FORGERY_UNDER)),
+        "worst_part", "worst_score", "worst_frame", "worst_person", "worst_box",
         "known", "set", "spread", "nearest_id", "nearest_source", "nearest_similarity", "error",
     ]  # fmt: skip
     found = []

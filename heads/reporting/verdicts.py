@@ -125,11 +125,17 @@ def _big(scores: Scores) -> Iterator[Big]:
     else:
         forged = scores.forgery[~np.isnan(scores.forgery)]
         if len(forged):
-            yield Big(label="more likely forged, %", value=percent(float((forged > 0.5).mean())))
+            yield _share("more likely forged, %", int((forged > 0.5).sum()), len(forged))
     counts = Counter(verdict for verdict in scores.texts["verdict"] if verdict)
     unsure = sum(count for verdict, count in counts.items() if verdict not in scores.classes)
     if unsure:
-        yield Big(label="unsure, %", value=percent(unsure / len(scores)))
+        yield _share("unsure, %", unsure, len(scores))
+
+
+def _share(label: str, count: int, of: int) -> Big:
+    """With its interval, and of how many videos it is."""
+    found = wilson(count, of)
+    return Big(label=label, value=percent(found.value), note=f"{found.brackets} n = {of:,}")
 
 
 def _curves(scores: Scores) -> str:

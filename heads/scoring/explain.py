@@ -32,7 +32,7 @@ from heads.figures.why import Caption, Why, drawn
 from heads.head import Head
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
 from heads.scoring.explain_persons import drawn_persons, said, seen_persons
-from heads.scoring.timelines import clock
+from heads.scoring.timelines import clock, seconds_of
 from heads.zoo.anatomy import Anatomy
 from heads.zoo.fusion import Fusion
 
@@ -145,8 +145,7 @@ def frame_times(video: Video, info: VideoInfo, settings: Settings) -> list[str]:
     protocol = Protocol.parse(settings.protocol)
     view = protocol.views(video.id, info.frames, fps=info.fps, seed=settings.seed)[0]
     start = video.segment.start if video.segment else 0.0
-    rate = info.frames / info.duration if info.duration > 0 else info.fps
-    return [clock(start + number / rate) for number in view.frames]
+    return [clock(start + second) for second in seconds_of(info, view.frames)]
 
 
 @torch.no_grad()

@@ -33,6 +33,8 @@ class Scorer:
     drift: Drift | None = None
     """Collects how far the rows lie from what the bundle learnt from, where it knows that; None:
     one is begun."""
+    parts: bool = True
+    """Whether it is said which part looks worst, where the bundle looks at persons."""
 
     def __post_init__(self) -> None:
         known = self.bundle.familiar
@@ -81,6 +83,8 @@ class Scorer:
         without = np.setdiff1d(np.arange(len(wanted)), scored.positions)
         errors = self._reasons(store, protocol, wanted, without)
         found = rows(store_inputs(store, wanted), scored, errors, self.bundle, self.rate)
+        if not self.parts:
+            return found
         return with_worst_part(found, self.bundle.head, store, protocol, wanted)
 
     def status(self, store: Store, protocol: str, wanted: NDArray[np.int64]) -> Status:

@@ -41,7 +41,8 @@ def under_stress(branches: Sequence[Branch], protocol: str) -> list[Branch]:
 
 def with_stress(block: Block, scorer: Scorer, store: Store, protocol: str, rows: Rows) -> Block:
     """Rows of a store's videos, with what is said of each of them when it is damaged."""
-    quiet = replace(scorer, neighbours=None, drift=None)  # nobody sent these videos
+    # Nobody sent these videos, and their verdicts alone are kept.
+    quiet = replace(scorer, neighbours=None, drift=None, parts=False)
     damaged = {
         damage: quiet.from_store(store, name, rows) for damage, name in protocols(protocol).items()
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from extract.decoding.info import VideoInfo
 from extract.manifest.segments import Segment, segment_of
 from features_store.outputs import MadeFrom, Product
 from heads.measuring.metrics import REAL
@@ -161,6 +162,12 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     text = f"{rest // 10:02}" + (f".{rest % 10}" if rest % 10 else "")
     return f"{hours}:{minutes:02}:{text}" if hours else f"{minutes}:{text}"
+
+
+def seconds_of(info: VideoInfo, numbers: Iterable[int]) -> list[float]:
+    """When frames of a video or a segment are shown, from its first one."""
+    rate = info.frames / info.duration if info.duration > 0 else info.fps
+    return [number / rate for number in numbers]
 
 
 def _span(segment: Segment, row: Mapping[str, Any]) -> Span:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from heads.errors import BadTable
 from heads.figures import charts
 from heads.head import make_head
 from heads.judging import ablation, evaluation, tables
-from heads.judging.cross import cross
+from heads.judging.cross import NOTHING, Cell, CrossTable, cross
 from heads.judging.released import official_id
-from heads.measuring import calibration, metrics
+from heads.measuring import calibration, intervals, metrics
 from tests.test_heads.tables import CLASSES, table
 
 
@@ -227,6 +228,29 @@ def test_grids() -> None:
     assert rows["depth=true alpha=free"] == {"depth": "true", "alpha": "free"}
 
 
+def crossed(name: str) -> CrossTable:
+    """Two generators; what a head learnt from it is not asked about."""
+    cell = Cell(
+        accuracy=intervals.wilson(30, 40), auc=intervals.wilson(36, 40), reals=10, fakes=30,
+        commonest=0.625,
+    )  # fmt: skip
+    return CrossTable(
+        rows=("kling", name), columns=("kling", name), cells=((NOTHING, cell), (cell, NOTHING)),
+        unknown={},
+    )  # fmt: skip
+
+
+def test_a_cross_table_is_drawn_with_counts_means_and_what_needs_no_look() -> None:
+    drawn = charts.cross(crossed("pika"))
+    texts = re.findall(r">([^<>]+)</(?:text|tspan)>", drawn)
+    assert texts.count("75") == 4  # two cells, two means
+    assert texts.count("90") == 4
+    assert texts.count("10+30") == 4
+    assert texts.count("62") == 2
+    assert texts.count("50") == 2
+    assert {"mean", "without looking", "accuracy, %", "AUC, %"} <= set(texts)
+
+
 def test_figures_are_svg_and_hostile_names_are_text() -> None:
     probabilities, labels = random_case(5)
     found = metrics.measure(probabilities, labels, CLASSES)
@@ -236,7 +260,7 @@ def test_figures_are_svg_and_hostile_names_are_text() -> None:
         charts.roc(probabilities, labels, hostile),
         charts.precision_recall(probabilities, labels, hostile),
         charts.reliability_curve(calibration.reliability(probabilities, labels)),
-        charts.heat_map(np.array([[0.2, math.nan]]), ["a"], ["b", hostile[0]], "accuracy"),
+        charts.cross(crossed(hostile[0])),
         charts.lines({"a": [1, 2], "b": [2, 1]}, "epoch", "auc"),
     ]
     for picture in pictures:
@@ -246,6 +270,11 @@ def test_figures_are_svg_and_hostile_names_are_text() -> None:
 
 def test_each_class_has_its_numbers_and_curves() -> None:
     document = evaluation.evaluate(predictions(4)).to_json()
+    whole = document["sources"]["all videos"]  # type: ignore[index]
+    right = round(60 * whole["binary_accuracy"])
+    sure = intervals.wilson(right, 60)
+    assert whole["binary_accuracy interval"] == [sure.low, sure.high]
+    assert whole["binary_auc interval"][0] < whole["binary_auc"] < whole["binary_auc interval"][1]
     classes = document["classes"]
     assert isinstance(classes, dict)
     assert set(classes) == {*CLASSES, "generated"}

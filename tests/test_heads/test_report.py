@@ -1,5 +1,6 @@
 """`telltale report` without a browser: what it finds, reads, chooses, and how it says no."""
 
+import base64
 import json
 import re
 import shutil
@@ -16,10 +17,11 @@ from heads.commands.main import main
 from heads.errors import BadRun
 from heads.reporting import gallery as report_gallery
 from heads.reporting import table as report_table
-from heads.reporting.gallery import Spot, groups
+from heads.reporting.gallery import STILLS, Spot, groups
 from heads.reporting.page import write_report
 from heads.reporting.parts import percent, picture, shown, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
+from tests.test_extract.clips import write_clip
 from tests.test_features_store.test_cli import here
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
 from tests.test_heads.stores import write_store
@@ -53,6 +55,9 @@ def test_everything_a_run_holds_is_on_one_page(tmp_path: Path) -> None:
     assert "default-src 'none'" in page
     places = re.findall(r'\b(?:src|href)="(data:|#|.{9})', page)
     assert set(places) == {"data:", "#"}
+    assert '<th scope="row">validation AUC, %</th><td>87.5</td>' in page
+    assert "<dt>test, %</dt><dd>50.0, 25.0</dd>" in page
+    assert re.search(r"<dt>real or not, AUC, %</dt><dd>[\d.]+<small>\[[\d.]+, [\d.]+\]", page)
 
 
 def test_text_from_files_is_only_ever_text(tmp_path: Path) -> None:
@@ -132,17 +137,25 @@ def test_without_labels_the_gallery_goes_by_what_was_said(tmp_path: Path) -> Non
     assert "ROC" not in page
 
 
-def test_frames_come_from_the_files(tmp_path: Path) -> None:
+def test_frames_come_from_the_files_by_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = list(write_data_set(tmp_path / "data", SyntheticOptions(videos=1)))
-    inside = made[0].relative_to(tmp_path)
-    found = report_gallery.frames(str(inside), tmp_path)
-    assert len(found) == report_gallery.FRAMES
-    assert all(one.startswith("data:image/jpeg;base64,") for one in found)
-    made[0].write_bytes(made[0].read_bytes()[:200])
-    assert report_gallery.frames(str(inside), tmp_path) == []
-    assert report_gallery.frames("gone.mp4", tmp_path) == []
-    assert report_gallery.frames("nul\0.mp4", tmp_path) == []
-    assert report_gallery.frames("x" * 5000, tmp_path) == []
+    inside = str(made[0].relative_to(tmp_path))
+    monkeypatch.setattr("extract.decoding.picture.open_video", None)  # nothing decodes here
+    with report_gallery.Shown(tmp_path) as shown:
+        found = shown.frames(inside)
+        assert len(found) == STILLS.count
+        assert all(one.url.startswith("data:image/jpeg;base64,") for one in found)
+        assert [one.at for one in found][:3] == ["0:00", "0:00.4", "0:00.8"]
+        part = shown.frames(inside, f"{inside}#t=1.0,2.0")
+        assert part[0].at == "0:01"
+        assert part[-1].at == "0:01.9"
+        made[0].write_bytes(made[0].read_bytes()[:200])
+        assert shown.frames(inside) == []
+        assert shown.frames("gone.mp4") == []
+        assert shown.frames("nul\0.mp4") == []
+        assert shown.frames("x" * 5000) == []
 
 
 def test_the_part_that_looks_worst_has_a_box_on_its_frame(tmp_path: Path) -> None:
@@ -151,36 +164,56 @@ def test_the_part_that_looks_worst_has_a_box_on_its_frame(tmp_path: Path) -> Non
     columns["path"] = [str(made[0])] * 3
     columns |= {
         "worst_frame": [5, 10**6, None], "worst_part": ["hand", "<b>hand", None],
-        "worst_box": ["10 12 40 60", "inf 0 1 x", None], "worst_person": [2, 0, None],
+        "worst_box": ["10 12 140 160", "inf 0 1 x", None], "worst_person": [2, 0, None],
+        "worst_score": [0.25, 0.5, None],
     }  # fmt: skip
     write_scores(tmp_path / "scores.csv", columns)
     scores = read_scores(tmp_path / "scores.csv")
     spot = Spot.of(scores, 0)
-    assert spot == Spot(frame=5, box=(10, 12, 40, 60))
+    assert spot == Spot(frame=5, box=(10, 12, 140, 160))
     assert Spot.of(scores, 1) is None
     assert Spot.of(scores, 2) is None
-    plain = report_gallery.frames(str(made[0]), tmp_path)
-    first, *others = report_gallery.frames(str(made[0]), tmp_path, "", spot)
+    with report_gallery.Shown(tmp_path) as shown:
+        plain = shown.frames(str(made[0]))
+        first, *others = shown.frames(str(made[0]), "", spot)
+        late = Spot(frame=10**6, box=(0, 0, 9, 9))
+        assert shown.frames(str(made[0]), "", late) == plain
     assert others == plain
     with open_video(made[0]) as video:
         frame = video.read([5])[5]
-    assert first == report_gallery._jpeg(spot.drawn(frame))
-    red = np.argwhere((spot.drawn(frame) != frame).any(-1))
-    assert np.abs(red.min(0) - [12, 10]).max() <= 3
-    assert np.abs(red.max(0) - [60, 40]).max() <= 3
-    late = Spot(frame=10**6, box=(0, 0, 9, 9))
-    assert report_gallery.frames(str(made[0]), tmp_path, "", late) == plain
-    page = report_gallery.gallery(scores, groups(scores), tmp_path, lambda: None)
+        scale = STILLS.side / max(video.info.width, video.info.height)
+    image = pixels(first.url)
+    assert first.words
+    size = (image.shape[1], image.shape[0])
+    small = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+    red = np.argwhere(np.abs(image.astype(int) - small).max(-1) > 90)
+    assert np.abs(red.min(0) - [12 * scale, 10 * scale]).max() <= 3
+    assert np.abs(red.max(0) - [160 * scale, 140 * scale]).max() <= 3
+    page = write_report(tmp_path).page.read_text()
     assert page.count("looks worst: hand, frame 5") == 1
+    packed = {one.key: one for one in report_table.pack(scores, 3)}
+    assert packed["worst_part"].names == ["", "<b>hand", "hand"]
+    assert packed["worst_part"].values == [2, 1, 0]
+    assert packed["worst_frame"].values == [5, 10**6, None]
+    assert packed["worst_score"].values == [2500, 5000, -1]
+    assert packed["worst_person"].values == [2, 0, None]
+    assert packed["worst_box"].values == ["10 12 140 160", "inf 0 1 x", ""]
 
 
-def test_frames_are_small_and_keep_their_shape() -> None:
-    import base64
-
-    encoded = report_gallery._jpeg(np.zeros((900, 300, 3), np.uint8)).partition(",")[2]
-    image = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
+def pixels(url: str) -> np.ndarray:
+    """Of a JPEG in a data URL."""
+    content = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR)
     assert image is not None
-    assert image.shape == (report_gallery.LONG_SIDE, round(report_gallery.LONG_SIDE / 3), 3)
+    return np.asarray(image[:, :, ::-1], np.uint8)
+
+
+def test_frames_are_small_and_keep_their_shape(tmp_path: Path) -> None:
+    write_clip(tmp_path / "v.mp4", size=(96, 320))
+    with report_gallery.Shown(tmp_path) as shown:
+        found = shown.frames("v.mp4")
+    assert pixels(found[0].url).shape == (STILLS.side, round(96 * STILLS.side / 320), 3)
+    assert [one.at for one in found][-1] == "0:01.2"
 
 
 def test_the_tables_data_cannot_leave_its_element(scores: Scores) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from heads.reporting.gallery import frames
+from heads.reporting.gallery import Shown
 from heads.reporting.page import write_report
 from heads.reporting.scores import read_scores
 from heads.reporting.table import pack
@@ -66,10 +66,9 @@ def test_no_segments_no_time_lines(tmp_path: Path) -> None:
 
 
 def test_a_card_shows_the_frames_of_its_segment(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "v.mp4", frames=50)
-    first, last = (
-        frames(str(clip), tmp_path, f"v.mp4#t={span}") for span in ("0.0,0.4", "1.6,2.0")
-    )
-    whole = frames(str(clip), tmp_path)
+    clip = str(write_clip(tmp_path / "v.mp4", frames=50))
+    with Shown(tmp_path) as shown:
+        first, last = (shown.frames(clip, f"v.mp4#t={span}") for span in ("0.0,0.4", "1.6,2.0"))
+        whole = shown.frames(clip)
     assert (first[0], last[-1]) == (whole[0], whole[-1])
     assert first[-1] != whole[-1]

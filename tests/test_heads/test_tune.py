@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from heads.data.folds import k_folds, with_stopping
 from heads.data.sides import Data
 from heads.data.splits import Choice
 from heads.errors import BadSetting
+from heads.figures import tuning
 from heads.fitting.seeds import train_seeds
 from heads.head import head_class, head_names, make_head
 from heads.parts.about import About
@@ -282,5 +284,24 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "s")
     found = Choice(protocol="val").load(store, bundle.head)
     assert bundle.predict(found.validation).shape[-1] == 4
-    for name in ("history", "parallel"):
+    for name in ("history", "settings"):
         assert (tmp_path / "out" / f"{name}.svg").read_text().startswith("<svg")
+
+
+def test_settings_are_drawn_on_their_own_scales() -> None:
+    spread: dict[str, optuna.distributions.BaseDistribution] = {
+        "linear.c": optuna.distributions.FloatDistribution(1e-4, 10.0, log=True),
+        "head": optuna.distributions.CategoricalDistribution(("linear", "<b>gbdt")),
+    }
+    trials = [
+        optuna.trial.create_trial(
+            params={"head": head, **({"linear.c": c} if head == "linear" else {})},
+            distributions={n: spread[n] for n in ("head", "linear.c")[: 2 if c else 1]}, value=0.7,
+        )
+        for head, c in (("linear", 0.001), ("linear", 5.0), ("<b>gbdt", 0.0))
+    ]  # fmt: skip
+    drawn = tuning.settings(trials, "auc", larger=True)
+    texts = re.findall(r">([^<>]+)</(?:text|tspan)>", drawn)
+    assert {"head", "linear.c", "linear", "&lt;b&gt;gbdt", "validation auc"} <= set(texts)
+    assert not {"low", "high"} & set(texts)
+    assert tuning.settings([], "auc", larger=True) == ""
