@@ -19,7 +19,7 @@ from heads.judging.cross import CrossTable
 from heads.measuring import curves
 from heads.measuring.calibration import Reliability
 from heads.measuring.intervals import Interval
-from heads.measuring.metrics import Floats, Labels, area, row_shares
+from heads.measuring.metrics import Floats, Labels, area, plain_name, row_shares
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#808890"
@@ -211,7 +211,10 @@ def ablation(result: Ablation, metric: str = "auc") -> str:
         axes.set_yticks(range(len(result.rows)), list(result.rows))
         axes.invert_yaxis()
         axes.grid(axis="x")
-        axes.set_xlabel(f"{metric}, percent (bars: 95% over videos and seeds; small dots: seeds)")
+        first = next(iter(result.rows.values()))[metric]
+        axes.axvline(100 * first.mean, color=GREY, lw=0.8, ls=":")
+        said = plain_name(metric)
+        axes.set_xlabel(f"{said}, percent (bars: 95% over videos and seeds; small dots: seeds)")
 
     return svg(draw, 6.0, 1.2 + 0.5 * len(result.rows))
 

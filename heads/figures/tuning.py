@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from heads.figures.charts import COLOURS, GREY, svg
+from heads.measuring.metrics import plain_name
 
 _SHOWN, _ACROSS = 8, 4
 """Settings in all, and side by side."""
@@ -26,7 +27,7 @@ def history(trials: Sequence[FrozenTrial], metric: str, *, larger: bool) -> str:
         numbers = [t.number for t in done]
         axes.scatter(numbers, values, s=12, color=COLOURS[5], alpha=0.7, label="trial")
         axes.step(numbers, best, where="post", color=COLOURS[0], lw=1.8, label="best so far")
-        axes.set(xlabel="trial", ylabel=f"validation {metric}")
+        axes.set(xlabel="trial", ylabel=plain_name(f"validation {metric}"))
         axes.grid(axis="y")
         axes.legend(loc="lower right" if larger else "upper right")
 
@@ -74,7 +75,7 @@ def settings(trials: Sequence[FrozenTrial], metric: str, *, larger: bool) -> str
         for axes, name in zip(grid.flat, names, strict=False):
             _panel(axes, name, done, top)
         for row in grid:
-            row[0].set_ylabel(f"validation {metric}")
+            row[0].set_ylabel(plain_name(f"validation {metric}"))
 
     rows = -(-len(names) // _ACROSS)
     return svg(draw, 0.8 + 2.3 * min(_ACROSS, len(names)), 2.3 * rows + 0.2)
@@ -118,6 +119,7 @@ def front(study: optuna.Study, metrics: Sequence[str]) -> str:
             points = [(trial.values[0], trial.values[1]) for trial in shown]
             if points:
                 axes.plot(*zip(*points, strict=True), "o", ms=4, color=colour)
-        axes.set(xlabel=f"validation {metrics[0]}", ylabel=f"validation {metrics[1]}")
+        across, up = (plain_name(f"validation {metric}") for metric in metrics[:2])
+        axes.set(xlabel=across, ylabel=up)
 
     return svg(draw)

@@ -6,6 +6,7 @@ Equal to the released code's arithmetic: golden `metrics`. In binary numbers the
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,9 +15,16 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 REAL = "real"
+_WORDS = {"auc": "AUC", "f1": "F1", "binary": "real or not,"}
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.integer]
+
+
+def plain_name(name: str) -> str:
+    """As people read it: `validation binary_auc` is "validation real or not, AUC"."""
+    words = re.split(r"[_ ]", name.replace(",", " ,"))
+    return " ".join(_WORDS.get(word, word) for word in words).replace(" ,", ",")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

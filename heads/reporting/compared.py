@@ -11,6 +11,7 @@ from heads.reporting.parts import (
     Section,
     folded,
     number,
+    p_value,
     paragraph,
     percent,
     picture,
@@ -98,8 +99,8 @@ def _tests(rows: Mapping[str, Document], against: str, marks: Mapping[str, str],
             bounds = {f"{metric} interval": [cell["low"], cell["high"]]}
             line.append(f"{percent(cell['value'])} {bounds_of(bounds, metric)}".strip())
             test = part_of(tests, metric, path)
-            p = number(test["p"]) if test else NOTHING
-            line.append(f"{percent(test['difference'])} (p {p})" if test else NOTHING)
+            minus = f"{percent(test['difference'])} (p {p_value(test['p'])})" if test else NOTHING
+            line.append(minus)
         line.append(number(mapping_of(whole["accuracy"], path)["n"]))
         lines.append(line)
     columns = ["detector"]

@@ -11,7 +11,7 @@ from heads.figures import charts
 from heads.judging import paper
 from heads.judging.evaluation import ALL, AVERAGE
 from heads.measuring.by_class import GENERATED
-from heads.measuring.metrics import REAL
+from heads.measuring.metrics import REAL, plain_name
 from heads.reporting.detected import Points, detected
 from heads.reporting.documents import Document, mapping_of, part_of, read_document
 from heads.reporting.parts import (
@@ -21,6 +21,7 @@ from heads.reporting.parts import (
     folded,
     headline,
     number,
+    p_value,
     paragraph,
     percent,
     picture,
@@ -223,6 +224,6 @@ def _difference(found: Document) -> str:
     for name, one in found.items():
         values = mapping_of(one, Path(name))
         bounds = {f"{name} interval": [values["low"], values["high"]]}
-        rows.append([name, percent(values["difference"]), bounds_of(bounds, name),
-                     f"{values['p']:.3f}" if values["p"] is not None else NOTHING])  # fmt: skip
+        rows.append([plain_name(name), percent(values["difference"]), bounds_of(bounds, name),
+                     p_value(values["p"])])  # fmt: skip
     return table(("number", "difference, %", "95% interval", "p"), rows)

@@ -41,6 +41,13 @@ def percent(value: object, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}"
 
 
+def p_value(value: object) -> str:
+    """Of a test; nobody needs more of a small one than that it is small."""
+    if not isinstance(value, int | float) or math.isnan(value):
+        return NOTHING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def number(value: object) -> str:
     """Anything that JSON can hold, short."""
     if isinstance(value, float):

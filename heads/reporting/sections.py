@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from heads.errors import BadRun
 from heads.figures import charts
 from heads.judging.papers import OperatingPoint
+from heads.measuring.metrics import plain_name
 from heads.parts.model_card import warning
 from heads.reporting.compared import comparison
 from heads.reporting.documents import Document, mapping_of, part_of, read_document
@@ -21,6 +21,7 @@ from heads.reporting.parts import (
     facts,
     folded,
     number,
+    p_value,
     paragraph,
     percent,
     picture,
@@ -29,7 +30,6 @@ from heads.reporting.parts import (
     text,
 )  # fmt: skip
 
-_SAID = {"auc": "AUC", "f1": "F1", "binary": "real or not,"}
 _TUNING = {
     "history.svg": "Every finished trial, and the best so far",
     "importances.svg": "How much each setting mattered",
@@ -37,6 +37,7 @@ _TUNING = {
     "settings.svg": "Each setting and what was reached with it; the best tenth in colour",
 }
 _WIDE = "settings.svg"
+_ABLATION = "Means over seeds; 95% intervals over videos and seeds; dotted: the first row's mean"
 
 
 def sections(files: RunFiles) -> Iterator[tuple[Section | None, str]]:
@@ -106,8 +107,7 @@ def _reported(metrics: Document) -> list[tuple[str, str]]:
     videos = metrics.get("validation videos")
     rows = []
     for name, value in metrics.items():
-        words = [_SAID.get(word, word) for word in re.split(r"[_ ]", name.replace(",", " ,"))]
-        title = " ".join(words).replace(" ,", ",")
+        title = plain_name(name)
         share = isinstance(value, float) and name.startswith("validation ")
         of = f" of {number(videos)} videos" if share and videos else ""
         rows.append((f"{title}, %{of}", percent(value)) if share else (title, number(value)))
@@ -137,8 +137,11 @@ def _learning(path: Path) -> str:
     return side_by_side(
         [
             picture(
-                charts.lines({f"seed {one['seed']}": one[name] for one in seeds}, "epoch", name),
-                f"{name} by epoch{', on validation videos' if 'loss' not in name else ''}",
+                charts.lines(
+                    {f"seed {one['seed']}": one[name] for one in seeds}, "epoch", plain_name(name)
+                ),
+                f"{plain_name(name)} by epoch"
+                f"{', on validation videos' if 'loss' not in name else ''}",
             )
             for name in names
         ]
@@ -149,7 +152,7 @@ def _ablation(path: Path, name: str) -> Section:
     body = ""
     drawn = path.with_name("ablation.svg")
     if drawn.exists():
-        body += picture(drawn.read_text(), "Means over seeds; 95% intervals over videos and seeds")
+        body += picture(drawn.read_text(), _ABLATION)
     with path.open(newline="") as file:
         runs = list(csv.DictReader(file))
     cells: dict[str, dict[str, str]] = {}
@@ -159,10 +162,10 @@ def _ablation(path: Path, name: str) -> Section:
         if run["metric"] == "auc" and not np.isnan(float(run["gain"])):
             p = float(run["p"])
             gain = f"{100 * float(run['gain']):+.1f}" + _ends(run, "gain_low", "gain_high")
-            row["gain in AUC (p)"] = gain if np.isnan(p) else f"{gain} ({p:.3f})"
+            row["gain in AUC (p)"] = gain if np.isnan(p) else f"{gain} ({p_value(p)})"
     columns = list(dict.fromkeys(metric for row in cells.values() for metric in row))
     rows = [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
-    titles = [c if "(" in c else f"{_SAID.get(c, c)}, %" for c in columns]
+    titles = [c if "(" in c else f"{plain_name(c)}, %" for c in columns]
     body += table(["switches", *titles], rows)
     sizes = {(run["videos"], run["seeds"]) for run in runs if run.get("videos")}
     for videos, seeds in sorted(sizes):

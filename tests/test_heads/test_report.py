@@ -19,7 +19,7 @@ from heads.reporting import gallery as report_gallery
 from heads.reporting import table as report_table
 from heads.reporting.gallery import STILLS, Spot, groups
 from heads.reporting.page import write_report
-from heads.reporting.parts import percent, picture, shown, text
+from heads.reporting.parts import p_value, percent, picture, shown, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from tests.test_extract.clips import write_clip
 from tests.test_features_store.test_cli import here
@@ -56,6 +56,8 @@ def test_everything_a_run_holds_is_on_one_page(tmp_path: Path) -> None:
     places = re.findall(r'\b(?:src|href)="(data:|#|.{9})', page)
     assert set(places) == {"data:", "#"}
     assert '<th scope="row">validation AUC, %</th><td>87.5</td>' in page
+    assert p_value(0.0004) == "<0.001"
+    assert p_value(0.04321) == "0.043"
     assert "<dt>test, %</dt><dd>50.0, 25.0</dd>" in page
     assert re.search(r"<dt>real or not, AUC, %</dt><dd>[\d.]+<small>\[[\d.]+, [\d.]+\]", page)
 

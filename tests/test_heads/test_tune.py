@@ -302,6 +302,6 @@ def test_settings_are_drawn_on_their_own_scales() -> None:
     ]  # fmt: skip
     drawn = tuning.settings(trials, "auc", larger=True)
     texts = re.findall(r">([^<>]+)</(?:text|tspan)>", drawn)
-    assert {"head", "linear.c", "linear", "&lt;b&gt;gbdt", "validation auc"} <= set(texts)
+    assert {"head", "linear.c", "linear", "&lt;b&gt;gbdt", "validation AUC"} <= set(texts)
     assert not {"low", "high"} & set(texts)
     assert tuning.settings([], "auc", larger=True) == ""
