@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from heads.scoring.archive import Result
     from heads.scoring.meaning import Meaning
     from heads.scoring.output import Output
+    from heads.scoring.timelines import Timeline
 
 _SHOWN = 20
 """Time lines that fit a screen."""
@@ -28,7 +29,7 @@ def say_segments(
     import itertools
 
     from features_store.outputs import Product
-    from heads.scoring.screen import NO_VERDICT, papers
+    from heads.scoring.screen import papers
     from heads.scoring.timelines import timelines_of, videos_file, write_videos
 
     if result.counts is None:
@@ -40,14 +41,20 @@ def say_segments(
         print(f"{place}: {count} videos that were cut")
     shown = itertools.islice(timelines_of(output.out), _SHOWN)
     for timeline in shown:
-        lines = [f"{timeline.id}: {NO_VERDICT}"] if meaning.no_verdict else timeline.lines()
-        print("\n".join(lines))
+        print("\n".join(said_of(timeline, meaning)))
     if picture is not None:
         print("\n".join(_explained(output, meaning, picture)))
     if arguments.out is not None:
         return end(output, result, drift)
     print("\n".join(papers(meaning)))
     return 3 if result.counts.failed else 0
+
+
+def said_of(timeline: "Timeline", meaning: "Meaning") -> list[str]:
+    """A video's verdict, and its chapters; nothing of what random networks say."""
+    from heads.scoring.screen import NO_VERDICT
+
+    return [f"{timeline.id}: {NO_VERDICT}"] if meaning.no_verdict else timeline.lines()
 
 
 def _explained(output: "Output", meaning: "Meaning", picture: "Picture") -> list[str]:

@@ -17,7 +17,7 @@ from pyarrow import csv, parquet
 
 from heads.errors import BadRun
 from heads.measuring.metrics import REAL
-from heads.scoring.formats import FORGERY_UNDER, json_rows, unguarded
+from heads.scoring.formats import FORGERY_UNDER, current, json_rows, unguarded
 from heads.scoring.rows import FAR, UNSURE
 
 PROBABILITY = "p_"
@@ -179,8 +179,8 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _read_json(path: Path) -> pa.Table:
     """By hand: Arrow's reader takes names that look like dates for dates."""
-    last = {row.get("id", number): row for number, row in enumerate(json_rows(path))}
-    rows = list(last.values())  # of a video that was watched and replaced, the last one counts
+    found = list(json_rows(path))
+    rows = [found[place] for place in current(found)]
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})
 

@@ -211,6 +211,22 @@ def json_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
+def current(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Places of the lines that count where a watch appended them: of a file those of its last
+    version, so that no segment of an earlier one is left, and of a row the last."""
+    versions = {row.get("path"): _version(row) for row in rows}
+    last = {
+        row.get("id", place): place
+        for place, row in enumerate(rows)
+        if _version(row) == versions[row.get("path")]
+    }
+    return sorted(last.values())
+
+
+def _version(row: Mapping[str, Any]) -> tuple[object, object]:
+    return row.get("size"), row.get("modified")
+
+
 def _table(rows: Sequence[Mapping[str, Any]]) -> Block:
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table(

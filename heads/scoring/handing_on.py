@@ -15,7 +15,7 @@ from typing import Any
 
 from features_store.outputs import Log
 from heads.errors import BadSetting
-from heads.scoring.formats import json_line, json_rows
+from heads.scoring.formats import current, json_line, json_rows
 
 SECONDS = 60.0
 """After which a command is ended, and counts as failed."""
@@ -53,9 +53,9 @@ class HandingOn:
         self._taken = {_key(row) for row in json_rows(self._log.path)}
 
     def catch_up(self, rows: Path) -> Iterator[str]:
-        """Hand on what the file of rows holds and nobody took: the last row of each video."""
-        last = {row["id"]: row for row in json_rows(rows)}
-        for row in last.values():
+        """Hand on what the file of rows holds and nobody took: the rows that count."""
+        found = list(json_rows(rows))
+        for row in map(found.__getitem__, current(found)):
             if _key(row) not in self._taken:
                 yield from self.hand_on(row)
 

@@ -31,6 +31,7 @@ from heads.scoring.formats import (
     SUFFIXES,
     Block,
     Counts,
+    current,
     read_blocks,
     write_blocks,
 )
@@ -43,6 +44,8 @@ _INPUTS = "inputs"
 _EARLIER = "earlier"
 _GONE = ".gone-"
 _BEGUN = ".begun.json"
+_WHICH = ["id", "path", "size", "modified"]
+"""Columns by which a row is told from an earlier one of the same video."""
 
 
 class Output:
@@ -223,7 +226,8 @@ def read_about(out: Path) -> dict[str, Any]:
 
 
 def read_scores(path: Path) -> Block:
-    """What `Output` wrote, back as a table. Of a video that was watched, the last row counts."""
+    """What `Output` wrote, back as a table; of what a watch appended, the rows that count."""
     table = pa.concat_tables(list(read_blocks(path)), promote_options="default")
-    last = {name: row for row, name in enumerate(table["id"].to_pylist())}
-    return table if len(last) == len(table) else table.take(pa.array(sorted(last.values())))
+    if path.suffix != ".jsonl":
+        return table
+    return table.take(pa.array(current(table.select(_WHICH).to_pylist()), pa.int64()))

@@ -4,19 +4,27 @@ A file is taken once its size and time have stood still for a round. Every line 
 of the file that it is about, so the same command goes on where it was stopped or killed, and a
 replaced file gets a new line; the last line of a video counts. A torn last line is dropped and its
 video scored again.
+
+With `--segments` a file has a line for each segment, which says the how-manieth of how many it is
+(`part`): a file of which lines are missing is scored again.
 """
 
 import argparse
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from time import sleep
 from typing import Any
 
+from extract.decoding.containers import Limits
+from extract.decoding.cuts import Cutting
 from extract.manifest.manifest import Manifest, Video
 from extract.manifest.names import escaped
 from extract.manifest.scan import scan_videos
+from extract.manifest.segments import segment_of
+from extract.running.cutting import cut
 from extract.running.interrupt import Interrupt
 from features_store.claim import claimed
 from features_store.outputs import Log, Product
@@ -27,11 +35,13 @@ from heads.scoring.output import Output, about_file, about_text, read_scores
 from heads.scoring.rows import Version
 from heads.scoring.run import NOTICE, extract_settings, load_branches, runner
 from heads.scoring.scorer import Scorer
+from heads.scoring.timelines import Timeline, timelines
 from heads.scoring.versions import version
 
+PART = "part"
 State = dict[str, Version]
-Event = Mapping[str, Any] | str
-"""A row, or something to tell the user."""
+Event = Mapping[str, Any] | Timeline | str
+"""A row, a file's segments, or something to tell the user."""
 
 
 class Watch:
@@ -57,6 +67,7 @@ class Watch:
         self._beside = Product(about_file(out), "score", overwrite=overwrite)
         self._about = about
         self._made_from = made_from
+        self._cutting: Cutting | None = None
         self._done: State = {}
 
     @property
@@ -66,6 +77,9 @@ class Watch:
 
     def run(self, arguments: argparse.Namespace, scorer: Scorer, protocol: str) -> Iterator[Event]:
         """Until interrupted, which is the way it ends well; what happens, as it happens."""
+        if arguments.segments is not None:
+            self._cutting = Cutting.parse(arguments.segments)
+            self._cutting.check()
         branches = load_branches(arguments, scorer.bundle)
         settings = extract_settings(arguments, protocol)
         before: State = {}
@@ -86,19 +100,24 @@ class Watch:
                     if before.get(name) == which and self._done.get(_id(name)) != which
                 )  # fmt: skip
                 if still:
-                    videos = tuple(Video(id=_id(n), path=str(self.folder / n)) for n in still)
-                    manifest = Manifest(root=self.folder.absolute(), scheme=None, videos=videos)
                     asked = VideoRun(
-                        manifest=manifest,
+                        manifest=self._manifest(still, settings.limits),
                         branches=lambda: branches,
                         settings=settings,
                         run=run,
                         stress=arguments.stress,
+                        cut=self._cutting is not None,
                     )
                     yield from self._lines(scorer, asked)
                 before = now
                 if not interrupt.asked:
                     sleep(arguments.watch)
+
+    def _manifest(self, names: Sequence[str], limits: Limits) -> Manifest:
+        """Of files, or of their segments; one that cannot be cut stays whole."""
+        videos = tuple(Video(id=_id(name), path=str(self.folder / name)) for name in names)
+        manifest = Manifest(root=self.folder.absolute(), scheme=None, videos=videos)
+        return manifest if self._cutting is None else cut(manifest, self._cutting, limits).manifest
 
     def _lines(self, scorer: Scorer, asked: VideoRun) -> Iterator[Event]:
         with tempfile.TemporaryDirectory() as work:
@@ -106,11 +125,14 @@ class Watch:
             if score_videos(scorer, asked, output).counts is None:
                 return
             rows = plain_rows(read_scores(output.out))
+        if self._cutting is not None:
+            rows = list(_counted(rows))
         self._log.append("".join(map(json_line, rows)).encode())
-        for row in rows:
-            self._done[row["id"]] = row["size"], row["modified"]
-            yield row
-            if self._next is not None:
+        self._done |= _whole(rows)
+        yield from (row for row in rows if not _is_part(row))
+        yield from timelines(filter(_is_part, rows))
+        if self._next is not None:
+            for row in rows:
                 yield from self._next.hand_on(row)
 
     def _files(self) -> State:
@@ -125,7 +147,34 @@ class Watch:
         self._log.begin()
         if not self._beside.check(self._made_from):
             self._beside.write([about_text(self._about)], self._made_from)
-        return {row["id"]: (row["size"], row["modified"]) for row in json_rows(self._log.path)}
+        return _whole(json_rows(self._log.path))
+
+
+def _counted(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each with its place among the rows of its file."""
+    for _, same in groupby(rows, lambda row: row["path"]):
+        mine = list(same)
+        for place, row in enumerate(mine, 1):
+            yield {**row, PART: f"{place}/{len(mine)}"}
+
+
+def _whole(rows: Iterable[Mapping[str, Any]]) -> State:
+    """Files of which no line is missing: id → the version that the last of them are about."""
+    found: State = {}
+    seen: dict[tuple[str, Version], set[str]] = {}
+    for row in rows:
+        name = row["id"].rpartition("#t=")[0] if _is_part(row) else row["id"]
+        which: Version = (row["size"], row["modified"])
+        part = row.get(PART, "1/1")
+        parts = seen.setdefault((name, which), set())
+        parts.add(part)
+        if len(parts) == int(part.rpartition("/")[2]):
+            found[name] = which
+    return found
+
+
+def _is_part(row: Mapping[str, Any]) -> bool:
+    return segment_of(row["id"], row["path"]) is not None
 
 
 def _id(name: str) -> str:

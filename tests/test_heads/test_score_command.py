@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from extract.manifest.manifest import Manifest
+from extract.running.cutting import Cut
 from extract.running.extraction import Extraction
 from heads.bundle import Bundle
 from heads.commands.main import main
@@ -284,6 +286,44 @@ def test_a_watched_folder(
     fill(inbox, {"e.mp4": "e"})
     assert watch(inbox, bundle, out, monkeypatch, [0, 0]) == 0
     assert lines(out) == [*first, ("e.mp4", 1)]
+
+
+def test_a_watched_folders_files_are_cut_and_a_line_that_is_missing_is_made_again(
+    inbox: Path,
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Files are texts here: each letter is a segment of a second."""
+
+    def cut_texts(manifest: Manifest, *_: object) -> Cut:
+        videos = []
+        for video in manifest.videos:
+            letters = Path(video.path).read_text()
+            names = [f"{video.id}#t={n}.0,{n + 1}.0" for n in range(len(letters))]
+            videos += [replace(video, id=name) for name in names] if "!" not in letters else [video]
+        return Cut(manifest=replace(manifest, videos=tuple(videos)), videos=len(videos))
+
+    monkeypatch.setattr("heads.scoring.watch.cut", cut_texts)
+    out, cutting = tmp_path / "w.jsonl", ("--segments", "windows=1s")
+    fill(inbox, {"a.mp4": "aaa", "b.mp4": "!"})
+    steps: list[object] = [0, 0, lambda: fill(inbox, {"a.mp4": "zz"}), 0, 0]
+    assert watch(inbox, bundle, out, monkeypatch, steps, *cutting) == 0
+    first = [f"a.mp4#t={n}.0,{n + 1}.0" for n in range(3)]
+    assert [name for name, _ in lines(out)] == [*first, "b.mp4", "sub/c.mp4#t=0.0,1.0", *first[:2]]
+    said = capsys.readouterr().out
+    assert "a.mp4: " in said
+    assert "of 0:03" in said
+    assert "3 rows; stopped" in said  # videos
+    assert list(rows(out)) == ["b.mp4", "sub/c.mp4#t=0.0,1.0", *first[:2]]  # none of the old file
+    assert [row["part"] for row in rows(out).values()] == ["1/1", "1/1", "1/2", "2/2"]
+
+    kept = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(kept[:-1]) + kept[-1][:20])  # a kill in the middle of the last line
+    assert watch(inbox, bundle, out, monkeypatch, [0, 0], *cutting) == 0
+    assert [name for name, _ in lines(out)][-3:] == [first[0], *first[:2]]
+    assert len(rows(out)) == 4
 
 
 def test_a_watched_folder_that_goes_and_comes_back(
