@@ -75,8 +75,8 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
 
 
 def cross(found: CrossTable) -> str:
-    """Accuracy and AUC side by side: each cell with how many videos it is of, means below, and what
-    is reached without looking."""
+    """Accuracy above AUC, so that phones can show it: each cell with how many videos it is of, means
+    below, and what is reached without looking."""
     tables = {
         "accuracy, %": (found.values("accuracy"), found.values("commonest")),
         "AUC, %": (found.values("auc"), np.full((len(found.rows), len(found.columns)), 0.5)),
@@ -85,7 +85,7 @@ def cross(found: CrossTable) -> str:
     rows = [*found.rows, "mean", "without looking"]
 
     def draw(figure: Figure) -> None:
-        grid = figure.subplots(1, len(tables))
+        grid = figure.subplots(len(tables), 1)
         for axes, (title, (values, blind)) in zip(grid, tables.items(), strict=True):
             blind = np.where(np.isnan(values), np.nan, blind)
             whole = np.concatenate([values, _column_means(values), _column_means(blind)])
@@ -96,12 +96,11 @@ def cross(found: CrossTable) -> str:
             texts += [[_percent(value) for value in line] for line in whole[len(values) :]]
             _heat(axes, whole, texts)
             axes.axhline(len(values) - 0.5, color=GREY, lw=1.2)
-            axes.set(xlabel="tested on", title=title)
+            axes.set(xlabel="tested on", ylabel="learnt from", title=title)
             axes.set_xticks(range(len(found.columns)), found.columns, rotation=30, ha="right")
-            axes.set_yticks(range(len(rows)), rows if axes is grid[0] else [""] * len(rows))
-        grid[0].set_ylabel("learnt from")
+            axes.set_yticks(range(len(rows)), rows)
 
-    return svg(draw, 2.4 + 1.8 * max(len(found.columns), 1.6), 1.9 + 0.5 * len(rows))
+    return svg(draw, 2.4 + 0.8 * max(len(found.columns), 2), 2 * (1.4 + 0.45 * len(rows)))
 
 
 def _column_means(values: Floats) -> Floats:
