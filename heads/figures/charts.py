@@ -75,8 +75,8 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> str:
 
 
 def cross(found: CrossTable) -> str:
-    """Accuracy above AUC, so that phones can show it: each cell with how many videos it is of, means
-    below, and what is reached without looking."""
+    """Accuracy above AUC, so that phones can show it: each cell with how many videos it is of, and
+    below it means and what is reached without looking."""
     tables = {
         "accuracy, %": (found.values("accuracy"), found.values("commonest")),
         "AUC, %": (found.values("auc"), np.full((len(found.rows), len(found.columns)), 0.5)),
