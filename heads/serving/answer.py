@@ -13,9 +13,10 @@ from heads.bundle import Bundle
 from heads.reporting.page import document, policy
 from heads.reporting.parts import Section, paragraph, percent, table, text
 from heads.reporting.time_lines import bar
-from heads.reporting.why import explained_sections, notices
+from heads.reporting.why import evidence_section, explained_sections, notices
 from heads.scoring.about import about
 from heads.scoring.captions import caption
+from heads.scoring.evidence import evidence
 from heads.scoring.explain import Explanation, explain, explains
 from heads.scoring.meaning import Meaning
 from heads.scoring.scorer import Scorer
@@ -60,10 +61,11 @@ def answered(looked: Looked, key: str) -> Answer:
     found = _explained(looked, said, meaning) if there else None
     looked.tell(Progress(step="drawing"))
     seen = moments(_only(looked.manifest, said.row), looked.settings) if there else []
+    beside = evidence(looked.manifest.videos[0].path)
     return Answer(
         key=key,
-        document=_document(looked, said, meaning),
-        page=_page(looked, said, meaning, seen, found),
+        document=_document(looked, said, meaning) | {"evidence": beside},
+        page=_page(looked, said, meaning, seen, found, beside),
         policy=policy(),
     )
 
@@ -145,6 +147,7 @@ def _page(
     meaning: Meaning,
     seen: Sequence[Moment],
     found: Explanation | None,
+    beside: Sequence[str],
 ) -> str:
     words = caption(said.row, meaning, said.timeline)
     name = said.timeline.id if said.timeline else said.row["id"]
@@ -162,6 +165,7 @@ def _page(
     if found is not None:
         words = replace(words, lines=[said.line, *words.lines[1:]])
         sections += explained_sections(words, found, looked.bundle.classes)
+    sections.append(evidence_section(beside))
     return document(name, sections, notices(words))
 
 

@@ -231,6 +231,10 @@ _ANSWER = _object(
             "description": "as `telltale score` writes them: one, or one for each segment",
         },
         "timeline": {"anyOf": [_LINE, {"type": "null"}]},
+        "evidence": {
+            "type": "array", "items": {"type": "string"},
+            "description": "What the file says of itself: content credentials, tags, encoders.",
+        },
         "about": {"type": "object", "description": "everything that made it"},
     }
 )  # fmt: skip
