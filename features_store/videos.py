@@ -15,6 +15,7 @@ from features_store import documents, video_columns
 from features_store.chunks import Array
 from features_store.documents import Json
 from features_store.errors import BadInput, Damaged, WriteFailed
+from features_store.look_up import rows_of
 from features_store.place import Place
 from features_store.place.place import exclusively
 from features_store.schema import COLUMNS, Layout
@@ -113,6 +114,10 @@ class Videos:
     def rows_by_id(self) -> dict[str, int]:
         return {str(video): row for row, video in enumerate(self.column("id"))}
 
+    def rows_of(self, ids: Sequence[str] | Array) -> Array:
+        """The row of each of these videos, -1 for those that are not there."""
+        return rows_of(self.column("id"), ids)
+
     def add(self, columns: Mapping[str, Sequence[Any] | Array], *, keep_existing: bool) -> Array:
         """Append videos; the row of each given id comes back. See `Store.add_videos`."""
         new = video_columns.checked(columns, self.classes)
@@ -156,8 +161,7 @@ class Videos:
 
     def _add(self, new: Mapping[str, Array], *, keep_existing: bool) -> Array:
         head = self._begin()
-        known = self.rows_by_id()
-        old = np.array([known.get(video, -1) for video in new["id"].tolist()], np.int64)
+        old = self.rows_of(new["id"])
         if (old >= 0).any():
             self._check_existing(new, old, keep_existing=keep_existing)
         fresh = old < 0

@@ -13,6 +13,8 @@ _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 
 def escaped(name: str) -> str:
     """`name` as Python gives it, where bytes that are no text are lone surrogates."""
+    if name.isascii() and "\\" not in name:
+        return name
     return (
         _LOOKS_ESCAPED.sub(r"\\x5c", name)
         .encode("utf-8", "surrogateescape")

@@ -6,11 +6,12 @@ lists what it could not read as problems. What the texts mean is checked in `man
 
 import csv
 import difflib
-import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
 
@@ -25,6 +26,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HFV_PARTS = ("train_data", "eval_data")
 HFV_SPLITS = ("train", "val", "test")
 _COLUMNS = ("id", "path", "label", "rank", "score", "source", "split", "group")
+_LISTED = ("path", "label", "score")
+_PARQUET_ROWS = 65536
 _ALIASES = {"file": "path", "filename": "path", "file_name": "path", "video": "path"}
 
 
@@ -60,14 +63,14 @@ def _from_file(place: Path, scheme: LabelScheme | None, root: Path | None) -> So
     source = Source(root=base, scheme=_sidecar(base) or _sidecar(place.parent))
     try:
         if suffix == ".csv":
-            _read_csv(source, place)
+            source.more = _csv_rows(source, place, _whole_text(place))
         elif suffix in (".parquet", ".pq"):
             _read_parquet(source, place)
         elif suffix in (".jsonl", ".ndjson"):
-            _read_jsonl(source, place)
+            source.more = _json_rows(source, place.name, _whole_text(place))
         elif suffix in LIST_SUFFIXES and is_text(place):
             with place.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-                return _from_list(lines, place.name, base)
+                return _from_list(_lines(lines.read()), place.name, base)
         elif suffix in PICTURE_SUFFIXES:
             source.problems.append("it is a still picture; one frame says too little, give a video")
         elif suffix and not is_named_like_a_video(place.name):
@@ -119,14 +122,15 @@ def _from_hfv(
             "hfv4-paper for the *_4.csv lists, --scheme hfv2 for the *_2.csv lists"
         )
         return source
+    found: list[Iterator[Row]] = []
     suffixes = ("4", "2") if known is None else (str(len(known.classes)),)
     for folder in folders:
         lists = next(filter(None, (_hfv_files(folder, suffix) for suffix in suffixes)), [])
         if not lists:
             names = " or ".join(f"test_{suffix}.csv" for suffix in suffixes)
             source.problems.append(f"{folder.name}: no train_, val_ or {names} in it")
-        for path in lists:
-            _read_hfv_list(source, path, path.stem.partition("_")[0])
+        found += [_hfv_rows(source, path, _whole_text(path)) for path in lists]
+    source.more = chain.from_iterable(found)
     return source
 
 
@@ -135,10 +139,10 @@ def _hfv_files(folder: Path, suffix: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _read_hfv_list(source: Source, path: Path, split: str) -> None:
+def _hfv_rows(source: Source, path: Path, text: str) -> Iterator[Row]:
     """Header-less: file name with or without extension, label, optional rank."""
     where = os.path.relpath(path, source.root)
-    text = path.read_text(encoding="utf-8-sig")
+    split = path.stem.partition("_")[0]
     for line, cells in _csv_lines(text):
         if len(cells) not in (2, 3):
             source.problems.append(
@@ -146,16 +150,14 @@ def _read_hfv_list(source: Source, path: Path, split: str) -> None:
                 f"optionally rank, separated by commas"
             )
             continue
-        source.rows.append(
-            Row(
-                where=f"{where}:{line}",
-                folder=os.fspath(path.parent),
-                file=_with_suffix(path.parent, cells[0]),
-                label=cells[1],
-                rank=cells[2] if len(cells) == 3 else "",
-                source=path.parent.name,
-                split=split,
-            )
+        yield Row(
+            where=f"{where}:{line}",
+            folder=os.fspath(path.parent),
+            file=_with_suffix(path.parent, cells[0]),
+            label=cells[1],
+            rank=cells[2] if len(cells) == 3 else "",
+            source=path.parent.name,
+            split=split if split in HFV_SPLITS else "",
         )
 
 
@@ -166,33 +168,45 @@ def _with_suffix(folder: Path, name: str) -> str:
     return f"{name}.mp4"
 
 
-def _read_csv(source: Source, place: Path) -> None:
-    text = place.read_text(encoding="utf-8-sig")
-    lines = list(_csv_lines(text))
-    if not lines:
+def _csv_rows(source: Source, place: Path, text: str) -> Iterator[Row]:
+    lines = _csv_lines(text)
+    header = [cell.strip().lower() for cell in next(lines, (0, []))[1]]
+    if not header:
         return
-    header = [cell.strip().lower() for cell in lines[0][1]]
     if not {_ALIASES.get(name, name) for name in header} & {"path", "id"}:
-        split = place.stem.partition("_")[0]
-        _read_hfv_list(source, place, split if split in HFV_SPLITS else "")
+        yield from _hfv_rows(source, place, text)
         return
     _check_names(source, header)
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
+    row_of, name = _rows_of(header, os.fspath(source.root)), place.name
+    for line, cells in lines:
+        if len(cells) == len(header):
+            yield row_of(f"{name}:{line}", cells)
+        else:
             source.problems.append(
-                f"{place.name}:{line}: {len(cells)} columns, the header has {len(header)}"
+                f"{name}:{line}: {len(cells)} columns, the header has {len(header)}"
             )
-            continue
-        _add(source, f"{place.name}:{line}", zip(header, cells, strict=True))
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and stripped cells; blank lines are skipped."""
-    reader = csv.reader(io.StringIO(text))
+    reader = csv.reader(_lines(text))
     for cells in reader:
         stripped = [cell.strip() for cell in cells]
         if any(stripped):
             yield reader.line_num, stripped
+
+
+def _whole_text(place: Path) -> str:
+    return place.read_text(encoding="utf-8-sig")
+
+
+def _lines(text: str) -> Iterator[str]:
+    """With their ends, one after another: a list of a million takes more than the text."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
 
 
 def _read_parquet(source: Source, place: Path) -> None:
@@ -206,48 +220,65 @@ def _read_parquet(source: Source, place: Path) -> None:
         return
     names = [name.lower() for name in table.column_names]
     _check_names(source, names)
-    columns = [column.to_pylist() for column in table.columns]
-    for number, cells in enumerate(zip(*columns, strict=True), start=1):
-        _add(source, f"{place.name} row {number}", zip(names, map(_text, cells), strict=True))
+    row_of, parts = _rows_of(names, os.fspath(source.root)), table.to_batches(_PARQUET_ROWS)
+    columns = ([column.to_pylist() for column in part.columns] for part in parts)
+    cells = chain.from_iterable(zip(*part, strict=True) for part in columns)
+    source.more = (
+        row_of(f"{place.name} row {number}", list(map(_text, one)))
+        for number, one in enumerate(cells, start=1)
+    )
 
 
-def _read_jsonl(source: Source, place: Path) -> None:
+def _json_rows(source: Source, name: str, text: str) -> Iterator[Row]:
     """One object per line, or VBench-2.0's `["file", label, score]`."""
-    for number, line in enumerate(place.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    folder = os.fspath(source.root)
+    for number, line in enumerate(_lines(text), start=1):
         if not line.strip():
             continue
-        where = f"{place.name}:{number}"
+        where = f"{name}:{number}"
         try:
             found = json.loads(line)
         except json.JSONDecodeError as error:
             source.problems.append(f"{where}: not JSON ({error.msg})")
             continue
         if isinstance(found, list) and 1 <= len(found) <= 3:
-            _add(source, where, zip(("path", "label", "score"), map(_text, found), strict=False))
+            yield _rows_of(_LISTED[: len(found)], folder)(where, list(map(_text, found)))
         elif isinstance(found, dict):
             names = [str(name).lower() for name in found]
             _check_names(source, names, where)
-            _add(source, where, zip(names, map(_text, found.values()), strict=True))
+            yield _rows_of(names, folder)(where, list(map(_text, found.values())))
         else:
             source.problems.append(f'{where}: give an object or ["file", label, score]')
 
 
 def _from_list(lines: Iterable[str], name: str, base: Path) -> Source:
+    return Source(root=base, more=_listed_rows(lines, name, base))
+
+
+def _listed_rows(lines: Iterable[str], name: str, base: Path) -> Iterator[Row]:
     """One path a line. `# …` is a comment, unless a file of that name is there."""
-    source = Source(root=base)
+    folder = os.fspath(base)
     for number, line in enumerate(lines, start=1):
         file = line.rstrip("\r\n")
         comment = file.startswith("#") and not (base / file).is_file()
         if file.strip() and not comment:
-            source.rows.append(Row(where=f"{name}:{number}", folder=os.fspath(base), file=file))
-    return source
+            yield Row(where=f"{name}:{number}", folder=folder, file=file)
 
 
-def _add(source: Source, where: str, pairs: Iterable[tuple[str, str]]) -> None:
-    cells = {_ALIASES.get(name, name): text for name, text in pairs}
-    file = cells.get("path") or cells.get("id", "")
-    known = {name: cells.get(name, "") for name in _COLUMNS[2:]}
-    source.rows.append(Row(where=where, folder=os.fspath(source.root), file=file, **known))
+def _rows_of(names: Sequence[str], folder: str) -> Callable[[str, list[str]], Row]:
+    """What makes rows of a table's cells; of a column given twice the last one counts."""
+    at = {_ALIASES.get(name, name): place for place, name in enumerate(names)}
+    path, video_id = at.get("path"), at.get("id")
+    others = itemgetter(*(at.get(name, len(names)) for name in _COLUMNS[2:]))
+
+    def row(where: str, cells: list[str]) -> Row:
+        file = "" if path is None else cells[path]
+        if not file and video_id is not None:
+            file = cells[video_id]
+        cells.append("")  # for columns that are not there
+        return Row(where, folder, file, *others(cells))
+
+    return row
 
 
 def _check_names(source: Source, names: Sequence[str], where: str = "header") -> None:

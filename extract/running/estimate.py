@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from extract.branch import Branch, load_branch
 from extract.decoding.job import Job
 from extract.decoding.pool import DecodePool
 from extract.manifest.manifest import Manifest
+from extract.manifest.texts import Texts
 from extract.running import seen
 from extract.running.batching import Batcher
 from extract.running.extraction import default_workers
@@ -133,7 +135,7 @@ def estimate(run: Run) -> Estimate:
     for protocol in protocols:
         check_details(run.store, protocol, settings.protocol_details(protocol))
     store = existing(run.store)
-    rows, count = _rows(store, manifest)
+    rows, count = rows_of(store, manifest)
     changed = ChangedFiles(
         rows={name: _changed(store, manifest, settings, rows, name) for name in protocols},
         anew=settings.changed == "recompute",
@@ -175,17 +177,15 @@ def _branches(run: Run) -> tuple[list[Branch], bool]:
     return [load_branch(request) for request in here], False
 
 
-def _rows(store: Store | None, manifest: Manifest) -> tuple[Rows, int]:
+def rows_of(store: Store | None, manifest: Manifest) -> tuple[Rows, int]:
     """The row that each video has or would get, and how many the store has then."""
-    known = {} if store is None else store.videos.rows_by_id()
-    count = len(known)
-    rows = np.empty(len(manifest.videos), np.int64)
-    for position, video in enumerate(manifest.videos):
-        row = known.get(video.id)
-        if row is None:
-            row, count = count, count + 1
-        rows[position] = row
-    return rows, count
+    videos = len(manifest.videos)
+    if store is None:
+        return np.arange(videos), videos
+    rows = store.videos.rows_of(manifest.table.ids)
+    new = np.flatnonzero(rows < 0)
+    rows[new] = store.videos.count + np.arange(len(new))
+    return rows, store.videos.count + len(new)
 
 
 def _changed(
@@ -198,7 +198,7 @@ def _changed(
     if group not in _groups(store, protocol):
         return rows[:0]
     there = rows < store.videos.count
-    paths = [v.path for v, known in zip(manifest.videos, there.tolist(), strict=True) if known]
+    paths = Texts(compress(manifest.table.paths(), there))
     return seen.changed(store.open_branch(protocol, group), rows[there], paths)
 
 

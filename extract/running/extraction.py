@@ -15,6 +15,7 @@ from extract.branch import Branch
 from extract.decoding.pool import DecodePool
 from extract.errors import BadSetting
 from extract.manifest.manifest import Manifest, Video
+from extract.manifest.texts import Texts
 from extract.offer import Offer
 from extract.running import seen
 from extract.running.flow import Stop
@@ -127,7 +128,7 @@ class Extraction:
         targets = open_arrays(store, offers, settings)
         found: dict[str, Rows] = {}
         if settings.changed != "ignore":
-            paths = [video.path for video in manifest.videos]
+            paths = Texts(manifest.table.paths())
             files = {name: targets[target_name(name, seen.spec().group)] for name in protocols}
             found = {name: seen.changed(file, rows, paths) for name, file in files.items()}
         changed = ChangedFiles(rows=found, anew=settings.changed == "recompute")

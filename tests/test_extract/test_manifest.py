@@ -120,7 +120,7 @@ def test_tables_and_lists_say_the_same(tmp_path: Path) -> None:
 
 def test_a_tables_groups_go_along(tmp_path: Path) -> None:
     place = write(tmp_path / "t.csv", "path,label,group\na.mp4,motion,prompt 1\nb.mp4,real,\n")
-    assert read_manifest(place, HFV4).columns()["group"] == ["prompt 1", ""]
+    assert list(read_manifest(place, HFV4).columns()["group"]) == ["prompt 1", ""]
 
 
 def test_vbench_lines_carry_scores_not_ranks(tmp_path: Path) -> None:
