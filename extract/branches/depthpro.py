@@ -152,8 +152,7 @@ def from_state(state: Mapping[str, Tensor], architecture: Architecture) -> Depth
     if any(".embeddings." in key for key in state):
         state = _from_hugging_face(state)
     state = weights.without_prefix(state, ("encoder.",)) if _is_whole(state) else dict(state)
-    wanted = {key: value for key, value in state.items() if not _NOT_NEEDED.fullmatch(key)}
-    ours = {key: weights.float32(value) for key, value in wanted.items()}
+    ours = {key: value for key, value in state.items() if not _NOT_NEEDED.fullmatch(key)}
     with weights.unfilled():
         model = DepthProEncoder(architecture)
     weights.fill(model, ours, model="Depth Pro's encoder")

@@ -174,10 +174,9 @@ def from_state(
     state: Mapping[str, Tensor], architecture: Architecture, model_name: str
 ) -> tuple[InternVideo2, weights.State]:
     """The network with an official checkpoint's weights, and what belongs to its head."""
-    short = weights.without_prefix(state, _PREFIXES)
-    state = {key: weights.float32(value) for key, value in short.items()}
-    head = {key: value for key, value in state.items() if _HEAD_KEYS.fullmatch(key)}
-    body = {key: value for key, value in state.items() if key not in head}
+    state = weights.without_prefix(state, _PREFIXES)
+    body = {key: value for key, value in state.items() if not _HEAD_KEYS.fullmatch(key)}
+    head = {key: weights.float32(value) for key, value in state.items() if key not in body}
     separate = "pos_embed_spatial" in body
     with weights.unfilled():
         model = InternVideo2(replace(architecture, separate_positions=separate))
@@ -238,11 +237,13 @@ def _fit_input(body: weights.State, a: Architecture) -> None:
     if patch is not None and patch.ndim == 4:
         body["patch_embed.proj.weight"] = patch[:, :, None]
     if "pos_embed" in body:
-        body["pos_embed"] = position.resize_joint(body["pos_embed"], a.frames, a.side)
+        joint_1nd = weights.float32(body["pos_embed"])
+        body["pos_embed"] = position.resize_joint(joint_1nd, a.frames, a.side)
     if "pos_embed_spatial" in body:
-        body["pos_embed_spatial"] = position.resize_space(body["pos_embed_spatial"], a.side)
+        space_1ld = weights.float32(body["pos_embed_spatial"])
+        body["pos_embed_spatial"] = position.resize_space(space_1ld, a.side)
     if "pos_embed_temporal" in body:
-        time_t1d = body["pos_embed_temporal"].transpose(0, 1)
+        time_t1d = weights.float32(body["pos_embed_temporal"]).transpose(0, 1)
         body["pos_embed_temporal"] = position.resize_time(time_t1d, a.frames).transpose(0, 1)
 
 

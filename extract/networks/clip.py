@@ -120,7 +120,7 @@ def from_state(state: Mapping[str, Tensor]) -> ClipTower:
 def tower_names(state: Mapping[str, Tensor]) -> weights.State:
     """The tower's tensors under our names, whoever named them; what belongs to captions is left
     out."""
-    named = {_named(key): weights.float32(value) for key, value in state.items()}
+    named = {_named(key): value for key, value in state.items()}
     ours = weights.joined_qkv(named, _QKV)
     ours.pop("", None)
     if "visual_projection" in ours:

@@ -120,9 +120,9 @@ class DinoV2(nn.Module):
 def from_state(state: Mapping[str, Tensor], config: VitConfig, name: str) -> DinoV2:
     """The network with the weights of an official file or one of Hugging Face's."""
     state = official_names(weights.without_prefix(state, _PREFIXES))
-    ours = {key: weights.float32(value) for key, value in state.items() if key != "mask_token"}
+    ours = {key: value for key, value in state.items() if key != "mask_token"}
     if "pos_embed" in ours:
-        ours["pos_embed"] = resized_positions(ours["pos_embed"], config)
+        ours["pos_embed"] = resized_positions(weights.float32(ours["pos_embed"]), config)
     with weights.unfilled():
         model = DinoV2(config)
     weights.fill(model, ours, model=name, hint=_hint(ours, name))

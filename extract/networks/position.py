@@ -41,7 +41,16 @@ def resize_space(grid_tld: Tensor, side: int) -> Tensor:
 
 
 def sincos(width: int, frames: int, side: int) -> Tensor:
-    """The start value (1 + t·l, d): a quarter of the channels for time, the rest for space."""
+    """The start value (1 + t·l, d): a quarter of the channels for time, the rest for space.
+
+    Numbers even in a network that is made without any: without them torch loads its symbolic
+    algebra, a second and more, to know the shapes.
+    """
+    with torch.device("cpu"):
+        return _sincos(width, frames, side)
+
+
+def _sincos(width: int, frames: int, side: int) -> Tensor:
     time_d = width // 4
     space_ld = _space(width - time_d, side)
     time_td = _waves(torch.arange(frames, dtype=torch.float64), time_d)
@@ -58,8 +67,9 @@ def sincos(width: int, frames: int, side: int) -> Tensor:
 
 def sincos_apart(width: int, frames: int, side: int) -> tuple[Tensor, Tensor]:
     """Start values of separate embeddings: space (l, d) and time (t, d)."""
-    time_td = _waves(torch.arange(frames, dtype=torch.float64), width)
-    return _space(width, side).float(), time_td.float()
+    with torch.device("cpu"):
+        time_td = _waves(torch.arange(frames, dtype=torch.float64), width)
+        return _space(width, side).float(), time_td.float()
 
 
 def _space(width: int, side: int) -> Tensor:

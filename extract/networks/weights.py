@@ -92,7 +92,8 @@ def unfilled() -> torch.device:
 def fill(module: nn.Module, state: Mapping[str, Tensor], *, model: str, hint: str = "") -> None:
     """Load exactly what the module has: nothing missing, nothing left, every shape right.
 
-    A module that was made `unfilled` takes the state's own tensors, others copy them.
+    Numbers are cast and copied once, a tensor at a time, into memory of the module's own: what the
+    state's tensors share with each other or with a file that may change is not shared any more.
     """
     wanted = module.state_dict()
     missing = sorted(set(wanted) - set(state))
@@ -109,14 +110,32 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], *, model: str, hint: st
     ]
     if problems:
         raise BadWeights(f"These weights are not {model}. {'; '.join(problems)}.{hint}")
-    broken = sorted(key for key in wanted if not torch.isfinite(state[key].float()).all())
+    unfilled = any(value.is_meta for value in wanted.values())
+    own = {
+        key: _own(state[key], value) if unfilled else state[key] for key, value in wanted.items()
+    }
+    broken = sorted(key for key, value in own.items() if not _finite(value))
     if broken:
         raise BadWeights(
             f"These weights of {model} hold numbers that are not finite: {_listed(broken)}. The "
             f"file is damaged; get it again."
         )
-    taken = any(parameter.is_meta for parameter in module.parameters())
-    module.load_state_dict({key: state[key] for key in wanted}, assign=taken)
+    module.load_state_dict(own, assign=unfilled)
+    left = [name for name, value in module.named_buffers() if value.is_meta]
+    if left:
+        raise RuntimeError(f"{model} makes {_listed(left)} itself, so it cannot be made unfilled.")
+
+
+def _finite(value: Tensor) -> bool:
+    """Without a copy: the least and the largest number are NaN where any number is."""
+    if not value.is_floating_point() or not value.numel():
+        return True
+    return bool(torch.stack(torch.aminmax(value.float())).isfinite().all())
+
+
+def _own(value: Tensor, wanted: Tensor) -> Tensor:
+    """With the type and the layout that the module's tensor has."""
+    return torch.empty_like(wanted, device="cpu").copy_(value)
 
 
 def content_hash(state: Mapping[str, Tensor]) -> str:

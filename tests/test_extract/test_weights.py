@@ -135,26 +135,6 @@ def test_seeded_weights_are_the_same_every_time() -> None:
     assert not torch.equal(one.weight, three.weight)
 
 
-def test_a_network_made_unfilled_takes_the_checkpoints_numbers_without_a_second_copy() -> None:
-    filled = nn.Linear(3, 2)
-    state = {key: value.detach().clone() for key, value in filled.state_dict().items()}
-    with weights.unfilled():
-        empty = nn.Linear(3, 2)
-    assert empty.weight.is_meta
-    weights.fill(empty, state, model="a layer")
-    assert empty.weight.data_ptr() == state["weight"].data_ptr()
-    assert isinstance(empty.weight, nn.Parameter)
-    assert torch.equal(empty(torch.ones(1, 3)), filled(torch.ones(1, 3)))
-
-
-def test_numbers_out_of_a_file_are_copied(tmp_path: Path) -> None:
-    """A file that is cut short later must not end the process."""
-    save_file({"x": torch.ones(4)}, tmp_path / "x.safetensors")
-    state = weights.read_state(tmp_path / "x.safetensors")
-    own = weights.float32(state["x"])
-    assert own.data_ptr() != state["x"].data_ptr()
-
-
 @pytest.mark.parametrize("name", ["internvideo2", "depthpro"])
 def test_tiny_presets_have_trained_weights_and_random_ones_on_request(name: str) -> None:
     trained, random = (
