@@ -44,7 +44,7 @@ from extract.running.targets import (
     own_targets,
     target_name,
 )
-from extract.running.workload import Part, Piece, Rows, Workload, piece_rows
+from extract.running.workload import Part, Piece, Rows, Workload
 from features_store.errors import NotAStore, StoreExists
 from features_store.place import Location
 from features_store.schema import Status
@@ -151,7 +151,7 @@ class Extraction:
 
     def pieces(self, processes: int = 1) -> Iterator[Piece]:
         """The work in pieces that so many processes do side by side, without one waiting long."""
-        for work in self.work.pieces(piece_rows(len(self.work), processes)):
+        for work in self.work.pieces(processes):
             yield Piece(work=work, videos=[self.video(row) for row in work.rows.tolist()])
 
     def video(self, row: int) -> Video:

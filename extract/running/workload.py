@@ -20,9 +20,10 @@ from features_store.schema import Status
 
 Rows = NDArray[np.int64]
 
-_PIECES_EACH = 4
-"""At least, where several processes share the work."""
-_SMALLEST_PIECE = 16
+_PIECES_EACH = 8
+"""Of what is left, where several processes share the work."""
+_SMALLEST_PIECE = 8
+"""Parts of a shard are put together in the store, which takes longer than a video or two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +82,18 @@ class Workload:
         """The blocks that belong to one part: dealt in turn, whatever is in them."""
         return self._only(self.rows // self.block_rows % part.count == part.number - 1)
 
-    def pieces(self, most: int | None = None) -> Iterator["Workload"]:
-        """Block by block, in parts where a block has more than `most` rows."""
+    def pieces(self, processes: int = 1) -> Iterator["Workload"]:
+        """What is dealt at a time to so many processes: blocks, and parts of blocks towards the
+        end, so that all of them end together."""
         numbers = self.rows // self.block_rows
         starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
         for start, end in itertools.pairwise([*starts, len(self.rows)]):
-            for first in range(start, end, most or end - start):
-                yield self._only(slice(first, min(first + (most or end), end)))
+            first = start
+            while first < end:
+                most = piece_rows(len(self.rows) - first, processes)
+                last = end if most is None else min(first + most, end)
+                yield self._only(slice(first, last))
+                first = last
 
     def _only(self, which: NDArray[np.bool_] | slice) -> "Workload":
         needs = {name: needed[which] for name, needed in self.needs.items()}
@@ -103,14 +109,14 @@ class Piece:
     """Of `work.rows`, in that order."""
 
 
-def piece_rows(videos: int, processes: int) -> int | None:
-    """How many videos are dealt at a time, at most; None: whole blocks.
+def piece_rows(left: int, processes: int) -> int | None:
+    """How many videos are dealt next, at most, where so many are left; None: a whole block.
 
     A power of two, as are most shards: those of large arrays are not parted.
     """
     if processes == 1:
         return None
-    share = videos // (processes * _PIECES_EACH)
+    share = left // (processes * _PIECES_EACH)
     return max(_SMALLEST_PIECE, 1 << share.bit_length() >> 1)
 
 
