@@ -63,7 +63,10 @@ def add_commands(commands: "Commands") -> None:
     )
     tune.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
     add_stop_option(tune, 0.2)
-    tune.add_argument("--storage", help="database URL (default: OUT/study.db)")
+    tune.add_argument(
+        "--storage",
+        help="database URL, such as postgresql://USER@HOST/NAME (default: OUT/study.db)",
+    )
     tune.add_argument("--seeds", type=int, default=3, help="of the final training (default: 3)")
     tune.add_argument("--device", default="auto", help=DEVICE_HELP)
     tune.add_argument("--out", type=Path, default=Path("runs/tune"), help="%(default)s")
@@ -76,8 +79,9 @@ def _tune(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder
-    from heads.tuning.search import DIRECTIONS, run_trials
+    from heads.tuning.search import DIRECTIONS
     from heads.tuning.study import STUDY_FILES, finished, open_study
+    from heads.tuning.trials import run_trials
 
     arguments.device = one_device(arguments.device)
     folder = Folder(arguments.out, "tune", overwrite=arguments.overwrite)
@@ -223,7 +227,7 @@ def _nested(
     arguments: argparse.Namespace, store: "Store", search: "Search", bundle: "Bundle"
 ) -> list[float]:
     from heads.data.folds import groups_of, k_folds
-    from heads.tuning.search import nested
+    from heads.tuning.nested import nested
 
     chosen = choice(arguments)
     learning, deciding = chosen.masks(store)

@@ -25,6 +25,9 @@ BATCH_NORM_MOMENTUM = 0.1
 NOT_DECAYED = ("bias", "fc_norm.weight", "alpha")
 """Ends of the names of parameters that weight decay leaves alone."""
 
+SIGMOID = "alpha.sigmoid"
+"""Of heads whose alphas are not all alike: (K, 1), whether it goes through a sigmoid."""
+
 Parameters = Mapping[str, Tensor]
 AlphaMode = Literal["free", "sigmoid", "fixed"]
 
@@ -85,6 +88,8 @@ def initial(layout: Layout, classes: int, generator: torch.Generator) -> dict[st
 def mixing(parameters: Parameters, layout: Layout) -> Tensor:
     """Alpha, ready to multiply (…, B, C)."""
     alpha = parameters["alpha"].unsqueeze(-1)
+    if SIGMOID in parameters:
+        return torch.where(parameters[SIGMOID].unsqueeze(-1), alpha.sigmoid(), alpha)
     return alpha.sigmoid() if layout.alpha == "sigmoid" else alpha
 
 
@@ -114,16 +119,22 @@ def normalised(
 class BatchStatistics:
     """Batch normalisation's mean and variance over samples and both of (cls, avg), in training."""
 
-    def __init__(self, state: dict[str, Tensor]) -> None:
+    def __init__(self, state: dict[str, Tensor], present: Tensor | None = None) -> None:
         self._state = state
+        self.present = present
+        """(…, B): 1 for samples, 0 for what fills a batch up to the others' size."""
 
     def of(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's own; the running ones move towards them."""
-        count = pairs.shape[-3] * pairs.shape[-2]
-        flat = pairs.flatten(-3, -2)
-        mean = flat.mean(-2)
-        variance = (flat - mean.unsqueeze(-2)).square().mean(-2)
-        unbiased = variance * (count / max(count - 1, 1))
+        flat, present = pairs.flatten(-3, -2), None
+        factor: Tensor | float = flat.shape[-2] / max(flat.shape[-2] - 1, 1)
+        if self.present is not None:
+            present = self.present.repeat_interleave(pairs.shape[-2], -1)
+            counts = present.sum(-1, keepdim=True)
+            factor = counts / (counts - 1).clamp(min=1)
+        mean = mean_of(flat, present)
+        variance = mean_of((flat - mean.unsqueeze(-2)).square(), present)
+        unbiased = variance * factor
         self._state["down_norm.running_mean"].lerp_(mean.detach(), BATCH_NORM_MOMENTUM)
         self._state["down_norm.running_var"].lerp_(unbiased.detach(), BATCH_NORM_MOMENTUM)
         return mean, variance
@@ -139,25 +150,37 @@ def logits(
 ) -> Tensor:
     """(…, B, columns) → (…, B, C). `depth` replaces the depth columns of x; `keep` are dropout's
     factors."""
-    video = dropped(normalised(parameters, x, layout, statistics), keep, slice(0, layout.video))
+    present = None if statistics is None else statistics.present
+    video = normalised(parameters, x, layout, statistics)
+    video = dropped(video, keep, slice(0, layout.video), present)
     classes = parameters["classes.weight"]
     weight = classes @ parameters["fc1.weight"]
     offset = (classes @ parameters["fc1.bias"].unsqueeze(-1)).squeeze(-1)
     found = video @ weight.mT + offset.unsqueeze(-2)
     if layout.depth:
         depth = x[..., layout.video :] if depth is None else depth
-        depth = dropped(depth, keep, slice(layout.video, None))
+        depth = dropped(depth, keep, slice(layout.video, None), present)
         alpha = mixing(parameters, layout)
         found = alpha * found + (1 - alpha) * (depth @ classes.mT)
     return found + parameters["classes.bias"].unsqueeze(-2)
 
 
-def dropped(vectors: Tensor, keep: Tensor | None, columns: slice) -> Tensor:
+def mean_of(vectors: Tensor, present: Tensor | None) -> Tensor:
+    """(…, B, n) → (…, n), over the samples that are present."""
+    if present is None:
+        return vectors.mean(-2)
+    found: Tensor = (vectors * present.unsqueeze(-1)).sum(-2) / present.sum(-1, keepdim=True)
+    return found
+
+
+def dropped(
+    vectors: Tensor, keep: Tensor | None, columns: slice, present: Tensor | None = None
+) -> Tensor:
     """(…, B, n). What dropout takes becomes the batch's mean: a constant that is added to a feature
     is neither noise nor a change of scale."""
     if keep is None:
         return vectors
-    centre = vectors.mean(-2, keepdim=True)
+    centre = mean_of(vectors, present).unsqueeze(-2)
     return centre + (vectors - centre) * keep[..., columns]
 
 

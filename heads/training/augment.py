@@ -29,18 +29,22 @@ class Mixing:
         return torch.lerp(x[self.partners], x, self.share)
 
 
-def kept_features(seeds: Tensor, first: int, shape: Sequence[int], share: Tensor | float) -> Tensor:
+def kept_features(
+    seeds: Tensor, first: Tensor | int, shape: Sequence[int], share: Tensor | float
+) -> Tensor:
     """Dropout's factors, (…, rows, columns) for seeds (…): 0 for a share of them, 1 / (1 - share)
-    for the rest. Which ones follows from (seed, row, column) alone, by a hash in 32-bit integers,
-    so that every device and every order drop the same."""
+    for the rest. `first`: the first row's number, one for all or (…). Which ones follows from
+    (seed, row, column) alone, by a hash in 32-bit integers, so that every device and every order
+    drop the same."""
     share = torch.as_tensor(share, device=seeds.device, dtype=torch.float32)
     bound = (share.double() * 2**32 - 2**31).floor().to(torch.int32)
     return (_hashed(seeds, first, shape[-2], shape[-1]) >= bound) / (1 - share)
 
 
-def _hashed(seeds: Tensor, first: int, rows: int, columns: int) -> Tensor:
+def _hashed(seeds: Tensor, first: Tensor | int, rows: int, columns: int) -> Tensor:
     """Whole numbers over all of int32 for each (seed, row, column)."""
-    row = torch.arange(first, first + rows, device=seeds.device, dtype=torch.int32)[:, None]
+    begin = torch.as_tensor(first, device=seeds.device, dtype=torch.int32)[..., None, None]
+    row = begin + torch.arange(rows, device=seeds.device, dtype=torch.int32)[:, None]
     column = torch.arange(columns, device=seeds.device, dtype=torch.int32)
     mixed = (row * columns + column) + (seeds.to(torch.int32) * _GOLDEN)[..., None, None]
     for factor in _FACTORS:

@@ -5,6 +5,7 @@ whose process was killed falls silent, is marked failed and put back into the qu
 looks next. The limit counts finished trials, so the study ends with as many as were asked for.
 """
 
+import importlib.util
 import json
 import os
 import random
@@ -25,7 +26,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from features_store.installing import how_to_install
 from heads.errors import BadSetting
+from heads.tuning.patience import PatientStorage
 
 HEARTBEAT = int(os.environ.get("TELLTALE_HEARTBEAT", "5"))
 """Seconds; three silent ones and a trial counts as lost."""
@@ -35,6 +38,8 @@ STUDY_FILES = ("study.db", "study.db-wal", "study.db-shm")
 _PLAN = "plan"
 _SQLITE = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
 """Wait for other processes; leave no connection open between trials."""
+_SERVER = {"pool_pre_ping": True}
+"""Connections that a restart has cut are made anew."""
 _ATTEMPTS = 10
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -78,16 +83,13 @@ def open_study(
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend = _backend(url)
-    single = len(directions) == 1
     study = optuna.create_study(
         storage=backend,
         study_name=STUDY,
         load_if_exists=True,
         directions=[optuna.study.StudyDirection[name.upper()] for name in directions],
         sampler=SeededSampler(seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=10, n_warmup_steps=5)
-        if single
-        else optuna.pruners.NopPruner(),
+        pruner=optuna.pruners.NopPruner(),  # `pruning` decides
     )
     if plan is not None:
         _check_plan(study, url, plan)
@@ -121,14 +123,15 @@ def _backend(url: str) -> RDBStorage:
 
 
 def _connected(url: str) -> RDBStorage:
-    backend = RDBStorage(
+    is_file, url = url.startswith("sqlite"), _with_driver(url)
+    backend = (RDBStorage if is_file else PatientStorage)(
         url,
         heartbeat_interval=HEARTBEAT,
         grace_period=3 * HEARTBEAT,
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        engine_kwargs=_SQLITE if url.startswith("sqlite") else None,
+        engine_kwargs=_SQLITE if is_file else _SERVER,
     )
-    if url.startswith("sqlite"):
+    if is_file:
         # A write-ahead log survives kills, and asks the disk for a flush far less often.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
             with backend.engine.connect() as connection:
@@ -139,6 +142,15 @@ def _connected(url: str) -> RDBStorage:
             connection.execute("PRAGMA synchronous=NORMAL")
 
     return backend
+
+
+def _with_driver(url: str) -> str:
+    """Which package talks to a PostgreSQL server, where the URL does not say."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        return url
+    if importlib.util.find_spec("psycopg") is None:
+        raise BadSetting(f"A study on PostgreSQL needs psycopg: {how_to_install('postgres')}.")
+    return f"postgresql+psycopg://{url.partition('://')[2]}"
 
 
 @contextmanager
@@ -190,12 +202,12 @@ def _sign(study: optuna.Study, trial_id: int) -> None:
 
 @contextmanager
 def alive(study: optuna.Study, trials: Sequence[optuna.Trial]) -> Iterator[None]:
-    """Say every few seconds that these trials are being worked on."""
+    """Say every few seconds that these trials are being worked on, those that are added too."""
     ended = threading.Event()
 
     def beat() -> None:
         while True:
-            for trial in trials:
+            for trial in tuple(trials):
                 _sign(study, trial._trial_id)
             if ended.wait(HEARTBEAT):
                 return

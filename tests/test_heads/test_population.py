@@ -1,5 +1,7 @@
 """A member of a population ends where it would have ended alone."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from heads.errors import BadSetting, BadTable
 from heads.measuring.metrics import macro_auc, macro_aucs
-from heads.tuning.population import Member, Population, population_size
+from heads.tuning.population import Finished, Member, Population, population_size
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
 
@@ -29,16 +31,16 @@ CONFIGS = st.fixed_dictionaries(
         "alpha_start": st.floats(0.1, 0.9),
         "patience": st.sampled_from([0, 0, 3]),
         "select": st.sampled_from(["loss", "loss", "auc"]),
+        "alpha": st.sampled_from(["free", "sigmoid", "fixed"]),
+        "batch": st.sampled_from([16, 23, 32]),
     }
 )
 SHARED = st.fixed_dictionaries(
     {
         "depth": st.booleans(),
         "vector": st.sampled_from(["cat", "avg+attn", "attn"]),
-        "alpha": st.sampled_from(["free", "sigmoid", "fixed"]),
         "down_norm": st.sampled_from(["bn", "ln", "none"]),
         "views": st.sampled_from(["random", "all"]),
-        "batch": st.sampled_from([16, 32]),
         "hidden": st.just(12),
     }
 )
@@ -71,6 +73,49 @@ def test_members_end_as_they_would_alone(
         if "log" in report.metric and found.report.best_epoch == report.best_epoch:
             difference = found.head.predict(VALIDATION) - alone.predict(VALIDATION)
             assert np.abs(difference).max() < 1e-3
+
+
+MIXED = [
+    FusionConfig(epochs=2, batch=16, alpha="free", dropout=0.3, hidden=12),
+    FusionConfig(epochs=3, batch=23, alpha="sigmoid", mixup=0.4, hidden=12),
+    FusionConfig(epochs=1, batch=64, alpha="fixed", alpha_start=0.3, hidden=12),
+    FusionConfig(epochs=2, batch=69, weight_decay=0.5, hidden=12),
+    FusionConfig(epochs=4, batch=32, alpha="fixed", hidden=12),
+    FusionConfig(epochs=2, batch=16, lr=3e-3, smoothing=0.3, hidden=12),
+    FusionConfig(epochs=3, batch=70, alpha="free", hidden=12),
+]
+
+
+@pytest.mark.parametrize("size", [2, 4, 9])
+def test_batches_of_other_sizes_and_other_alphas_lie_side_by_side(size: int) -> None:
+    """Places are taken over, filled-up batches count for nothing, and the emptied half goes."""
+    members = [Member(number=n, config=config, seed=n + 3) for n, config in enumerate(MIXED)]
+    taken = []
+
+    def queue() -> Iterator[Member]:
+        for member in members:
+            taken.append(member.number)
+            yield member
+
+    population = Population(TRAIN, VALIDATION, CLASSES, size, "cpu")
+    finished: dict[int, Finished] = {}
+    for one in population.run(queue()):
+        assert len(taken) <= len(finished) + size, "a member was taken before there was a place"
+        finished[one.member.number] = one
+    for member in members:
+        alone = Fusion(member.config, CLASSES)
+        report = alone.fit(TRAIN, VALIDATION, seed=member.seed)
+        found = finished[member.number]
+        assert found.report.best_epoch == report.best_epoch
+        assert found.report.history["auc"] == pytest.approx(report.history["auc"], abs=1e-6)
+        losses = [one.history["training loss"] for one in (found.report, report)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        difference = found.head.predict(VALIDATION) - alone.predict(VALIDATION)
+        assert np.abs(difference).max() < 1e-4
+        ours, theirs = (head.model.tensors for head in (found.head, alone) if head.model)
+        assert ours.keys() == theirs.keys()
+        if member.config.alpha == "fixed":
+            assert torch.equal(ours["alpha"], theirs["alpha"])
 
 
 def test_members_that_are_told_to_stop_make_room() -> None:

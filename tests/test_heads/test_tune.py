@@ -29,7 +29,9 @@ from heads.head import head_class, head_names, make_head
 from heads.parts.about import About
 from heads.parts.space import OneOf, Range, parse, space_of
 from heads.tuning import study as studies
-from heads.tuning.search import Search, best_settings, best_trial, nested, run_trials, score
+from heads.tuning.nested import nested
+from heads.tuning.search import Search, best_settings, best_trial, score
+from heads.tuning.trials import run_trials
 from tests.test_heads.stores import write_store
 from tests.test_heads.tables import CLASSES, table
 
