@@ -95,6 +95,8 @@ def test_a_long_video_has_a_time_line(
     worst = max(expected, key=lambda row: row["forgery"])  # type: ignore[arg-type, return-value]
     assert line["worst"] == worst["id"]
     assert '<div class="timeline"><svg' in answer.page
+    assert any(words.startswith("file: ") for words in answer.document["evidence"])
+    assert "Evidence beside the networks" in answer.page
     assert [one.step for one in heard][:2] == ["cutting", "looking"]
     assert Progress(step="looking", done=len(expected), of=len(expected)) in heard
 
