@@ -16,7 +16,8 @@ reader finds a whole shard at any moment. Rows that are about to change are MISS
 for those that failed and fail again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,9 @@ from features_store.record import Record
 from features_store.schema import Status
 from features_store.shard_content import ShardContent
 from features_store.shard_files import ERROR, ShardFiles
+
+AT_ONCE = 4
+"""Chunks of a shard that are written side by side, in a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +97,31 @@ def _write(files: ShardFiles, shard: int, new: ShardContent) -> None:
         if files.place.version(files.records.key(shard)) == version or files.place.locks:
             raise
         raise Overtaken(f"{damage.place}: it was being replaced.") from damage
+    status = np.where(take, new.status, before).astype(np.uint8)
+    final = _final(files, record, status, changes)
+    if _says_the_same(record, final):
+        return
     again = (before == Status.FAILED) & (new.status == Status.FAILED)  # a reason stands in either
     begun = _begun(files, record, np.where(take & ~again, Status.MISSING, before), changes)
     word = Begun(files.place, files.records.key(shard), lambda w: _encoded(files, shard, begun, w))
     with word.since(version) if _has_to_begin(files, record, begun) else nullcontext():
-        for change in changes.values():
-            files.place.swap(change.array.key(shard), change.encoded.buffers, change.seen)
-    status = np.where(take, new.status, before).astype(np.uint8)
-    _put(files, shard, _final(files, record, status, changes), word.version)
+        _swap_all(files, shard, list(changes.values()))
+    _put(files, shard, final, word.version)
+
+
+def _swap_all(files: ShardFiles, shard: int, changes: Sequence[_Change]) -> None:
+    """Write the chunks. In a folder side by side, since each waits for the disk, and the shard's
+    lock is held; on an object store one after another, so that of two writers one goes on."""
+
+    def swap(change: _Change) -> None:
+        files.place.swap(change.array.key(shard), change.encoded.buffers, change.seen)
+
+    if not files.place.locks or len(changes) == 1:
+        for change in changes:
+            swap(change)
+        return
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="chunks") as threads:
+        list(threads.map(swap, changes))  # none is under way any more when this ends
 
 
 def _require_records(files: ShardFiles) -> None:
@@ -197,6 +218,12 @@ def _final(files: ShardFiles, record: Record, status: Array, changes: dict[str, 
         for name in files.needed(padded)
     }
     return Record(status=padded, chunks=chunks)
+
+
+def _says_the_same(record: Record, final: Record) -> bool:
+    """Rows that failed before fail again, for the same reasons: there is nothing to write."""
+    named = record.chunks is not None and not record.writer
+    return named and record.chunks == final.chunks and np.array_equal(record.status, final.status)
 
 
 def _padded(status: Array, rows: int) -> Array:

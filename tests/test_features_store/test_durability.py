@@ -6,6 +6,7 @@ recorded: write < fsync < rename < fsync of the folder, and data before its reco
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features_store import Store, commit
+from features_store import Store, commit, shard_writer
 from features_store.commit import TEMPORARY_SUFFIX
 from tests.data.make_store import FORMATS, store_of
 from tests.test_features_store import samples
@@ -214,3 +215,34 @@ def test_a_retry_killed_anywhere_leaves_no_failure_without_its_reason(
     branch.write_shard(0, arrays, np.array([1, 2, 0, 0], np.uint8), {1: "b again"})
     assert found.errors() == {1: "b again", 2: "c"}
     assert found.status()[:4].tolist() == [1, 2, 2, 1]
+
+
+def test_failures_that_are_told_again_are_not_written_again(tmp_path: Path, calls: Calls) -> None:
+    """A writer that is killed between two records leaves its own behind; here it has none."""
+    store = samples.full_store(tmp_path / "s")
+    branch = store.branch(samples.PROTOCOL, samples.SPEC, shard_rows=4)
+    shards = range(3)
+    assert any(samples.failed(row) for row in range(11))
+    calls.made.clear()
+    for shard in shards:
+        samples.write(branch, shard)
+    assert not calls.of("rename")
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_chunks_that_are_written_side_by_side_are_all_there_before_the_record(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(shard_writer, "AT_ONCE", at_once)
+    write_file = commit.write_file
+
+    def slowly(path: Path, *arguments: Any, **options: Any) -> bool:  # noqa: ANN401
+        if "tokens" in str(path):
+            time.sleep(0.05)  # the last one to come
+        return write_file(path, *arguments, **options)
+
+    monkeypatch.setattr(commit, "write_file", slowly)
+    samples.full_store(tmp_path / "s", videos=4)
+    renamed = [path for call, path in calls.made if call == "rename" and "/c." in path]
+    assert "/status/" in renamed[-1]
+    assert len(renamed) == len(set(renamed)) >= 4
