@@ -229,12 +229,15 @@ class Store:
         batch: int | None = None,
         shuffle: int | None = None,
         hold: int = 4,
+        memory: int | None = None,
         part: tuple[int, int] = (0, 1),
         verify: bool = True,
         allow_missing: bool = False,
     ) -> Iterator[Table]:
         """Read arrays that do not fit in memory, batch by batch; see `stream.Order`."""
-        order = stream.Order(batch=batch, shuffle=shuffle, hold=hold, part=part)
+        order = stream.Order(
+            batch=batch, shuffle=shuffle, hold=hold, memory=memory, part=part
+        )  # fmt: skip
         chosen = self.select(keys, protocol=protocol, where=where, allow_missing=allow_missing)
         return stream.stream(chosen, order, verify=verify)
 

@@ -54,6 +54,8 @@ class Order:
     """A seed: spans are read in random order, and the videos of `hold // 2` of them are mixed."""
     hold: int = 4
     """Spans in memory."""
+    memory: int | None = None
+    """Bytes that they may take: as many spans as fit, in place of `hold`."""
     part: tuple[int, int] = (0, 1)
     """(k, n): this is part k of n. The parts of one order share out its videos, span by span."""
 
@@ -73,8 +75,26 @@ def stream(selection: Selection, order: Order, *, verify: bool) -> Iterator[Tabl
     """Tables of a selection's videos. Each stays what it was for as long as it is kept."""
     spans = _spans(selection)
     size = order.batch or max(len(span) for span in spans)
+    order = replace(order, hold=_held(selection, spans, order))
     plan = _plan(spans, order)
     return _batches(selection, plan, _Buffers(selection, size), order.hold, verify=verify)
+
+
+def _held(selection: Selection, spans: list[Array], order: Order) -> int:
+    """How many spans are in memory."""
+    if order.memory is None:
+        return order.hold
+    span = max(len(span) for span in spans) * _row_bytes(selection)
+    if order.memory < 2 * span:
+        raise BadInput(
+            f"memory {order.memory:,}: a span of this takes {span:,} bytes; give at least two of "
+            f"them, to use and to read ahead."
+        )
+    return order.memory // span
+
+
+def _row_bytes(selection: Selection) -> int:
+    return sum(array.nbytes for array in empty(selection, 1).values())
 
 
 def stated_bytes(selection: Selection, batch: int, hold: int) -> int:
@@ -84,12 +104,11 @@ def stated_bytes(selection: Selection, batch: int, hold: int) -> int:
     mapped and count while they are.
     """
     longest = max(len(span) for span in _spans(selection))
-    row = sum(array.nbytes for array in empty(selection, 1).values())
     mapped = [
         sum(array.chunk_bytes for array in branch.stored(name).values())
         for branch, name in selection.branches.values()
     ]
-    return (hold * longest + 3 * batch) * row + _READERS * max(mapped)
+    return (hold * longest + 3 * batch) * _row_bytes(selection) + _READERS * max(mapped)
 
 
 def _spans(selection: Selection) -> list[Array]:

@@ -11,6 +11,7 @@ import torch
 
 from features_store import ArraySpec, BranchSpec, Damaged, Store, stream
 from features_store.chunks import Array
+from features_store.errors import BadInput
 from features_store.place import LocalPlace
 from features_store.table import Table
 from tests.test_features_store import samples
@@ -145,6 +146,20 @@ def test_what_is_made_of_a_batch_stays_what_it_was(
         expected = samples.numbers("cls", row)
         expected = expected if kept == "arrays" else expected[:1, ::2]
         assert np.array_equal(np.asarray(seen), expected)
+
+
+@pytest.mark.parametrize("spans", [2, 5, 1000])
+def test_memory_says_how_many_spans_are_held(store: Store, spans: int) -> None:
+    span = 4 * sum(array[:1].nbytes for array in store.table(KEYS).arrays.values())
+
+    def rows(hold: int = 4, memory: int | None = None) -> list[list[int]]:
+        parts = store.stream(KEYS, batch=3, shuffle=1, hold=hold, memory=memory)
+        return [part.rows.tolist() for part in parts]
+
+    assert rows(memory=spans * span) == rows(memory=(spans + 1) * span - 1) == rows(hold=spans)
+    assert rows(hold=2) != rows(hold=5)
+    with pytest.raises(BadInput, match=f"a span of this takes {span:,} bytes"):
+        rows(memory=2 * span - 1)
 
 
 def test_memory_that_nobody_holds_is_used_again(
