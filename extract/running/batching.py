@@ -8,6 +8,7 @@ from torch import Tensor
 
 from extract.branch import Branch
 from extract.running.quickening import Quickening
+from extract.running.turns import turns_on
 
 CPU_BATCH = 8
 LARGEST_BATCH = 512
@@ -27,24 +28,29 @@ class Batcher:
         self.size = size or automatic_size(branch, in_flight)
         self._quickening = Quickening(branch)
         self._halving = threading.Lock()
+        self._turns = turns_on(branch.device)
 
     def run(self, views: Tensor) -> dict[str, Tensor]:
         """All outputs of all views, in host memory, a row per view.
 
-        The batch size is halved for good when memory runs out.
+        The batch size is halved for good when memory runs out. Where a single view is too much, it
+        is computed again while nobody else is at work on the device.
         """
         parts: list[dict[str, Tensor]] = []
         start = 0
         while start < len(views):
             size = self.size  # another thread may halve it: one step uses one number
             try:
-                parts.append(self._step(views[start : start + size], size))
+                with self._turns.together():
+                    parts.append(self._step(views[start : start + size], size))
             except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-                self._halve(size)
-            else:
-                start += size
+                if size > 1:
+                    self._halve(size)
+                    continue
+                with self._turns.alone():
+                    torch.cuda.empty_cache()
+                    parts.append(self._step(views[start : start + size], size))
+            start += size
         if len(parts) == 1:
             return parts[0]
         return {name: torch.cat([part[name] for part in parts]) for name in self.branch.outputs}
@@ -72,7 +78,11 @@ def automatic_size(branch: Branch, in_flight: int = 1) -> int:
         return CPU_BATCH
     free, _ = torch.cuda.mem_get_info(branch.device)
     _peak(branch, 1)  # libraries take their workspaces at first use: not a view's
-    one, two = (_peak(branch, count) for count in (1, 2))
+    try:
+        one, two = (_peak(branch, count) for count in (1, 2))
+    except torch.OutOfMemoryError:  # two are too many
+        torch.cuda.empty_cache()
+        return 1
     per_view = max(two - one, 1)
     fitting = int((free * _SHARE_OF_FREE_MEMORY / in_flight - (one - per_view)) // per_view)
     fitting = max(1, min(fitting, LARGEST_BATCH))

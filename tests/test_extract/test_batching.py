@@ -15,7 +15,7 @@ from torch import Tensor
 from extract.branch import Branch, BranchRequest
 from extract.decoding.job import Output
 from extract.errors import ExtractError
-from extract.running.batching import Batcher
+from extract.running.batching import Batcher, automatic_size
 from extract.running.clock import Clock
 from extract.running.device import Device, Result
 from extract.running.lane import Lane
@@ -138,6 +138,54 @@ def test_memory_that_the_results_need_is_asked_for_in_small_steps_too(
     views = torch.arange(8.0)[:, None]
     assert torch.equal(Batcher(Echo(), 8).run(views)["number"], views)
     assert refused == [8, 4]
+
+
+def test_a_view_that_fits_alone_only_is_computed_while_nobody_else_is_at_work() -> None:
+    """Two networks on one device, each of whose views takes more than half of its memory."""
+    memory = Memory(10)
+    lock = threading.Lock()
+
+    def forward(batch: Tensor) -> dict[str, Tensor]:
+        taken = 6 * len(batch)
+        with lock:
+            if taken > memory.free:
+                memory.refused += 1
+                raise torch.OutOfMemoryError
+            memory.free -= taken
+        time.sleep(0.002)
+        with lock:
+            memory.free += taken
+        return {"number": batch.clone()}
+
+    views = [torch.arange(float(first), first + 12)[:, None] for first in (0, 100, 200)]
+    batchers = [Batcher(Echo(forward), 4) for _ in views]
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(Batcher.run, batchers, views))
+    assert memory.refused
+    assert [batcher.size for batcher in batchers] == [1, 1, 1]
+    for numbers, wanted in zip(found, views, strict=True):
+        assert torch.equal(numbers["number"], wanted)
+
+
+def test_a_view_that_never_fits_ends_it() -> None:
+    def forward(batch: Tensor) -> dict[str, Tensor]:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Batcher(Echo(forward), 4).run(torch.zeros(2, 1))
+
+
+def test_memory_for_one_view_and_not_for_two_is_a_batch_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    branch = Echo(Memory(1).forward)
+    branch.device = torch.device("cuda")
+    for name, found in (
+        ("mem_get_info", (100, 100)), ("memory_allocated", 0), ("max_memory_allocated", 7),
+        ("reset_peak_memory_stats", None), ("empty_cache", None),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, found=found: found)
+    assert automatic_size(branch) == 1
 
 
 def test_with_two_batches_in_flight_and_little_memory_every_row_is_its_videos(
