@@ -157,7 +157,7 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
         mine = {n: text for n, text in own.items() if len(names) == 1 or n in known}
         spaces[name] = {n: s for n, s in space_of(name, mine).items() if n not in fixed}
     columns = sum(array.shape[-1] for array in data.train.arrays.values())
-    size = population_size(arguments.device, columns, 1024, 64)
+    size = population_size(arguments.device, columns, hidden=1024, batch=128)
     return Search(
         spaces=spaces, fixed=fixed, metrics=metrics, folds=folds, classes=store.classes,
         device=arguments.device, population=size, seed=arguments.seed,

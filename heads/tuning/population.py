@@ -216,18 +216,19 @@ class Population:
         places = [place for place, _ in judged]
         probabilities = self._probabilities(places)
         aucs = macro_aucs(probabilities.mean(2, dtype=np.float32), self._labels)
-        improved, ended = torch.zeros(len(self._slots), dtype=torch.bool), []
+        improved, ended = [], []
         for (place, slot), own, auc in zip(judged, probabilities, aucs, strict=True):
             value = float(auc) if slot.metric == "auc" else judge(slot.metric, own, self._judge)
             diverged = math.isnan(value)
-            improved[place] = not diverged and slot.watch.improves(value)
+            if not diverged and slot.watch.improves(value):
+                improved.append(place)
             slot.end_epoch()
             told = diverged or on_epoch(slot.member, slot.epoch - 1, value)
             if slot.watch.has_seen_enough or told or slot.epoch == slot.member.config.epochs:
                 ended.append((place, slot))
             else:
                 self._epochs.begin(place, slot.member.config, slot.member.seed, slot.epoch)
-        self._optimiser.copy_rows(self._best, improved.to(self._device))
+        self._optimiser.copy_rows(self._best, improved)
         for place, slot in ended:
             self._slots[place] = None
             self._epochs.end(place)

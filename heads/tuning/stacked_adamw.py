@@ -71,11 +71,11 @@ class StackedAdamW:
             parameter.grad = None
 
     @torch.no_grad()
-    def copy_rows(self, into: Mapping[str, Tensor], mask: Tensor) -> None:
-        """The present values of the members in the mask (K)."""
+    def copy_rows(self, into: Mapping[str, Tensor], places: Sequence[int]) -> None:
+        """The present values of some members."""
+        index = torch.tensor(places, dtype=torch.int64, device=self._steps.device)
         for name, tensor in self.stack.items():
-            shape = (-1, *[1] * (tensor.ndim - 1))
-            into[name].copy_(torch.where(mask.view(shape), tensor, into[name]))
+            into[name].index_copy_(0, index, tensor[index])
 
     @torch.no_grad()
     def only(self, index: Tensor) -> None:
