@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from extract.branch import BranchRequest, Precision, load_branch
 from extract.errors import BadSetting, DoesNotFit
+from extract.networks.attention import before_hopper
 from extract.networks.compiled import compile_blocks, leave_blocks
 from extract.networks.vit import AttentionPool, Block, BlockConfig, Mlp, linear_gelu, patches
 from extract.running import quickening
@@ -176,6 +177,13 @@ def test_never_on_a_cpu_in_float32_or_when_told_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TELLTALE_COMPILE", "perhaps")
     with pytest.raises(BadSetting, match="have: auto, always, never"):
         Quickening(OnAGpu())
+
+
+def test_cards_since_hopper_use_torchs_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = before_hopper.__wrapped__
+    for capability, before in (((8, 0), True), ((8, 9), True), ((9, 0), False), ((10, 0), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, c=capability: c)
+        assert asked(torch.device("cuda")) is before
 
 
 def test_halves_are_fetched_and_what_does_not_fit_is_fetched_whole() -> None:
