@@ -30,10 +30,14 @@ from extract.libraries import library_versions
 from extract.networks.exact import exact_float32
 from extract.offer import Offer
 from extract.results import fetched, stored
+from extract.people import person_view
+from extract.people.person_view import CROP, PersonView
 from extract.trainable import Trainable
 from extract.views.protocol import Protocol
 from features_store.schema import ArraySpec, BranchSpec
 
+PRESENT = "present"
+"""The output by which a branch says what of a view is there."""
 PATH_OPTIONS = ("boxes", "clip", "raft")
 """Options that name another file: of boxes, or a second one of weights."""
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -129,7 +133,8 @@ class BranchRequest:
     def check_options(self, known: Sequence[str]) -> None:
         for name in self.options:
             if name not in known:
-                have = ", ".join((*known, "precision"))
+                more = () if "boxes" in known else (CROP,)
+                have = ", ".join((*known, "precision", *more))
                 raise BadSetting(f"Branch {self.name} has no option {name!r}; have: {have}.")
 
 
@@ -254,8 +259,22 @@ def for_protocol(request: BranchRequest, protocol: Protocol) -> BranchRequest:
 
 
 def load_branch(request: BranchRequest) -> Branch:
-    """Find a branch by its file's name and load it."""
-    branch: Branch = _module(request.name).load(request)
+    """Find a branch by its file's name and load it; with `crop=person` it looks at a person."""
+    module = _module(request.name)
+    if CROP not in request.options:
+        return _loaded(module, request, request)
+    if "boxes" in getattr(module, "OPTIONS", ()):
+        raise BadSetting(f"Branch {request.name} looks at people already; leave crop= out.")
+    look = PersonView.asked(request.options)
+    plain = {name: v for name, v in request.options.items() if name not in person_view.OPTIONS}
+    branch = _loaded(module, replace(request, options=plain), request)
+    branch.prepare = look.prepared(branch.prepare, says_present=PRESENT in branch.outputs)
+    branch.decides = {**branch.decides, CROP: look.decides()}
+    return branch
+
+
+def _loaded(module: ModuleType, plain: BranchRequest, request: BranchRequest) -> Branch:
+    branch: Branch = module.load(plain)
     branch.request = replace(request.with_whole_paths(), precision=branch.precision)
     return branch
 

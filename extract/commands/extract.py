@@ -49,7 +49,8 @@ def add_commands(commands: "Commands") -> None:
         metavar="NAME=PRESET[:WEIGHTS]",
         help="internvideo2=L14:weights.bin, depthpro=L16:depth_pro.pt, or =tiny; give it once for "
         "each branch; ?outputs=cls,avg,attn,tokens and other options may follow, "
-        "?protocol=frames-16@8 for a protocol of its own: still one decode a video",
+        "?protocol=frames-16@8 for a protocol of its own: still one decode a video; "
+        "?crop=person&boxes=FILE looks at one person in place of the whole frame",
     )
     parser.add_argument("--split", help="only the videos of this split")
     add_segments_option(parser)

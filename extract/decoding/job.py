@@ -50,14 +50,19 @@ class Output:
     """Whether those frames must follow each other, but for what a forged view does to them."""
     options: tuple[tuple[str, Any], ...] = ()
     """What else the function is called with, by name."""
+    whole: str = ""
+    """Name of the same array of whole frames, where this one is of a part of them."""
+    part: str = ""
+    """`module:function` that makes frames and views of the part out of these, before `function`."""
+    part_options: tuple[tuple[str, Any], ...] = ()
 
     def load(self) -> Callable[..., Any]:
         """The function itself, importing no more than its own module, or the file it is in."""
-        where, _, name = self.function.rpartition(":")
-        own = plugins.is_file(where)
-        module = plugins.module_of(where) if own else importlib.import_module(where)
-        loaded: Callable[..., Any] = getattr(module, name)
-        return partial(loaded, **dict(self.options)) if self.options else loaded
+        make = _function(self.function, self.options)
+        if not self.part:
+            return make
+        cut = _function(self.part, self.part_options)
+        return lambda frames, views: make(*cut(frames, views))
 
     def suits(self, protocol: Protocol) -> bool:
         """Whether this can be made of the protocol's views."""
@@ -85,6 +90,14 @@ class Output:
 
     def nbytes(self, views: int) -> int:
         return views * math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def _function(path: str, options: Sequence[tuple[str, Any]]) -> Callable[..., Any]:
+    where, _, name = path.rpartition(":")
+    own = plugins.is_file(where)
+    module = plugins.module_of(where) if own else importlib.import_module(where)
+    loaded: Callable[..., Any] = getattr(module, name)
+    return partial(loaded, **dict(options)) if options else loaded
 
 
 CLIPS = Output(
@@ -203,6 +216,8 @@ class Seen:
     arrays: Arrays = field(default_factory=dict)
     """Memory that is used again: copy what is kept past the next outcome."""
     hashes: tuple[int, ...] = ()
+    lacking: Mapping[str, VideoError] = field(default_factory=dict)
+    """Why some arrays could not be made, by name, where others could."""
     failure: VideoError | None = None
 
 

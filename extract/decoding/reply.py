@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.decoding.info import VideoInfo
-from extract.decoding.job import SCANNED, Job, Outcome, Plan, Seen, slot_arrays
+from extract.decoding.job import SCANNED, Arrays, Job, Outcome, Plan, Seen, slot_arrays
 from extract.errors import VIDEO_ERRORS, VideoError
 
 _ROWS = {int: tuple[int, ...], str: tuple[str, ...]}
@@ -30,6 +30,10 @@ class Said:
     reason: str = ""
     hashes: tuple[int, ...] = ()
     """Of a few frames, where any were decoded; see `extract.views.frame_hash`."""
+    lacking: tuple[str, ...] = ()
+    """Outputs that could not be made of it, where others could."""
+    reasons: tuple[str, ...] = ()
+    """Why, one by one."""
 
     def failure(self) -> VideoError | None:
         return VIDEO_ERRORS[self.error](self.reason) if self.error else None
@@ -102,14 +106,7 @@ def outcome_of(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> Outcome:
     if [said.protocol for said in reply.said] != [look.protocol for look in plan.wanted(job)]:
         raise ValueError("no reply (of other protocols than were asked for)")
     arrays = slot_arrays(slot, plan.looks)
-    seen = {
-        said.protocol: Seen(
-            arrays={} if said.error else arrays[said.protocol],
-            hashes=said.hashes,
-            failure=said.failure(),
-        )
-        for said in reply.said
-    }
+    seen = {said.protocol: _seen(said, arrays[said.protocol]) for said in reply.said}
     return Outcome(job=job, info=reply.info, seen=seen)
 
 
@@ -120,6 +117,17 @@ def _frames(job: Job, reply: Reply, slot: memoryview, plan: Plan) -> NDArray[np.
         return plan.stills.array(reply.info, job.besides, slot)
     assert plan.scan is not None
     return plan.scan.array(reply.info, job.first, slot)
+
+
+def _seen(said: Said, arrays: Arrays) -> Seen:
+    if said.error:
+        return Seen(hashes=said.hashes, failure=said.failure())
+    if len(said.lacking) != len(said.reasons) or not set(said.lacking) <= set(arrays):
+        raise ValueError("no reply (of other arrays than were asked for)")
+    reasons = zip(said.lacking, said.reasons, strict=True)
+    lacking = {name: VideoError(reason) for name, reason in reasons}
+    made = {name: array for name, array in arrays.items() if name not in lacking}
+    return Seen(arrays=made, hashes=said.hashes, lacking=lacking)
 
 
 def _checked(kind: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -235,9 +235,11 @@ def _looked(
     for look, its_views in zip(looks, views, strict=True):
         its_frames = frames.pop(0)  # not kept for longer than they are looked at
         try:
-            _make(makers[look.protocol], arrays[look.protocol], its_frames, its_views)
+            own = makers[look.protocol], arrays[look.protocol]
+            lacking = _make(*own, its_frames, its_views)
             hashes = video_hashes(its_frames, its_views)
-            said.append(Said(protocol=look.protocol, hashes=hashes))
+            names, why = tuple(lacking), tuple(lacking.values())
+            said.append(Said(protocol=look.protocol, hashes=hashes, lacking=names, reasons=why))
         except Exception as error:
             said.append(_failed(look, error, files.plan))
     return info, said
@@ -248,15 +250,25 @@ def _make(
     arrays: Arrays,
     frames: Mapping[int, Image],
     views: Sequence[View],
-) -> None:
+) -> dict[str, str]:
+    """Why some of the arrays could not be made of the video, by name; where none could, the first
+    reason is the video's."""
+    lacking: dict[str, VideoError] = {}
     for name, make in makers.items():
-        made = make(frames, views)
+        try:
+            made = make(frames, views)
+        except VideoError as error:
+            lacking[name] = error
+            continue
         if made.shape != arrays[name].shape or made.dtype != arrays[name].dtype:
             raise VideoError(
                 f"output {name!r} is {made.dtype} {made.shape}, "
                 f"{arrays[name].dtype} {arrays[name].shape} was announced"
             )
         np.copyto(arrays[name], made)
+    if lacking and len(lacking) == len(makers):
+        raise next(iter(lacking.values()))
+    return {name: str(error)[:LONGEST_REASON] for name, error in lacking.items()}
 
 
 def _failed(look: Look, error: Exception, plan: Plan) -> Said:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from extract.branch import PRESENT as PRESENT
 from extract.branch import BranchRequest
 from extract.decoding.job import Output
 from extract.errors import BadSetting
 from extract.views.looks import LOOK_AT, LOOKS, Look
 from features_store.schema import ArraySpec, fingerprint
 
-PRESENT, FIELDS, VELOCITY = "present", "tokens:4x4", "velocity"
+FIELDS, VELOCITY = "tokens:4x4", "velocity"
 HUGGING_FACE = "hf"
 FIELD = 4
 

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from extract.decoding.info import VideoInfo
 from extract.decoding.job import Job, Outcome, Seen
+from extract.errors import VideoError
 from extract.running.device import Device
 from extract.running.lanes import Lanes
 from extract.running.open_shards import Numbers, OpenShard, OpenShards
@@ -48,6 +49,8 @@ class Flow:
         self.files = files
         self.devices = devices
         self.progress = progress
+        self._outputs = {name: lanes.output for lanes in lanes for name in lanes.groups}
+        """What decoding makes for a network's targets, by target."""
         self._wanting: dict[int, tuple[str, ...]] = {}
         """Of videos that are being decoded: the targets that need them."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -110,7 +113,8 @@ class Flow:
         wanting = self._wanting.pop(row)
         lost = Seen(failure=outcome.failure)
         found = {name: outcome.seen.get(self._protocol(name), lost) for name in wanting}
-        failures = {name: seen.failure.kept for name, seen in found.items() if seen.failure}
+        reasons = {name: self._reason(name, seen) for name, seen in found.items()}
+        failures = {name: error.kept for name, error in reasons.items() if error}
         for name, reason in failures.items():
             self.shards[name].fail(row, reason)
         self.progress.video(self._failure(outcome, failures))
@@ -124,15 +128,18 @@ class Flow:
             if name in self.files:
                 self.shards[name].put(row, self.files[name](outcome.info, found[name]))
 
+    def _reason(self, name: str, seen: Seen) -> VideoError | None:
+        """Why a target has no row of a video, where it has none."""
+        return seen.failure or seen.lacking.get(self._outputs.get(name, ""))
+
     def _failure(self, outcome: Outcome, failures: Mapping[str, str]) -> Failure | None:
         """What is said of a video of which something could not be had."""
         if outcome.failure is not None:
             return Failure(id=outcome.job.id, reason=outcome.failure.kept)
-        by_protocol = {self._protocol(name): reason for name, reason in failures.items()}
-        reasons = [f"{protocol}: {reason}" for protocol, reason in by_protocol.items()]
+        reasons = [f"{self._protocol(name)}: {reason}" for name, reason in failures.items()]
         if not reasons:
             return None
-        return Failure(id=outcome.job.id, reason="; ".join(reasons), whole=False)
+        return Failure(id=outcome.job.id, reason="; ".join(dict.fromkeys(reasons)), whole=False)
 
     def _write_whole(self) -> None:
         """Hand whole shards to the writer, and take note of what it has committed."""

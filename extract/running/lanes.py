@@ -55,6 +55,8 @@ class Lanes:
         self, batchers: Batchers, shards: Mapping[str, OpenShards], device: Device, clock: Clock
     ) -> None:
         """`shards` of every target of the run."""
+        self.groups = batchers.groups
+        self.output = batchers.branch.prepare.name
         self._batchers = batchers
         self._shards = shards
         self._device = device
@@ -70,7 +72,7 @@ class Lanes:
         wanting: Sequence[str],
     ) -> None:
         """Take what decoding made of a video, by protocol, that these targets lack."""
-        groups = tuple(group for group in self._batchers.groups if group in wanting)
+        groups = tuple(group for group in self.groups if group in wanting)
         if not groups:
             return
         if groups not in self._lanes:
@@ -78,7 +80,7 @@ class Lanes:
             shards = [self._shards[group] for group in groups]
             self._lanes[groups] = Lane(batcher, shards, self._device, self._clock)
         arrays = seen[self._shards[groups[0]].target.protocol].arrays
-        self._lanes[groups].add(row, video, arrays[self._batchers.branch.prepare.name])
+        self._lanes[groups].add(row, video, arrays[self.output])
 
     def collect(self) -> None:
         """Deal out the results that are there."""

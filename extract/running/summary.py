@@ -15,7 +15,8 @@ class Failure:
     id: str
     reason: str
     whole: bool = True
-    """False: it failed under some of the run's protocols, and is there under the others."""
+    """False: it failed under some of the run's protocols or for some of its branches, and is there
+    for the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.branch import Branch, BranchRequest, for_protocol, load_branch, trainable_names
+from extract.people.person_view import CROP
 from extract.trainable import Trainable
 from extract.views.protocol import Protocol
 from features_store.branch_arrays import BranchArrays
@@ -13,7 +14,7 @@ from heads.errors import BadSetting
 from heads.finetuning.config import POOL, FinetuneConfig, Reach
 
 _DECIDES = ("weights", "architecture", "preprocessing", "revision")
-"""What makes a network the same, whatever its precision."""
+"""What makes a network the same, whatever its precision; and a crop, if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class Backbone:
     def made(self, found: BranchArrays) -> bool:
         """Whether these arrays are of this very network, in whatever precision."""
         there, decides = found.spec.provenance, self.branch.decides
-        names = [name for name in _DECIDES if name in decides]
+        names = [CROP, *(name for name in _DECIDES if name in decides)]
         theirs, ours = ({name: one.get(name) for name in names} for one in (there, decides))
         return found.spec.name == self.branch.name and fingerprint(theirs) == fingerprint(ours)
 

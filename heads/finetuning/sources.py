@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.decoding.job import Look, Plan
+from extract.people.person_view import CROP
 from extract.views.protocol import Protocol
+from features_store.schema import BranchSpec, fingerprint
 from features_store.store import Store
 from features_store.table import Table
 from heads.data.forged import by_view, is_forged
@@ -133,19 +135,18 @@ def _cached(store: Store, protocol: str, reach: Reach, backbone: Backbone) -> tu
     what the network takes in their place."""
     network, branch = backbone.network, backbone.branch
     name = network.cached(backbone.cut(reach))
-    array = name or branch.prepare.name
+    array = name or branch.prepare.whole or branch.prepare.name
     for group in store.branches(protocol):
         found = store.open_branch(protocol, group)
         if name:
             wanted = array if backbone.made(found) else None
         else:
-            spec = found.spec
-            wanted = array if spec.name != branch.name else None
-            wanted = network.takes(spec.name, spec.provenance) or wanted
+            wanted = _kept(found.spec, array, backbone)
         if wanted is not None and wanted in found.spec.arrays:
             return group, f"{group}/{wanted}", name is None
     if name is None:
-        what, make = "frames", "frames=rgb"
+        persons = "?crop=person&boxes=FILE" if branch.prepare.whole else ""
+        what, make = "frames", f"frames=rgb{persons}"
         if array != "clips":
             what = f"views as {branch.name}={branch.preset} takes them"
             raise BadTable(
@@ -160,3 +161,14 @@ def _cached(store: Store, protocol: str, reach: Reach, backbone: Backbone) -> tu
         f"{store.place.name} has no {what} under {protocol}. Make them: telltale extract … "
         f"--protocol {protocol} --branch '{make}', or train from raw video with --videos."
     )
+
+
+def _kept(spec: BranchSpec, array: str, backbone: Backbone) -> str | None:
+    """The array of another branch that keeps what this network looks at, if that one has it: of
+    whole frames, or of the same persons."""
+    branch = backbone.branch
+    theirs, ours = ({CROP: found.get(CROP)} for found in (spec.provenance, branch.decides))
+    if fingerprint(theirs) != fingerprint(ours):
+        return None
+    own = array if spec.name != branch.name else None
+    return backbone.network.takes(spec.name, spec.provenance) or own

@@ -170,6 +170,8 @@ def _prepared(
             if outcome.failure is not None:
                 raise outcome.failure
             assert outcome.info is not None
+            for reason in (why for seen in outcome.seen.values() for why in seen.lacking.values()):
+                raise reason
             found = {name: array.copy() for name, array in outcome.arrays.items()}
             return found, outcome.info
     raise BadSetting("The video yielded nothing.")

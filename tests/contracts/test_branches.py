@@ -1,6 +1,7 @@
 """Every branch in `extract/branches/` keeps the same contract."""
 
 import copy
+import json
 import os
 import pickle
 import subprocess
@@ -17,6 +18,7 @@ from extract.branch import Branch, BranchRequest, branch_names, load_branch
 from extract.encoders.branch_parts import PRESENT
 from extract.errors import BadSetting
 from extract.networks.attention import attention, attention_backend
+from extract.people.person_view import PersonView
 from extract.running.batching import Batcher, automatic_size
 from extract.views.protocol import Protocol
 from tests.contracts.branches import (
@@ -81,6 +83,26 @@ def test_prepare_travels_to_workers_and_makes_what_forward_takes(branch: Branch)
         assert np.array_equal(rows, branch.prepare.load()(frames, views))
         results = branch.forward(torch.from_numpy(rows[:1]))
         assert all(torch.isfinite(numbers).all() for numbers in results.values())
+
+
+def test_of_a_person_it_is_given_what_it_would_be_of_a_video_of_the_person_alone(
+    branch: Branch, tmp_path: Path
+) -> None:
+    if "boxes" in branch.request.options:
+        pytest.skip("it looks at people already")
+    boxes = tmp_path / "boxes.json"
+    row = {"frame": 3, "kind": "person", "box": [20, 10, 80, 70]}
+    boxes.write_text(json.dumps({"videos": {"clip.mp4": [row]}}))
+    look = PersonView.asked({"crop": "person", "boxes": str(boxes), "margin": "0"})
+    output = look.prepared(branch.prepare, says_present=False)
+    random = np.random.default_rng(0)
+    frames = {i: random.integers(0, 256, (90, 160, 3), np.uint8) for i in range(20)}
+    alone = {number: frame_hwc[10:70, 20:80] for number, frame_hwc in frames.items()}
+    protocol = f"pairs-{output.pairs}" if output.pairs else "val"
+    views = Protocol.parse(protocol).views("clip.mp4", 20)
+    found = pickle.loads(pickle.dumps(output)).load()(frames, views)  # noqa: S301 (our own bytes)
+    assert np.array_equal(found, branch.prepare.load()(alone, views))
+    assert output.name != branch.prepare.name
 
 
 def test_the_spec_is_what_the_store_needs(branch: Branch) -> None:

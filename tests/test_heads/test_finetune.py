@@ -14,8 +14,11 @@ import torch
 
 from extract.branch import BranchRequest, load_branch
 from extract.manifest.manifest import Manifest
+from extract.people.boxes_file import file_bytes
+from extract.people.boxes_table import boxes_table
 from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
+from extract.synthesis.true_boxes import true_boxes
 from features_store import Store
 from heads.bundle import Bundle
 from heads.commands.main import main
@@ -71,6 +74,35 @@ def test_cached_frames_are_the_decoded_ones(
         cached.finetuner.fit(stop_after=3)
     assert cached.finetuner.losses == decoded.finetuner.losses
     assert len(cached.finetuner.losses) == 3
+
+
+def test_cached_frames_of_persons_are_not_taken_for_whole_ones(
+    folder: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    """Nor are features of a person's network for those of whole frames."""
+    people = true_boxes(Path(manifest.root), every=8)
+    found = {video.id: people.boxes_of(video.id, video.path) for video in manifest.videos}
+    boxes = tmp_path / "people.parquet"
+    boxes.write_bytes(file_bytes(boxes_table(found), people.identity))
+    query = f"crop=person&boxes={boxes}"
+    settings = Settings(protocol=finetunes.PROTOCOL, seed=finetunes.SEED)
+    frames = load_branch(BranchRequest.parse(f"frames=rgb?{query}"))
+    copy = shutil.copytree(folder / "store.zarr", tmp_path / "store.zarr")
+    Extraction.begin(manifest, copy, [frames], settings).run(workers=2, bar=False)
+    store = Store.open(copy)
+    with (
+        pytest.raises(BadTable, match="has no frames"),
+        finetuning(folder, "end-to-end", store=store),
+    ):
+        pass
+    person = BranchRequest.parse(f"internvideo2=tiny?{query}")
+    with (
+        pytest.raises(BadTable, match="of this backbone"),
+        finetuning(folder, "pool", store=store, backbone=person),
+    ):
+        pass
+    with finetuning(folder, "end-to-end", store=store, backbone=person) as run:
+        assert isinstance(run.finetuner.run.train, CachedSource)
 
 
 def test_a_warm_start_begins_where_the_cached_head_ended(folder: Path) -> None:
