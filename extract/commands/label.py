@@ -8,7 +8,10 @@ from extract.commands.data import add_overwrite_option
 from extract.exit_codes import INTERRUPTED, SOME_FAILED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from extract.labelling.label import Labelling
+    from extract.people.spots import Spot
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -52,6 +55,11 @@ def add_commands(commands: "Commands") -> None:
         help="clips in review.html, the most doubtful first; 0 for no page (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--findings", type=Path, metavar="SCORES",
+        help="scores of OUT by a bundle that looks at persons (telltale score OUT … --out "
+        "SCORES.parquet): the page shows the frame and the box that look worst in each video",
+    )  # fmt: skip
+    parser.add_argument(
         "--apply", type=Path, metavar="CSV", help="merge decisions of the review page into OUT"
     )
     add_overwrite_option(parser)
@@ -62,7 +70,7 @@ def _label(arguments: argparse.Namespace) -> int:
     from extract.errors import BadSetting
 
     if arguments.apply is not None:
-        if arguments.folders or arguments.real:
+        if arguments.folders or arguments.real or arguments.findings:
             raise BadSetting("--apply changes a set that is there; give it --out, no folders.")
         return _apply(arguments)
     if not arguments.folders:
@@ -90,11 +98,13 @@ def _make(arguments: argparse.Namespace) -> int:
     from extract.commands.extract import device_names
     from extract.errors import BadSetting
     from extract.labelling.label import LabelOptions, label
+    from extract.people.spots import read_spots
     from extract.running.interrupt import Interrupt
     from features_store.outputs import Folder
 
     if "," in arguments.device:
         raise BadSetting(f"--device {arguments.device}: labelling uses one device; name one.")
+    spots = {} if arguments.findings is None else read_spots(arguments.findings)
     folder = Folder(arguments.out, "label", overwrite=arguments.overwrite)
     folder.begin({})
     options = LabelOptions(
@@ -114,15 +124,18 @@ def _make(arguments: argparse.Namespace) -> int:
     scored_by = f"scored by: {', '.join(found.scored_by)}"
     print("\n".join([*found.summary.lines(), scored_by, *found.made.summary()]))
     if arguments.review:
-        _review(arguments, found)
+        _review(arguments, found, spots)
     print(f"labelled set: {arguments.out} (HFV layout, scheme hfv4)")
     if found.failures:
         print(f"{len(found.failures)} videos have no label: {arguments.out / 'failures.csv'}")
     return SOME_FAILED if found.failures else 0
 
 
-def _review(arguments: argparse.Namespace, found: "Labelling") -> None:
+def _review(arguments: argparse.Namespace, found: "Labelling", spots: "Mapping[str, Spot]") -> None:
     from extract.labelling.review import write_page
 
-    shown = write_page(arguments.out / "review.html", found, arguments.review, arguments.workers)
-    print(f"review page: {arguments.out / 'review.html'} ({shown} clips)")
+    page = arguments.out / "review.html"
+    shown = write_page(page, found, arguments.review, arguments.workers, spots)
+    known = sum(entry.id in spots for entry in found.made.entries)
+    marked = "" if arguments.findings is None else f", {known} videos with what looks worst"
+    print(f"review page: {page} ({shown} clips{marked})")

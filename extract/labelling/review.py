@@ -21,6 +21,8 @@ from extract.labelling.label import Labelling
 from extract.labelling.labelled_set import Entry
 from extract.labelling.prior_labels import CLASSES, PRIORS
 from extract.labelling.review_clip import FILM, PAIRS, RATE, film_bytes
+from extract.labelling.review_still import stills
+from extract.people.spots import Spot
 from extract.running.extraction import default_workers
 from features_store.commit import write_file
 
@@ -29,10 +31,20 @@ Clip = Mapping[str, object]
 _PAGE = "review_page.html"
 
 
-def write_page(path: Path, found: Labelling, limit: int, workers: int | None = None) -> int:
-    """Write the page; says how many clips are in it."""
+def write_page(
+    path: Path,
+    found: Labelling,
+    limit: int,
+    workers: int | None = None,
+    spots: Mapping[str, Spot] | None = None,
+) -> int:
+    """Write the page; says how many clips are in it. `spots`: where somebody looks worst."""
     entries = most_doubtful(found.made.entries, limit)
-    clips = sorted(_clips(found, entries, workers), key=lambda clip: -float(str(clip["doubt"])))
+    count = max(1, min(workers or default_workers(), len(entries)))
+    made = {str(one["id"]): dict(one) for one in _clips(found, entries, count)}
+    for name, still in stills(_jobs(found, entries), spots or {}, str(found.root), count):
+        made[name]["still"] = still
+    clips = sorted(made.values(), key=lambda clip: -float(str(clip["doubt"])))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, [page(clips, total=len(found.made.entries)).encode()])
     return len(clips)
@@ -48,15 +60,17 @@ def _doubt(entry: Entry) -> float:
     return 0.0 if entry.ranked is None else entry.ranked.doubt
 
 
-def _clips(found: Labelling, entries: Sequence[Entry], workers: int | None) -> Iterator[Clip]:
-    plan = Plan(looks=(Look(protocol=f"pairs-{PAIRS}", outputs=(FILM,)),), root=str(found.root))
-    jobs = [
+def _jobs(found: Labelling, entries: Sequence[Entry]) -> list[Job]:
+    return [
         Job(index=index, id=entry.id, path=str(found.root / entry.id))
         for index, entry in enumerate(entries)
     ]
-    count = max(1, min(workers or default_workers(), len(jobs)))
-    with DecodePool(plan, workers=count) as pool:
-        for outcome in pool.run(jobs):
+
+
+def _clips(found: Labelling, entries: Sequence[Entry], workers: int) -> Iterator[Clip]:
+    plan = Plan(looks=(Look(protocol=f"pairs-{PAIRS}", outputs=(FILM,)),), root=str(found.root))
+    with DecodePool(plan, workers=workers) as pool:
+        for outcome in pool.run(_jobs(found, entries)):
             entry = entries[outcome.job.index]
             film, seconds = "", 0.0
             if outcome.ok and outcome.info is not None:

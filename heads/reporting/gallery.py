@@ -20,6 +20,7 @@ from extract.decoding.pool import DecodePool
 from extract.decoding.stills import Stills
 from extract.manifest.names import unescaped
 from extract.manifest.segments import segment_of
+from extract.people.spots import text_box
 from heads.measuring.metrics import REAL
 from heads.reporting.parts import percent, text
 from heads.reporting.scores import PROBABILITY, Scores
@@ -31,8 +32,6 @@ _QUALITY = 80
 _SECONDS = 30.0
 """That a video may take."""
 _RED = (208, 48, 48)
-_FAR_AWAY = 2**20
-"""Pixels; no frame is so large."""
 Progress = Callable[[], object]
 
 
@@ -105,12 +104,10 @@ class Spot:
         boxes, numbers = scores.texts.get("worst_box"), scores.numbers.get("worst_frame")
         if boxes is None or numbers is None or not numbers[row] >= 0:
             return None
-        try:
-            left, top, right, bottom = (round(float(each)) for each in boxes[row].split())
-        except (ValueError, OverflowError):
+        box = text_box(boxes[row])
+        if box is None:
             return None
-        if max(map(abs, (left, top, right, bottom))) > _FAR_AWAY:
-            return None
+        left, top, right, bottom = map(round, box)
         return Spot(frame=int(numbers[row]), box=(left, top, right, bottom))
 
     def drawn(self, small_hwc: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:

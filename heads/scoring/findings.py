@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from extract.people.detections import Quad
+from extract.people.spots import box_text
 from extract.views.protocol import Protocol
 from features_store.store import Store
 from features_store.table import Table
@@ -88,7 +89,7 @@ def with_worst_part(
     for row, found in _worst(head, store, protocol, wanted):
         rows[int(np.searchsorted(wanted, row))] = {
             "worst_frame": found.frame, "worst_part": found.part, "worst_person": found.person,
-            "worst_box": " ".join(f"{corner:.1f}" for corner in found.box),
+            "worst_box": box_text(found.box),
             "worst_score": found.score,
         }  # fmt: skip
     for field in WORST_PART:

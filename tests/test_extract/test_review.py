@@ -1,5 +1,6 @@
 """The review page: what is in it, and how it behaves in a browser."""
 
+import base64
 import csv
 import io
 import json
@@ -10,19 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from extract.errors import BadSetting
 from extract.labelling import labelled_set, review, review_clip
 from extract.labelling.label import LabelOptions, label
+from extract.people.spots import COLUMNS, read_spots
 from extract.views.protocol import Protocol
 from heads.commands.main import main
-from tests.test_extract.clips import write_clip
+from tests.test_extract.clips import full_scan, write_clip
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 HOSTILE = "<img src=x onerror=hacked=1>.mp4"
+PART = "<img src=x onerror=hacked=1>"
 SCRIPT = "</script><script>hacked=1<"
 COUNT = 8
 
@@ -43,7 +50,26 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = label(options, bar=False)
     assert review.write_page(out / "review.html", found, 100) == COUNT
     assert review.write_page(out / "few.html", found, 3) == 3
+    assert (
+        review.write_page(out / "marked.html", found, 100, spots=read_spots(scores(out))) == COUNT
+    )
     return out
+
+
+def scores(out: Path) -> Path:
+    """What `telltale score` says of two videos, of nobody in a third, and of an unknown one; the
+    last frame of one is asked for, and one beyond the end."""
+    rows = [
+        ("train_data/alpha/1.mp4", 5, PART, "16.0 11.0 48.0 33.0", 0.75),
+        ("train_data/alpha/2.mp4", 6, "face", "-20 10 2000 20", 0.5),
+        ("train_data/alpha/3.mp4", 99, "face", "1 2 3 4", 0.5),
+        (f"train_data/alpha/{HOSTILE}", None, None, None, None),
+        ("train_data/gamma/1.mp4", 1, "face", "1 2 3 4", 0.5),
+    ]
+    path = out / "scores.parquet"
+    columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    pq.write_table(pa.table(columns), path)
+    return path
 
 
 @pytest.mark.parametrize(("count", "shown"), [(2, 2), (30, 30), (90, 90), (400, 48)])
@@ -80,6 +106,35 @@ def test_the_page_is_one_file_that_names_no_other_place(labelled: Path) -> None:
     doubts = [clip["doubt"] for clip in data["clips"]]
     assert doubts == sorted(doubts, reverse=True)
     assert all(len(curve) == 4 for clip in data["clips"] for curve in clip["curves"])
+
+
+def test_the_frame_that_looks_worst_is_there_with_its_box(labelled: Path) -> None:
+    text = (labelled / "marked.html").read_text()
+    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    found = {clip["id"]: clip["still"] for clip in data["clips"] if "still" in clip}
+    assert sorted(found) == ["train_data/alpha/1.mp4", "train_data/alpha/2.mp4"]
+    still = found["train_data/alpha/1.mp4"]
+    assert (still["part"], still["frame"], still["score"]) == (PART, 5, 0.75)
+    assert still["size"] == [80, 66]
+    assert still["box"] == [20.0, 16.67, 40.0, 33.33]
+    assert found["train_data/alpha/2.mp4"]["box"][::2] == [0.0, 100.0]
+    picture = np.frombuffer(base64.b64decode(still["picture"]), np.uint8)
+    decoded = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    shown = decoded[:, :, ::-1].astype(int)
+    frames = full_scan(labelled / "train_data" / "alpha" / "1.mp4")
+    apart = [np.abs(shown - frame_hwc).mean() for frame_hwc in frames]
+    assert int(np.argmin(apart)) == 5
+    assert min(apart) < 10
+
+
+def test_scores_without_findings_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "scores.parquet")
+    arguments = ["label", str(tmp_path), "--out", str(tmp_path / "o"), "--findings"]
+    with pytest.raises(BadSetting, match="head anatomy"):
+        read_spots(tmp_path / "scores.parquet")
+    assert main([*arguments, str(tmp_path / "scores.parquet")]) == 1
+    assert not (tmp_path / "o").exists()
 
 
 def test_data_cannot_end_its_element() -> None:
@@ -193,6 +248,26 @@ def test_a_decision_made_in_the_page_is_applied(page: "Page", labelled: Path) ->
     assert main(["label", "--apply", path, "--out", str(labelled)]) == 0
     told = {entry.id: entry for entry in labelled_set.read(labelled).entries}
     assert told[order(page)[0]].label == "real"
+
+
+def test_a_box_lies_on_its_frame_at_any_width(page: "Page", labelled: Path) -> None:
+    page.goto((labelled / "marked.html").as_uri())
+    image = page.locator('article[data-id="train_data/alpha/1.mp4"] img')
+    image.scroll_into_view_if_needed()
+    page.wait_for_function("i => i.complete && i.naturalWidth > 0", arg=image.element_handle())
+    for width in 360, 1600:
+        page.set_viewport_size({"width": width, "height": 800})
+        frame = image.bounding_box()
+        box = page.locator('article[data-id="train_data/alpha/1.mp4"] .frame i').bounding_box()
+        assert frame is not None
+        assert box is not None
+        assert (box["x"] - frame["x"]) / frame["width"] == pytest.approx(0.2, abs=0.02)
+        assert (box["y"] - frame["y"]) / frame["height"] == pytest.approx(0.167, abs=0.02)
+        assert box["width"] / frame["width"] == pytest.approx(0.4, abs=0.02)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    captions = page.locator("figcaption").all_text_contents()
+    assert f"looks worst: {PART} · frame 5 · 0.75" in captions
+    assert page.evaluate("typeof hacked") == "undefined"
 
 
 @pytest.mark.parametrize("width", [360, 760, 1600])
