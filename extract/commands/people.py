@@ -26,14 +26,16 @@ def add_commands(commands: "Commands") -> None:
         description="Looks in every frame, or every K-th, and writes one file of boxes that "
         "branches read (?boxes=FILE). The same command goes on where it was interrupted, and adds "
         "new videos. Detectors: yolo-world:FOLDER (persons.onnx and parts.onnx, exported by you; "
-        "extra people), owlv2:FOLDER (a Hugging Face folder; extra priors), mtcnn or mtcnn:FOLDER "
+        "extra people), owlv2:FOLDER or grounding-dino:FOLDER (Hugging Face folders; extra "
+        "priors), mtcnn or mtcnn:FOLDER "
         "(faces with five points), made-up (the true boxes of a set that `telltale synth` made). "
         "Exit status: 0 all ok, 3 some videos failed, 1 nothing could be done, 130 interrupted.",
     )
     add_manifest_options(parser)
     parser.add_argument(
         "--detector", required=True, metavar="NAME[:PATH][?SETTINGS]",
-        help="who looks: yolo-world:FOLDER, owlv2:FOLDER?threshold=0.2, mtcnn, made-up",
+        help="who looks: yolo-world:FOLDER, owlv2:FOLDER?threshold=0.2, "
+        "grounding-dino:FOLDER, mtcnn, made-up",
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, help="the file of boxes, .parquet")
     parser.add_argument(

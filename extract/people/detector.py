@@ -1,6 +1,7 @@
 """The contract of whatever finds persons, faces and hands, and how one is asked for by name.
 
-Asking is `NAME[:PATH][?setting=value&…]`: `yolo-world:FOLDER`, `owlv2:FOLDER`, `mtcnn`.
+Asking is `NAME[:PATH][?setting=value&…]`: `yolo-world:FOLDER`, `owlv2:FOLDER`,
+`grounding-dino:FOLDER`, `mtcnn`.
 """
 
 from abc import ABC, abstractmethod
@@ -97,6 +98,12 @@ def _owlv2(request: DetectorRequest) -> Detector:
     return load(request)
 
 
+def _grounding_dino(request: DetectorRequest) -> Detector:
+    from extract.people.grounding_dino import load
+
+    return load(request)
+
+
 def _mtcnn(request: DetectorRequest) -> Detector:
     from extract.people.face_detector import load
 
@@ -104,6 +111,7 @@ def _mtcnn(request: DetectorRequest) -> Detector:
 
 
 _LOADERS: Mapping[str, Callable[[DetectorRequest], Detector]] = {
-    "yolo-world": _yolo_world, "owlv2": _owlv2, "mtcnn": _mtcnn,
+    "yolo-world": _yolo_world, "owlv2": _owlv2, "grounding-dino": _grounding_dino,
+    "mtcnn": _mtcnn,
 }  # fmt: skip
 DETECTORS = tuple(_LOADERS)

@@ -86,7 +86,7 @@ def test_an_export_that_is_another_is_refused() -> None:
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for text, said in (
-        ("yolo", "'yolo' unknown; have: yolo-world, owlv2, mtcnn, made-up"),
+        ("yolo", "'yolo' unknown; have: yolo-world, owlv2, grounding-dino, mtcnn, made-up"),
         ("yolo-world", "needs a folder with persons.onnx and parts.onnx"),
         ("owlv2:", "give NAME or NAME:PATH"),
         ("mtcnn?side=3", "no setting 'side'; have: smallest"),
@@ -145,3 +145,72 @@ def test_owlv2_out_of_a_folder(tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(BadWeights, match="folder of 'vit', not of OWLv2"):
         load_detector(DetectorRequest.parse(f"owlv2:{folder}"))
+
+
+def dino_folder(folder: Path) -> Path:
+    """Grounding DINO with random numbers; its tokenizer knows two of the names and parts of one."""
+    import torch
+    import transformers
+
+    swin = {"model_type": "swin", "embed_dim": 12, "depths": [1, 1, 1, 1],
+            "num_heads": [1, 1, 1, 1], "window_size": 4, "out_indices": [2, 3, 4]}  # fmt: skip
+    bert = {"model_type": "bert", "vocab_size": 12, "hidden_size": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 16}  # fmt: skip
+    config = transformers.GroundingDinoConfig(
+        backbone_config=swin, text_config=bert, d_model=32, num_queries=30, encoder_layers=1,
+        decoder_layers=2, encoder_ffn_dim=16, decoder_ffn_dim=16, encoder_attention_heads=2,
+        decoder_attention_heads=2, max_text_len=16,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "person", "fa", "##ce", "hand"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    sizes = {"size": {"shortest_edge": 64, "longest_edge": 96}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(sizes))
+    return folder
+
+
+@pytest.mark.slow
+def test_grounding_dino_finds_what_its_own_processor_finds(tmp_path: Path) -> None:
+    """But that a full stop is no name, and boxes silence each other."""
+    import torch
+    import transformers
+
+    folder = dino_folder(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, FRAME.shape, np.uint8)
+    detector = load_detector(DetectorRequest.parse(f"grounding-dino:{folder}?threshold=0"))
+    found = detector.find(noise, 5)
+    processor = transformers.GroundingDinoProcessor(
+        transformers.GroundingDinoImageProcessorPil.from_pretrained(folder),
+        transformers.BertTokenizer.from_pretrained(folder),
+    )
+    network = transformers.GroundingDinoForObjectDetection.from_pretrained(folder).eval()
+    names = [["person", "face", "hand"]]
+    given = processor(images=[noise], text=names, return_tensors="pt")
+    assert given["input_ids"].tolist() == [[2, 6, 5, 7, 8, 5, 9, 5, 3]]
+    with torch.no_grad():
+        said = network(**given)
+    (theirs,) = processor.post_process_grounded_object_detection(
+        said, given["input_ids"], threshold=0.0, target_sizes=[(HEIGHT, WIDTH)]
+    )
+    probabilities = said.logits[0].sigmoid().numpy()
+    best = np.stack([probabilities[:, span].max(1) for span in ([1], [3, 4], [6])], 1)
+    boxes = np.clip(theirs["boxes"].numpy(), 0, [WIDTH, HEIGHT] * 2)
+    wanted = {
+        (("person", "face", "hand")[row.argmax()], round(float(row.max()), 5)): box
+        for row, box in zip(best, boxes, strict=True)
+    }
+    assert 3 <= len(found) <= len(wanted) == 30
+    for one in found:
+        assert one.frame == 5
+        assert one.box == pytest.approx(wanted[one.kind, round(one.score, 5)], abs=1e-3)
+    fewer = load_detector(DetectorRequest.parse(f"grounding-dino:{folder}?threshold=0.5"))
+    assert all(one.score > 0.5 for one in fewer.find(noise, 5))
+    assert fewer.identity != detector.identity
+    assert fewer.identity.weights == detector.identity.weights
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    with pytest.raises(BadWeights, match="makes 0 names"):
+        load_detector(DetectorRequest.parse(f"grounding-dino:{folder}"))
+    (folder / "config.json").write_text('{"model_type": "owlv2"}')
+    with pytest.raises(BadWeights, match="folder of 'owlv2', not of Grounding DINO"):
+        load_detector(DetectorRequest.parse(f"grounding-dino:{folder}"))
