@@ -191,11 +191,11 @@ class AltFreezingTraining(Trainable):
     def vectors(self, x: Tensor, layer: int, keep: Tensor | None = None) -> dict[str, Tensor]:
         del layer, keep
         there_b = x.detach().flatten(1).any(1)
-        looked_at = there_b if bool(there_b.any()) else torch.ones_like(there_b)
-        found = self.model.vectors(x[looked_at])[:, 0]
+        # Of no window the network sees none: a black one would move its batch norms' statistics.
+        found = self.model.vectors(x[there_b])[:, 0]
         whole_bd = found.new_zeros(len(x), found.shape[-1])
-        whole_bd[looked_at] = found
-        return {VECTOR: whole_bd * there_b[:, None], PRESENT: there_b[:, None].to(torch.uint8)}
+        whole_bd[there_b] = found
+        return {VECTOR: whole_bd, PRESENT: there_b[:, None].to(torch.uint8)}
 
 
 def normalised(clips_btssc: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -31,7 +31,9 @@ from extract.views.view import View
 
 WHERE = 4
 """Numbers that say where a window is: its track, its first frame (of a short track, which is
-mirrored, perhaps before the video), the track's first frame and the one after its last."""
+mirrored, perhaps before the video), the track's first frame and the one after its last. Of a forged
+view whose frames are left out or shown twice the first one is named alike; which follow it says the
+view, not `windows.shown_frames`."""
 NOWHERE = -1
 HEADER = 1 + 4 * WHERE
 """Bytes before a window's pixels: whether it is there, and where."""

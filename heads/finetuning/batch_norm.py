@@ -33,16 +33,17 @@ class SharedBatchNorm(_BatchNorm):
         others = [axis for axis in range(x_nc.ndim) if axis != 1]
         count = numbers_nc.new_tensor([numbers_nc.numel() / numbers_nc.shape[1]])
         sums = summed(torch.cat([numbers_nc.sum(others), count]))
-        total, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
-        variance = summed((numbers_nc - mean.view(shape)).square().sum(others)) / total
-        self._follow(mean.detach(), variance.detach() * total / (total - 1).clamp(min=1))
+        total = sums[-1].detach()
+        mean = sums[:-1] / total.clamp(min=1)
+        variance = summed((numbers_nc - mean.view(shape)).square().sum(others)) / total.clamp(min=1)
+        self._follow(mean.detach(), variance.detach(), total)
         normal = (numbers_nc - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.weight is not None:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
         return normal.to(x_nc.dtype)
 
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics."""
+    def _follow(self, mean: Tensor, variance: Tensor, total: Tensor) -> None:
+        """Move the running statistics; where no process has a sample they stay."""
         if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
@@ -50,8 +51,9 @@ class SharedBatchNorm(_BatchNorm):
         share = self.momentum
         if share is None:  # torch's sign for the plain mean of all batches
             share = 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance, share)
+        moved = share * (total > 0)
+        self.running_mean.lerp_(mean, moved)
+        self.running_var.lerp_(variance * total / (total - 1).clamp(min=1), moved)
 
 
 def learning_norms(network: Trainable, first: int, processes: Processes) -> dict[str, _BatchNorm]:

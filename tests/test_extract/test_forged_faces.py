@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from extract.branch import BranchRequest, load_branch
 from extract.people.detections import Detections, detections
 from extract.people.face_windows import HEADER
+from extract.people.windows import shown_frames
 from extract.views.blend import ellipse
 from extract.views.forgeries import KINDS, kind_of_view
 from extract.views.protocol import Protocol
@@ -97,6 +98,20 @@ def test_left_out_and_repeated_frames_are_the_faults_of_motion(
             for seen, number in zip(clip, view.frames, strict=True):
                 start = min(number, COUNT - FRAMES)
                 np.testing.assert_array_equal(seen, alone[start, number - start])
+
+
+def test_where_a_window_begins_is_said_of_the_frames_that_it_shows(
+    tmp_path: Path, frames: dict[int, NDArray[np.uint8]]
+) -> None:
+    """Of motion forged too; the face was there in frames 4 to 35."""
+    views = [v for v in views_of() if min(v.frames) >= 4 and max((*v.frames, *v.others)) < 36]
+    rows = looked(tmp_path, moving(range(4, 36)), frames, tuple(views))
+    assert {"drop", "repeat", ""} <= {view.forgery for view in views}
+    for view, row in zip(views, rows, strict=True):
+        where = row[1:HEADER].view("<i4").tolist()
+        assert where == [0, min(view.frames), 4, 36]
+        consecutive = shown_frames(*where[1:], FRAMES) == view.frames
+        assert consecutive == (view.forgery not in ("drop", "repeat"))
 
 
 def test_views_follow_from_video_number_and_seed_alone(

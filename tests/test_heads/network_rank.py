@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 
 from heads.finetuning.processes import processes
-from tests.test_heads.networks import CUBE, TURNS, config, finetuning
+from tests.test_heads.networks import IN_TURNS, in_turns
 
 
 def main(folder: Path, out: Path) -> None:
     torch.set_num_threads(1)
-    with (
-        processes("cpu") as found,
-        finetuning(folder, CUBE, found, config=config(**TURNS, mixup=0.4, dropout=0.2)) as ready,
-    ):
-        ready.finetuner.fit(stop_after=99)
-        learnt = {name: t.tolist() for name, t in ready.finetuner.net.learnt().items()}
-        told = {"losses": ready.finetuner.losses, "learnt": learnt}
+    told = {}
+    with processes("cpu") as found:
+        for network in IN_TURNS:
+            with in_turns(folder, network, found) as ready:
+                ready.finetuner.fit(stop_after=99)
+                learnt = {name: t.tolist() for name, t in ready.finetuner.net.learnt().items()}
+                told[network] = {"losses": ready.finetuner.losses, "learnt": learnt}
         (out / f"{found.rank}.json").write_text(json.dumps(told))
 
 

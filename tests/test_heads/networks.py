@@ -15,10 +15,12 @@ from heads.data.splits import Choice
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.processes import Processes
 from heads.finetuning.setup import Prepared, Request, prepared
+from tests.test_extract import faces
 
 PROTOCOL = "val"
 CUBE = f"{Path(__file__).with_name('cube.py')}=tiny"
 LITE = "image=efficientnet-lite0?size=32"
+WINDOWS = "windows-2x8"
 CHOICE = Choice(protocol=PROTOCOL, validation=0.25)
 VIDEOS = 12
 TURNS: Mapping[str, object] = {
@@ -66,3 +68,53 @@ def finetuning(
     }
     with prepared(Request(**{**plain, **changes}), processes) as ready:  # type: ignore[arg-type]
         yield ready
+
+
+@contextmanager
+def finetuning_cube(
+    folder: Path, processes: Processes | None = None, **changes: object
+) -> Iterator[Prepared]:
+    with finetuning(folder, CUBE, processes, **changes) as ready:
+        yield ready
+
+
+def write_faces(folder: Path) -> str:
+    """Of the same videos: boxes of faces in `boxes.parquet`, windows of them in `faces.zarr`. The
+    first video has no face; that is its id."""
+    videos = manifest(folder)
+    faceless, *others = [video.id for video in videos.videos]
+    found = {faceless: faces.moving(range(0)), **dict.fromkeys(others, faces.moving(range(16)))}
+    faces.written(folder / "boxes.parquet", found)
+    kept = load_branch(BranchRequest.parse(f"faces=rgb?{_boxes(folder)}&side=64&frames=8"))
+    settings = Settings(protocol=WINDOWS)
+    Extraction.begin(videos, folder / "faces.zarr", [kept], settings).run(workers=1, bar=False)
+    return faceless
+
+
+@contextmanager
+def finetuning_faces(
+    folder: Path, processes: Processes | None = None, **changes: object
+) -> Iterator[Prepared]:
+    """A small 3D ResNet on those windows."""
+    own = {
+        "store": Store.open(folder / "faces.zarr"),
+        "choice": Choice(protocol=WINDOWS, validation=0.25),
+    }
+    branch = f"altfreezing=tiny?{_boxes(folder)}"
+    with finetuning(folder, branch, processes, **{**own, **changes}) as ready:
+        yield ready
+
+
+IN_TURNS = {"cube": finetuning_cube, "faces": finetuning_faces}
+
+
+@contextmanager
+def in_turns(folder: Path, network: str, processes: Processes | None = None) -> Iterator[Prepared]:
+    """With kernels in turns, batch norms over all processes, mixed pictures and dropout."""
+    how = config(**TURNS, mixup=0.4, dropout=0.2)
+    with IN_TURNS[network](folder, processes, config=how) as ready:
+        yield ready
+
+
+def _boxes(folder: Path) -> str:
+    return f"boxes={folder / 'boxes.parquet'}&warp=opencv5"

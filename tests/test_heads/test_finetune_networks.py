@@ -20,7 +20,6 @@ from extract.running.pipeline import Settings
 from extract.trainable import Trainable
 from features_store import Store
 from heads.bundle import Bundle
-from heads.data.splits import Choice
 from heads.errors import BadSetting, BadTable
 from heads.finetuning.data import Pick
 from heads.finetuning.optimisers import Optimisers
@@ -29,10 +28,20 @@ from heads.fitting.seeds import best_bundle, train_seeds
 from heads.head import make_head
 from heads.parts.arrays import load_tensors
 from heads.scoring.branches import find_branches
-from tests.test_extract import faces
 from tests.test_features_store.test_cli import here
 from tests.test_heads import networks, ranks
-from tests.test_heads.networks import CHOICE, CUBE, LITE, PROTOCOL, TURNS, config, finetuning
+from tests.test_heads.networks import (
+    CHOICE,
+    CUBE,
+    LITE,
+    PROTOCOL,
+    TURNS,
+    WINDOWS,
+    config,
+    finetuning,
+    finetuning_faces,
+    in_turns,
+)
 
 LINEAR = {"arrays": "image/cls,image/present", "rank_loss": "false"}
 
@@ -126,20 +135,29 @@ def test_killed_and_resumed_gives_the_same_weights_and_statistics(
         assert torch.equal(tensor, learnt[name]), name
 
 
-def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> None:
-    """With batch norms over both, kernels in turns, mixed pictures and dropout."""
-    how = config(**TURNS, mixup=0.4, dropout=0.2)
-    with finetuning(folder, CUBE, config=how) as one:
-        one.finetuner.fit(stop_after=99)  # the last weights stay, best or not
-    assert one.finetuner.step >= 4
+@pytest.fixture(scope="module")
+def faceless(folder: Path) -> str:
+    """Windows of faces beside the rest; the video that has none."""
+    return networks.write_faces(folder)
+
+
+def test_two_processes_take_the_steps_of_one(folder: Path, faceless: str, tmp_path: Path) -> None:
+    """With batch norms over both, kernels in turns, mixed pictures and dropout: a small network,
+    and the 3D ResNet, where a process may have no window in its share of a batch. That one's losses
+    move by 3e-4 when its weights do by 1e-7, so less can be asked of it."""
+    assert faceless
     ranks.wait(ranks.start("tests.test_heads.network_rank", folder, tmp_path))
-    for rank in range(2):
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
-        np.testing.assert_allclose(found["losses"], one.finetuner.losses, rtol=1e-5)
-        for name, tensor in one.finetuner.net.learnt().items():
-            np.testing.assert_allclose(
-                found["learnt"][name], tensor.detach(), rtol=1e-5, atol=1e-5, err_msg=name
-            )
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    for network, close in (("cube", 1e-5), ("faces", 3e-3)):
+        with in_turns(folder, network) as one:
+            one.finetuner.fit(stop_after=99)  # the last weights stay, best or not
+        assert one.finetuner.step >= 4
+        for told in (each[network] for each in found):
+            np.testing.assert_allclose(told["losses"], one.finetuner.losses, rtol=close)
+            for name, tensor in one.finetuner.net.learnt().items():
+                np.testing.assert_allclose(
+                    told["learnt"][name], tensor.detach(), rtol=close, atol=close, err_msg=name
+                )
 
 
 def test_its_own_logit_learns_in_the_heads_place(folder: Path, tmp_path: Path) -> None:
@@ -158,26 +176,16 @@ def test_its_own_logit_learns_in_the_heads_place(folder: Path, tmp_path: Path) -
     np.testing.assert_allclose(logit.sigmoid(), expected[:, 0, forged], atol=1e-5)
 
 
-def test_altfreezing_learns_from_kept_windows_as_from_video(folder: Path, tmp_path: Path) -> None:
+def test_altfreezing_learns_from_kept_windows_as_from_video(
+    folder: Path, faceless: str, tmp_path: Path
+) -> None:
     """From the branch `faces` or decoded, the same steps; who has no face is not learnt from."""
     videos = networks.manifest(folder)
-    faceless, *others = [video.id for video in videos.videos]
-    found = {name: faces.moving(range(16)) for name in others}
-    found[faceless] = faces.moving(range(0))
-    boxes = faces.written(tmp_path / "boxes.parquet", found)
-    query = f"boxes={boxes}&warp=opencv5"
-    kept = load_branch(BranchRequest.parse(f"faces=rgb?{query}&side=64&frames=8"))
-    store = tmp_path / "store.zarr"
-    protocol = "windows-2x8"
-    settings = Settings(protocol=protocol)
-    Extraction.begin(videos, store, [kept], settings).run(workers=1, bar=False)
-    choice = Choice(protocol=protocol, validation=0.25)
+    others = {video.id for video in videos.videos} - {faceless}
     how = config(**TURNS, epochs=1, layer_decay=1.0)
-    with finetuning(
-        folder, f"altfreezing=tiny?{query}", store=Store.open(store), choice=choice, config=how
-    ) as ready:
+    with finetuning_faces(folder, config=how) as ready:
         run = ready.finetuner.run
-        assert {*run.train.table.ids.tolist(), *run.validation.table.ids.tolist()} == set(others)
+        assert {*run.train.table.ids.tolist(), *run.validation.table.ids.tolist()} == others
         ready.finetuner.fit(stop_after=99)
         bundle = ready.save(tmp_path / "out")
         kernels = ("resnet.s2.pathway0_res0.branch2.b.weight",
@@ -193,7 +201,7 @@ def test_altfreezing_learns_from_kept_windows_as_from_video(folder: Path, tmp_pa
     network = ready.backbone.network
     for window, name in zip(network.enter(windows, 0), names, strict=True):
         job = Job(index=0, id=name, path=paths[name])
-        decoded = looked_at(ready.branch.prepare, job, protocol)[:1]
+        decoded = looked_at(ready.branch.prepare, job, WINDOWS)[:1]
         assert torch.equal(network.enter(decoded, 0)[0], window)
     assert bundle is not None
     assert bundle.head.keys == ("altfreezing/vector", "altfreezing/present")
