@@ -250,3 +250,29 @@ def test_a_video_without_boxes_fails_and_the_others_do_not(tmp_path: Path) -> No
     assert reasons["good.mp4"] not in errors
     assert "go to frame 600" in errors[reasons["long.mp4"]]
     assert "has no boxes of it" in errors[reasons["none.mp4"]]
+
+
+def test_every_frame_of_a_long_video_is_seen_once_segment_by_segment(tmp_path: Path) -> None:
+    """A segment's boxes are numbered from its own first frame; the first has two, in its last."""
+    write_clip(tmp_path / "a.mp4", frames=60)
+    lengths = {"a.mp4#t=0.0,1.0": 25, "a.mp4#t=1.0,2.0": 25, "a.mp4#t=2.0,2.4": 10}
+    (tmp_path / "segments.csv").write_text("\n".join(["path", *(f'"{id_}"' for id_ in lengths)]))
+    found = {
+        name: detections(
+            [Found(frame=n, kind="person", box=(2.0, 2.0, 30.0, 40.0)) for n in range(first, count)]
+        )
+        for (name, count), first in zip(lengths.items(), (23, 0, 0), strict=True)
+    }
+    file = boxes(tmp_path / "b.parquet", found)
+    manifest = read_manifest(tmp_path / "segments.csv", ManifestOptions(scheme="hfv4"))
+    branch = load_branch(BranchRequest.parse(f"anatomy=tiny?frames=32&persons=1&boxes={file}"))
+    how = settings(protocol="frames-32@30")
+    Extraction.begin(manifest, tmp_path / "s", [branch], how).run(workers=1, bar=False)
+    table = Store.open(tmp_path / "s").table(["anatomy/present"], protocol="frames-32@30")
+    assert dict(
+        zip(table.ids.tolist(), table.arrays["anatomy/present"].sum((1, 2)), strict=True)
+    ) == {
+        "a.mp4#t=0.0,1.0": 2,
+        "a.mp4#t=1.0,2.0": 25,
+        "a.mp4#t=2.0,2.4": 10,
+    }

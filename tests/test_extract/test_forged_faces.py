@@ -110,7 +110,7 @@ def test_where_a_window_begins_is_said_of_the_frames_that_it_shows(
     for view, row in zip(views, rows, strict=True):
         where = row[1:HEADER].view("<i4").tolist()
         assert where == [0, min(view.frames), 4, 36]
-        consecutive = shown_frames(*where[1:], FRAMES) == view.frames
+        consecutive = shown_frames(where[1], where[2], where[3], FRAMES) == view.frames
         assert consecutive == (view.forgery not in ("drop", "repeat"))
 
 
