@@ -29,9 +29,9 @@ from extract.errors import BadSetting
 from extract.libraries import library_versions
 from extract.networks.exact import exact_float32
 from extract.offer import Offer
-from extract.results import fetched, stored
 from extract.people import person_view
 from extract.people.person_view import CROP, PersonView
+from extract.results import fetched, stored
 from extract.trainable import Trainable
 from extract.views.protocol import Protocol
 from features_store.schema import ArraySpec, BranchSpec

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from extract.decoding.job import SCANNED, Job, Plan
 from extract.decoding.pool import DecodePool
-from extract.decoding.scanning import Scan
+from extract.decoding.stills import Stills
 from extract.people.spots import Spot
-from extract.priors.flow import shrunk
 
 SIDE = 336
 _QUALITY = 80
@@ -25,29 +24,28 @@ def stills(
     jobs: Sequence[Job], spots: Mapping[str, Spot], root: str, workers: int
 ) -> Iterator[tuple[str, Still]]:
     """Of the jobs' videos that have a spot; a frame that cannot be had is left out."""
-    scanning = Plan(scan=Scan(lot_bytes=1), looks=(), root=root)
+    plan = Plan(stills=Stills(count=0, side=SIDE, besides=1), looks=(), root=root)
     wanted = [
-        Job(index=job.index, id=job.id, path=job.path, first=spots[job.id].frame)
+        Job(index=job.index, id=job.id, path=job.path, besides=(spots[job.id].frame,))
         for job in jobs
         if job.id in spots
     ]
     if not wanted:
         return
-    with DecodePool(scanning, workers=max(1, min(workers, len(wanted)))) as pool:
+    with DecodePool(plan, workers=max(1, min(workers, len(wanted)))) as pool:
         for outcome in pool.run(wanted):
-            if outcome.failure is None and len(outcome.arrays[SCANNED]):
-                frame_hwc = np.asarray(outcome.arrays[SCANNED][0], np.uint8)
-                yield outcome.job.id, still(frame_hwc, spots[outcome.job.id])
+            if outcome.info is not None and len(outcome.arrays[SCANNED]):
+                small_hwc = np.asarray(outcome.arrays[SCANNED][0], np.uint8)
+                size = (outcome.info.width, outcome.info.height)
+                yield outcome.job.id, still(small_hwc, size, spots[outcome.job.id])
 
 
-def still(frame_hwc: NDArray[np.uint8], spot: Spot) -> Still:
-    """What the page knows of it; the box in percent of the frame, cut to it."""
-    height, width = frame_hwc.shape[:2]
+def still(small_hwc: NDArray[np.uint8], size: tuple[int, int], spot: Spot) -> Still:
+    """What the page knows of it; the box in percent of a frame of this size, cut to it."""
     left, top, right, bottom = (
-        round(100 * min(max(corner / size, 0), 1), 2)
-        for corner, size in zip(spot.box, (width, height, width, height), strict=True)
+        round(100 * min(max(corner / side, 0), 1), 2)
+        for corner, side in zip(spot.box, (*size, *size), strict=True)
     )
-    small_hwc = shrunk(frame_hwc, SIDE)
     how = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     _, encoded = cv2.imencode(".jpg", small_hwc[:, :, ::-1], how)
     return {
