@@ -16,7 +16,7 @@ from features_store.table import Table
 from heads.errors import BadTable
 from heads.parts.drawing import Dropped
 from heads.parts.experts import Expert, Joint
-from heads.parts.tokens import TokenModel, token_rows
+from heads.parts.tokens import TokenModel, stored_tokens, token_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +70,12 @@ class CueModel(TokenModel):
     def state(self) -> dict[str, Tensor]:
         return dict(self.net.state_dict(keep_vars=True))
 
-    def tokens(self, table: Table, rows: NDArray[np.int64]) -> Tensor:
-        """(b, v, numbers): every cue's numbers in one row."""
-        parts = []
-        for cue in self.cues.values():
-            stored = np.ascontiguousarray(token_rows(table, cue.key)[rows])
-            parts.append(torch.from_numpy(stored).float().flatten(2))
-        return self.finite(torch.cat(parts, -1))
+    def stored(
+        self, table: Table, rows: NDArray[np.int64], views: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """(b, v, numbers) or (b, numbers): every cue's numbers in one row."""
+        parts = (stored_tokens(table, cue.key, rows, views) for cue in self.cues.values())
+        return torch.cat([part.float().flatten(2 if views is None else 1) for part in parts], -1)
 
     def token_logits(self, tokens: Tensor, beside_bd: Tensor, *, training: bool) -> Tensor:
         del beside_bd

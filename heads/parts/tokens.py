@@ -47,9 +47,8 @@ class TokenModel(Model):
         """(b, classes); tokens are (b, …) as they are stored."""
 
     def training_logits(self, batch: Batch) -> Tensor:
-        stored = one_view(token_rows(self.tables[0], self.key), batch.rows, batch.views)
-        tokens_bnd = self.finite(torch.from_numpy(stored)).to(batch.x.device).float()
-        return self.token_logits(tokens_bnd, batch.x, training=True)
+        stored = self.finite(self.stored(self.tables[0], batch.rows, batch.views))
+        return self.token_logits(stored.to(batch.x.device).float(), batch.x, training=True)
 
     def view_probabilities(self, samples: Samples) -> Probabilities:
         return self.predict(self.tables[id(samples)], samples.x)
@@ -62,10 +61,15 @@ class TokenModel(Model):
         step = max(1, _SCORED_AT_ONCE // x.shape[1])
         for start in range(0, len(table), step):
             part = np.arange(start, min(start + step, len(table)))
-            stored = np.ascontiguousarray(token_rows(table, self.key)[part])
-            tokens = self.finite(torch.from_numpy(stored)).to(x.device).float()
+            tokens = self.finite(self.stored(table, part)).to(x.device).float()
             flat = self.token_logits(tokens.flatten(0, 1), x[part].flatten(0, 1), training=False)
             yield arrays.softmax_numpy(flat.reshape(*tokens.shape[:2], -1))
+
+    def stored(
+        self, table: Table, rows: NDArray[np.int64], views: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """Tokens as they are stored: (b, v, …), or of each row one view, (b, …)."""
+        return stored_tokens(table, self.key, rows, views)
 
     def finite(self, numbers: Tensor) -> Tensor:
         """The same, refused where a number is not finite."""
@@ -152,6 +156,15 @@ class TokenHead(Head, Generic[M]):
 def token_rows(table: Table, key: str) -> "NDArray[Any] | LazyRows":
     """The tokens, in memory or on the disk."""
     return table.lazy[key] if key in table.lazy else table.arrays[key]
+
+
+def stored_tokens(
+    table: Table, key: str, rows: NDArray[np.int64], views: NDArray[np.int64] | None
+) -> Tensor:
+    """Of some rows all views, or one of each."""
+    there = token_rows(table, key)
+    found = there[rows] if views is None else one_view(there, rows, views)
+    return torch.from_numpy(np.ascontiguousarray(found))
 
 
 def one_view(
