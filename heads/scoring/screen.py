@@ -28,7 +28,7 @@ def verdict(row: Mapping[str, object], meaning: Meaning) -> str:
         return f"{name}: {NO_VERDICT}"
     shaken = str(row.get("stress") or "").startswith(UNSURE)
     unsure = f"{UNSURE}, " if row["set"] == UNSURE or shaken or _is_strange(row) else ""
-    return f"{name}: {unsure}{_said(row)} by {meaning.name}{_flagged(row, meaning)}"
+    return f"{name}: {unsure}{_said(row)}, says {meaning.name}{_flagged(row, meaning)}"
 
 
 def screen(row: Mapping[str, object], meaning: Meaning) -> Sequence[str]:

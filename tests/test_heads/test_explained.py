@@ -51,7 +51,7 @@ def test_a_picture_says_what_it_is_of_and_what_it_means() -> None:
     figure = drawn(why(), caption(ROW, meaning(), timeline))
     said = words(figure)
     assert "in/a$b$.mp4#t=20.0,30.0" in said
-    assert "95% generated (motion) by mine" in said
+    assert "95% generated (motion), says mine" in said
     assert "66.7% of 1:00 counts as generated, first at 0:10" in said
     assert "views differ by 12.0%" in said
     assert f"bundle {scorer().bundle.content[:8]} (fusion)" in said

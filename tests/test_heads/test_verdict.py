@@ -59,7 +59,7 @@ def test_a_row_is_explained_from_its_file_alone(
     row = rows(out)["a.mp4"]
     first = said.splitlines()[0]
     assert first.startswith(f"a.mp4: {row['forgery']:.0%} generated (")
-    assert "by humansam; " in first
+    assert "says humansam; " in first
     assert first.endswith("on 200 reals like my_reals this threshold flags 1% [0.2, 3.1]")
     assert ("; flagged" in first) == row["flagged"]
     assert "these networks know nothing of real ones" in said
@@ -109,7 +109,7 @@ def test_without_a_threshold_nothing_is_said_of_one(tmp_path: Path) -> None:
     meaning = replace(Meaning.read(out), about=replace(Meaning.read(out).about, operating=()))
     row = {**rows(out)["a.mp4"], "verdict": "real", "forgery": 0.6}
     line = verdict(row, meaning)
-    assert line == "a.mp4: 60% generated (real is the likeliest class) by humansam"
+    assert line == "a.mp4: 60% generated (real is the likeliest class), says humansam"
 
 
 def test_small_networks_that_nobody_trained_are_not_said_to_know_made_up_people() -> None:

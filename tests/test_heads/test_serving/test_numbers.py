@@ -73,7 +73,7 @@ def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
     assert rows == [without(row, "modified") for row in expected]
     assert answer["bundle"] == Bundle.load(bundle).content
     assert answer["fingerprints"] == dict(Bundle.load(bundle).about.fingerprints)
-    assert answer["line"].endswith(") by small")
+    assert answer["line"].endswith("), says small")
     assert answer["line"] in page
     assert page.count("data:image/jpeg") == 8
     assert "What each part adds" in page
