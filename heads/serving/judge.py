@@ -71,7 +71,7 @@ class BundleJudge:
 
     def judge(self, task: Task, tell: Tell) -> Answer:
         identity = self.identity()
-        video = Video(id=escaped(task.name), path=task.path)
+        video = Video(id=_id(task.name), path=task.path)
         manifest = Manifest(root=Path(task.root), scheme=None, videos=(video,))
         manifest = self._cut(manifest, task.segments, tell)
         scorer = Scorer(bundle=self._bundle)
@@ -123,6 +123,11 @@ class BundleJudge:
             output = Output(Path(work) / "rows.parquet", {})
             score_videos(scorer, videos, output)
             return plain_rows(read_scores(output.out))
+
+
+def _id(name: str) -> str:
+    """An id that names a whole file, whatever its sender called it: `a#t=0,1` is no second of a."""
+    return escaped(name).replace("#t=", "%23t=")
 
 
 def _check(rows: Sequence[Row]) -> None:

@@ -101,6 +101,18 @@ def test_a_long_video_has_a_time_line(
     assert Progress(step="looking", done=len(expected), of=len(expected)) in heard
 
 
+@pytest.mark.parametrize(("segments", "count"), [(WHOLE, 1), ("windows=1s", 2)])
+def test_a_name_like_a_segment_hides_nothing(
+    clip: Path, judge: BundleJudge, tmp_path: Path, segments: str, count: int
+) -> None:
+    place = tmp_path / "upload"
+    place.write_bytes(clip.read_bytes())
+    task = Task(name="a#t=0.0,0.1", path=str(place), root=str(tmp_path), segments=segments)
+    found = judge.judge(task, lambda _: None).document
+    assert len(found["rows"]) >= count
+    assert (found["timeline"] is None) == (segments == WHOLE)
+
+
 def test_a_bundle_that_is_replaced_is_loaded(clip: Path, tmp_path: Path) -> None:
     place = small_bundle(tmp_path / "small")
     judge = BundleJudge(asked(place), tmp_path)
