@@ -79,10 +79,15 @@ class Worker:
                     self._do(job)
             except Exception:  # a full disk, say: the service answers on, and tries again
                 logging.getLogger(__name__).exception("job %s broke off", job.id)
-                self._ending.wait(_ROUND)
-                with contextlib.suppress(Exception):
-                    self._queue.retry(job, "the service could not keep what came of it")
+                self._put_back(job)
             self._at = None
+
+    def _put_back(self, job: Job) -> None:
+        """As soon as the disk takes that."""
+        while not self._ending.wait(_ROUND):
+            with contextlib.suppress(Exception):
+                self._queue.retry(job, "the service could not keep what came of it")
+                return
 
     def _do(self, job: Job) -> None:
         try:
@@ -98,11 +103,18 @@ class Worker:
             self._queue.fail(job.id, str(error))
         except TelltaleError as error:
             self._queue.fail(job.id, str(error))
-        if job.kind == "upload":
-            (self._uploads / job.place).unlink(missing_ok=True)
-        ended = self._queue.job(job.id)
-        self._counters.add(f'telltale_jobs_ended_total{{state="{ended.state}"}}')
-        self._on_end(ended)
+        self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        """It has ended, and stays so, whoever cannot be told of it."""
+        try:
+            if job.kind == "upload":
+                (self._uploads / job.place).unlink(missing_ok=True)
+            ended = self._queue.job(job.id)
+            self._counters.add(f'telltale_jobs_ended_total{{state="{ended.state}"}}')
+            self._on_end(ended)
+        except Exception as error:  # a log that nobody reads any more, say
+            logging.getLogger(__name__).warning("after job %s: %s", job.id, error)
 
     def _finish(self, job: Job) -> None:
         self._known = self._judge.identity()

@@ -3,11 +3,12 @@
 import errno
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from heads.serving.jobs import ATTEMPTS, DONE
+from heads.serving.jobs import ATTEMPTS, DONE, Job
 from tests.test_heads.test_serving.judges import FakeJudge, bundle_in
 from tests.test_heads.test_serving.served import (
     Open,
@@ -203,3 +204,36 @@ def test_a_worker_outlives_a_disk_that_fails(opened: Open, monkeypatch: pytest.M
     monkeypatch.setattr("heads.serving.worker._ROUND", 0.01)
     assert ended(client, send(client, b"hello")["id"])["state"] == DONE
     assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_a_job_is_put_back_when_the_disk_takes_that_again(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = opened()
+    broken = iter([True] * 3)
+    for name in ("finish", "retry"):
+        whole = getattr(service.queue, name)
+
+        def full(*given: object, whole: Callable[..., object] = whole) -> object:
+            if next(broken, False):
+                raise sqlite3.OperationalError("database or disk is full")
+            return whole(*given)
+
+        monkeypatch.setattr(service.queue, name, full)
+    monkeypatch.setattr("heads.serving.worker._ROUND", 0.01)
+    assert ended(client, send(client, b"hello")["id"], 5)["state"] == DONE
+
+
+def test_a_verdict_stays_where_nobody_can_be_told(opened: Open, judge: FakeJudge) -> None:
+    service, client = opened()
+    told: list[str] = []
+
+    def nobody_reads(job: Job) -> None:
+        told.append(job.name)
+        raise BrokenPipeError
+
+    service.worker._on_end = nobody_reads
+    jobs = [send(client, text, text.decode())["id"] for text in (b"a", b"b")]
+    eventually(lambda: told[1:] == ["b"])
+    assert [ended(client, job)["state"] for job in jobs] == [DONE, DONE]
+    assert judge.judged == told == ["a", "b"]
