@@ -7,7 +7,8 @@ from features_store.installing import DISTRIBUTION
 from heads.serving.access import COOKIE
 from heads.serving.jobs import STATES
 
-SEGMENTS = r"^(whole|shots|windows=[1-9][0-9]{0,3}s)$"
+SEGMENTS = r"^(whole|shots(:transnetv2)?|windows=[1-9][0-9]{0,5}([.][0-9]{1,5})?s)$"
+"""Whatever `telltale serve --segments` takes, for its page sends that."""
 SEGMENTS_WORDS = "give whole, shots, or windows=10s for every 10 seconds"
 _ID = "^[0-9a-f]{16}$"
 _TIME = {"type": ["string", "null"], "description": "ISO 8601, UTC"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from extract.decoding.cuts import NETWORKS, Cutting
 from heads.serving.access import OPEN, session_of
 from heads.serving.jobs import WAITING
 from heads.serving.worker import Worker
@@ -165,3 +166,15 @@ def test_every_answer_has_its_policy(opened: Open) -> None:
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "given", [*(f"shots:{name}" for name in NETWORKS), "shots", "windows=2.5", "windows=123456"]
+)
+def test_the_page_may_send_what_the_service_was_started_with(opened: Open, given: str) -> None:
+    default = str(Cutting.parse(given))
+    _, client = opened(segments=default)
+    assert f'value="{default}" selected' in client.get("/").text
+    form = {"file": ("a.mp4", b"hello", "video/mp4")}
+    found = client.post("/jobs", files=form, data={"segments": default})
+    assert (found.status_code, found.json()["segments"]) == (202, default)
