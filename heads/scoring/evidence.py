@@ -17,10 +17,10 @@ TITLE = "Evidence beside the networks"
 ABOUT = "What the file says of itself. It may be forged, and goes with every re-encoding."
 
 
-def evidence(path: str) -> list[str]:
-    """Lines about the file as it is now."""
+def evidence(path: str, root: str | None = None) -> list[str]:
+    """Lines about the file as it is now; `root`: nothing is read outside of that folder."""
     limits = Limits(max_seconds=math.inf, max_bytes=sys.maxsize)
-    with DecodePool(Plan(looks=(), evidence=True, limits=limits)) as pool:
+    with DecodePool(Plan(looks=(), evidence=True, root=root, limits=limits)) as pool:
         (outcome,) = pool.run([Job(index=0, id=path, path=path)])
     if outcome.failure is not None:
         return [f"the file cannot be read: {outcome.failure}"]

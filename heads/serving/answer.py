@@ -61,7 +61,7 @@ def answered(looked: Looked, key: str) -> Answer:
     found = _explained(looked, said, meaning) if there else None
     looked.tell(Progress(step="drawing"))
     seen = moments(_only(looked.manifest, said.row), looked.settings) if there else []
-    beside = evidence(looked.manifest.videos[0].path)
+    beside = evidence(looked.manifest.videos[0].path, str(looked.manifest.root))
     return Answer(
         key=key,
         document=_document(looked, said, meaning) | {"evidence": beside},

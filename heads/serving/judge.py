@@ -50,6 +50,8 @@ class BundleJudge:
         self._folder = bundle_folder(arguments.bundle)
         self._work = work
         self._identity: Identity | None = None
+        if arguments.segments:
+            Cutting.parse(arguments.segments).check()
         self.identity()
 
     def identity(self) -> Identity:

@@ -217,6 +217,12 @@ def test_a_row_gets_the_evidence_of_its_very_file(clip: Path, tmp_path: Path) ->
                                      "(Invalid data found when processing input)"]  # fmt: skip
 
 
+def test_nothing_is_said_of_a_file_outside_the_root(clip: Path, tmp_path: Path) -> None:
+    (link := tmp_path / "link.mp4").symlink_to(clip)
+    (line,) = evidence(str(link), str(tmp_path))
+    assert line.startswith("the file cannot be read: ")
+
+
 def test_the_page_has_a_section_and_no_hole() -> None:
     told = caption(ROW, meaning())
     found = Explanation(picture=b"", lines=[], shares=why().shares)

