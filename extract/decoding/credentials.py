@@ -41,6 +41,8 @@ _SOURCES = {
     "composite": "put together from several",
 }
 """Of IPTC's words for where a picture is from, those that matter here."""
+_OF_THE_SIGNER = ("signingCredential.", "timeStamp.")
+"""How codes begin that are about a certificate, as of one that has run out, not about the file."""
 _LONGEST, _MOST = 160, 20
 Read = Callable[[int], list[str]]
 
@@ -133,9 +135,15 @@ def _validity(found: Mapping[str, Any]) -> str:
     if found.get("validation_state") in ("Valid", "Trusted") and not failures:
         return f"the signature is right and the file is as it was signed; {UNCHECKED}"
     codes = dict.fromkeys(_short(failure.get("code", "unknown")) for failure in failures)
+    reasons = ", ".join(list(codes)[:_MOST]) or "no reason given"
+    if codes and all(code.startswith(_OF_THE_SIGNER) for code in codes):
+        return (
+            f"the certificate that signed does not hold: {reasons}; that does not say that the "
+            f"file was changed, and nothing else does"
+        )
     return (
-        f"they do NOT fit: {', '.join(list(codes)[:_MOST]) or 'no reason given'}; the file was "
-        f"changed after it was signed, or they are forged or damaged"
+        f"they do NOT fit: {reasons}; the file was changed after it was signed, or they are forged "
+        f"or damaged"
     )
 
 

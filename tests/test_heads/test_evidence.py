@@ -143,6 +143,20 @@ def test_a_file_that_was_changed_since_is_not_as_it_was_signed(
     assert not any("as it was signed;" in line for line in found)
 
 
+def test_a_certificate_that_ran_out_does_not_make_a_file_a_changed_one() -> None:
+    """As the library says of a file that nobody touched, days after its certificate ended."""
+    out, other = ({"code": code} for code in ("signingCredential.expired", "assertion.missing"))
+    store = {
+        "active_manifest": "a", "manifests": {"a": MANIFEST}, "validation_state": "Invalid",
+        "validation_status": [out],
+    }  # fmt: skip
+    *_, worth = credentials.said(store)
+    assert "the certificate that signed does not hold: signingCredential.expired" in worth
+    assert "NOT fit" not in worth
+    *_, worth = credentials.said({**store, "validation_status": [out, other]})
+    assert "they do NOT fit: signingCredential.expired, assertion.missing" in worth
+
+
 def test_broken_credentials_are_a_line_and_the_rest_is_read(
     signer: object, clip: Path, tmp_path: Path
 ) -> None:
