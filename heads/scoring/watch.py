@@ -108,7 +108,7 @@ class Watch:
                         stress=arguments.stress,
                         cut=self._cutting is not None,
                     )
-                    yield from self._lines(scorer, asked)
+                    yield from self._lines(scorer, asked, now)
                 before = now
                 if not interrupt.asked:
                     sleep(arguments.watch)
@@ -119,14 +119,17 @@ class Watch:
         manifest = Manifest(root=self.folder.absolute(), scheme=None, videos=videos)
         return manifest if self._cutting is None else cut(manifest, self._cutting, limits).manifest
 
-    def _lines(self, scorer: Scorer, asked: VideoRun) -> Iterator[Event]:
+    def _lines(self, scorer: Scorer, asked: VideoRun, now: State) -> Iterator[Event]:
+        """`now`: the files as they were before they were cut; one that was replaced since comes
+        again, and nothing is said of it with another's segments."""
         with tempfile.TemporaryDirectory() as work:
             output = Output(Path(work) / "part.parquet", {})
             if score_videos(scorer, asked, output).counts is None:
                 return
             rows = plain_rows(read_scores(output.out))
         if self._cutting is not None:
-            rows = list(_counted(rows))
+            cut_as = {escaped(str(self.folder / name)): which for name, which in now.items()}
+            rows = list(_counted([row for row in rows if cut_as[row["path"]] == _version(row)]))
         self._log.append("".join(map(json_line, rows)).encode())
         self._done |= _whole(rows)
         yield from (row for row in rows if not _is_part(row))
@@ -164,13 +167,17 @@ def _whole(rows: Iterable[Mapping[str, Any]]) -> State:
     seen: dict[tuple[str, Version], set[str]] = {}
     for row in rows:
         name = row["id"].rpartition("#t=")[0] if _is_part(row) else row["id"]
-        which: Version = (row["size"], row["modified"])
+        which = _version(row)
         part = row.get(PART, "1/1")
         parts = seen.setdefault((name, which), set())
         parts.add(part)
         if len(parts) == int(part.rpartition("/")[2]):
             found[name] = which
     return found
+
+
+def _version(row: Mapping[str, Any]) -> Version:
+    return row["size"], row["modified"]
 
 
 def _is_part(row: Mapping[str, Any]) -> bool:

@@ -326,6 +326,30 @@ def test_a_watched_folders_files_are_cut_and_a_line_that_is_missing_is_made_agai
     assert len(rows(out)) == 4
 
 
+def test_a_watched_file_that_is_replaced_while_it_is_cut_is_cut_again(
+    inbox: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are texts here: each letter is a segment of a second."""
+
+    def cut_texts(manifest: Manifest, *_: object) -> Cut:
+        videos = []
+        for video in manifest.videos:
+            count = len(Path(video.path).read_text())
+            names = [f"{video.id}#t={n}.0,{n + 1}.0" for n in range(count)]
+            videos += [replace(video, id=name) for name in names]
+        if Path(inbox / "a.mp4").read_text() == "a":
+            fill(inbox, {"a.mp4": "zzz"})
+        return Cut(manifest=replace(manifest, videos=tuple(videos)), videos=len(videos))
+
+    monkeypatch.setattr("heads.scoring.watch.cut", cut_texts)
+    fill(inbox, {"a.mp4": "a"})
+    out = tmp_path / "w.jsonl"
+    steps: list[object] = [0, 0, 0, 0]
+    assert watch(inbox, bundle, out, monkeypatch, steps, "--segments", "windows=1s") == 0
+    parts = [row["part"] for name, row in rows(out).items() if name.startswith("a.mp4")]
+    assert parts == ["1/3", "2/3", "3/3"]
+
+
 def test_a_watched_folder_that_goes_and_comes_back(
     inbox: Path,
     bundle: Path,
