@@ -134,9 +134,10 @@ class _Routes:
         said = request.headers.get("content-length", "0")
         if said.isdigit() and int(said[:20]) > most + _LONGEST_JSON:
             raise too_large(most)
-        await run_in_threadpool(self._queue.check_room, service.arriving)
+        before = service.arriving
         service.arriving += 1
         try:
+            await run_in_threadpool(self._queue.check_room, before)
             with Arriving(self._settings.uploads, secrets.token_hex(8), most) as arriving:
                 form = FileForm(request.headers["content-type"], arriving.write)
                 await _receive(request, form, most + _LONGEST_JSON, service.ends)

@@ -1,14 +1,18 @@
 """What the service refuses: other places, other pages, strangers, and too much."""
 
+import asyncio
 import os
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from extract.decoding.cuts import NETWORKS, Cutting
 from heads.serving.access import OPEN, session_of
 from heads.serving.jobs import WAITING
+from heads.serving.routes import application
 from heads.serving.worker import Worker
 from tests.test_heads.test_serving.judges import FakeJudge
 from tests.test_heads.test_serving.served import Open, as_json, ask, ended, post, send, uploads
@@ -178,3 +182,26 @@ def test_the_page_may_send_what_the_service_was_started_with(opened: Open, given
     form = {"file": ("a.mp4", b"hello", "video/mp4")}
     found = client.post("/jobs", files=form, data={"segments": default})
     assert (found.status_code, found.json()["segments"]) == (202, default)
+
+
+@pytest.mark.usefixtures("still")
+def test_uploads_that_begin_together_count_each_other(opened: Open, tmp_path: Path) -> None:
+    service, _ = opened(max_waiting=3)
+    begun: list[int] = []
+
+    async def body(number: int) -> AsyncIterator[bytes]:
+        head = 'content-disposition: form-data; name="file"; filename="a"'
+        yield f"--b\r\n{head}\r\n\r\n{number}".encode()
+        await asyncio.sleep(0.2)
+        begun.append(len(uploads(tmp_path)))
+        yield b"\r\n--b--\r\n"
+
+    async def all_at_once() -> list[int]:
+        kind = {"content-type": "multipart/form-data; boundary=b"}
+        transport = httpx2.ASGITransport(application(service))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            sent = (client.post("/jobs", content=body(n), headers=kind) for n in range(8))
+            return [found.status_code for found in await asyncio.gather(*sent)]
+
+    assert sorted(asyncio.run(all_at_once())) == [202] * 3 + [503] * 5
+    assert max(begun) <= 3
