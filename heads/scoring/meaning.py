@@ -94,7 +94,9 @@ def rows_of(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
         found |= {row["id"]: row for row in plain_rows(_among(block, wanted))}
     missing = [name for name in wanted if name not in found]
     if missing:
-        near = difflib.get_close_matches(missing[0], _ids(out), 1)
+        ids = _ids(out)
+        near = [name for name in ids if name.startswith(f"{missing[0]}#t=")]  # its segments
+        near = near or difflib.get_close_matches(missing[0], ids, 1)
         also = f" Do you mean {near[0]!r}?" if near else ""
         raise BadRun(f"{out} has no row {missing[0]!r}.{also}")
     return [found[name] for name in wanted]

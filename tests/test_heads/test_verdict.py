@@ -3,17 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from extract.running.pipeline import Settings
 from heads.bundle import Bundle
 from heads.commands.main import main
+from heads.errors import BadRun
 from heads.judging.papers import OperatingPoint
 from heads.parts.model_card import warning
 from heads.scoring.about import about, plan
 from heads.scoring.archive import VideoRun, score_videos
 from heads.scoring.inputs import read_inputs
-from heads.scoring.meaning import Meaning
+from heads.scoring.meaning import Meaning, rows_of
 from heads.scoring.output import Output, about_file, read_about
 from heads.scoring.scorer import Scorer
 from heads.scoring.screen import verdict
@@ -118,3 +121,10 @@ def test_small_networks_that_nobody_trained_are_not_said_to_know_made_up_people(
     assert said.startswith("npr=tiny: ")
     assert "random unless somebody trained them" in said
     assert not warning(["npr=residual"])
+
+
+def test_a_video_that_was_cut_is_found_by_its_segments(tmp_path: Path) -> None:
+    table = pa.table({"id": ["a.mp4#t=0.0,9.5", "a.mp3"]})
+    pq.write_table(table, out := tmp_path / "s.parquet")
+    with pytest.raises(BadRun, match=r"Do you mean 'a.mp4#t=0.0,9.5'\?"):
+        rows_of(out, ["a.mp4"])
