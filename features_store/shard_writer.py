@@ -17,7 +17,6 @@ for those that failed and fail again.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -32,6 +31,7 @@ from features_store.record import Record
 from features_store.schema import Status
 from features_store.shard_content import ShardContent
 from features_store.shard_files import ERROR, ShardFiles
+from features_store.threads import side_by_side
 
 AT_ONCE = 4
 """Chunks of a shard that are written side by side, in a folder."""
@@ -116,12 +116,7 @@ def _swap_all(files: ShardFiles, shard: int, changes: Sequence[_Change]) -> None
     def swap(change: _Change) -> None:
         files.place.swap(change.array.key(shard), change.encoded.buffers, change.seen)
 
-    if not files.place.locks or len(changes) == 1:
-        for change in changes:
-            swap(change)
-        return
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="chunks") as threads:
-        list(threads.map(swap, changes))  # none is under way any more when this ends
+    side_by_side(swap, changes, AT_ONCE if files.place.locks else 1)
 
 
 def _require_records(files: ShardFiles) -> None:
