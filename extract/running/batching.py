@@ -40,20 +40,30 @@ class Batcher:
         start = 0
         while start < len(views):
             size = self.size  # another thread may halve it: one step uses one number
-            try:
-                with self._turns.together():
-                    parts.append(self._step(views[start : start + size], size))
-            except torch.OutOfMemoryError:
-                if size > 1:
-                    self._halve(size)
-                    continue
-                with self._turns.alone():
-                    torch.cuda.empty_cache()
-                    parts.append(self._step(views[start : start + size], size))
+            some = views[start : start + size]
+            found = self._tried(some, size)
+            if found is None and size > 1:
+                self._halve(size)
+                continue
+            parts.append(self._alone(some) if found is None else found)
             start += size
         if len(parts) == 1:
             return parts[0]
         return {name: torch.cat([part[name] for part in parts]) for name in self.branch.outputs}
+
+    def _tried(self, views: Tensor, size: int) -> dict[str, Tensor] | None:
+        """None where memory runs out. What was made until then goes with the error, which has to be
+        over before anything is tried again."""
+        try:
+            with self._turns.together():
+                return self._step(views, size)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _alone(self, view: Tensor) -> dict[str, Tensor]:
+        with self._turns.alone():
+            torch.cuda.empty_cache()
+            return self._step(view, 1)
 
     def _step(self, views: Tensor, size: int) -> dict[str, Tensor]:
         """Everything that takes the device's memory."""

@@ -13,12 +13,14 @@ class Turns:
 
     def __init__(self) -> None:
         self._at_work = 0
+        self._wish_to_be_alone = 0
         self._changed = threading.Condition()
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Beside others; waits while somebody is alone."""
+        """Beside others; waits while somebody is alone, or waits to be."""
         with self._changed:
+            self._changed.wait_for(lambda: not self._wish_to_be_alone)
             self._at_work += 1
         try:
             yield
@@ -31,8 +33,13 @@ class Turns:
     def alone(self) -> Iterator[None]:
         """Once all others have finished what they are at, and before they go on."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._at_work)
-            yield
+            self._wish_to_be_alone += 1
+            try:
+                self._changed.wait_for(lambda: not self._at_work)
+                yield
+            finally:
+                self._wish_to_be_alone -= 1
+                self._changed.notify_all()
 
 
 @cache

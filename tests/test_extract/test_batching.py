@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -165,6 +166,28 @@ def test_a_view_that_fits_alone_only_is_computed_while_nobody_else_is_at_work() 
     assert [batcher.size for batcher in batchers] == [1, 1, 1]
     for numbers, wanted in zip(found, views, strict=True):
         assert torch.equal(numbers["number"], wanted)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_an_attempt_held_is_let_go_before_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    held: list[weakref.ref[Tensor]] = []
+
+    def forward(batch: Tensor) -> dict[str, Tensor]:
+        if held:
+            assert held[0]() is None
+            return {"number": batch.clone()}
+        middle = batch + 1
+        held.append(weakref.ref(middle))
+        raise torch.OutOfMemoryError
+
+    def empty_cache() -> None:
+        assert held[0]() is None
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
+    views = torch.arange(4.0)[:, None]
+    assert torch.equal(Batcher(Echo(forward), size).run(views)["number"], views)
 
 
 def test_a_view_that_never_fits_ends_it() -> None:
