@@ -10,9 +10,11 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
@@ -33,12 +35,15 @@ _AWAY = (OperationalError, InterfaceError, PendingRollbackError)
 class PatientStorage(RDBStorage):
     """Optuna's tables on a server."""
 
+    impatient = False
+    """Where it is away, say so at once."""
+
 
 def _patiently(name: str) -> Callable[..., Any]:
     ask = getattr(RDBStorage, name)
 
     @functools.wraps(ask)
-    def asked(self: RDBStorage, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def asked(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         since = None
         while True:
             try:
@@ -53,7 +58,7 @@ def _patiently(name: str) -> Callable[..., Any]:
                 if since is None:
                     since = time.monotonic()
                     log.warning("The study's database does not answer; asking again.")
-                if time.monotonic() - since > PATIENCE:
+                if self.impatient or time.monotonic() - since > PATIENCE:
                     raise
                 time.sleep(random.uniform(*_WAIT))
 
@@ -63,3 +68,17 @@ def _patiently(name: str) -> Callable[..., Any]:
 for _name in (*BaseStorage.__abstractmethods__, *_INSIDE):
     if hasattr(RDBStorage, _name):
         setattr(PatientStorage, _name, _patiently(_name))
+
+
+@contextmanager
+def impatiently(study: optuna.Study) -> Iterator[None]:
+    """Nobody waits for this study's database meanwhile, those included who wait already."""
+    backend = getattr(study._storage, "_backend", None)
+    if not isinstance(backend, PatientStorage):
+        yield
+        return
+    backend.impatient = True
+    try:
+        yield
+    finally:
+        backend.impatient = False

@@ -7,6 +7,7 @@ looks next. The limit counts finished trials, so the study ends with as many as 
 
 import importlib.util
 import json
+import logging
 import os
 import random
 import threading
@@ -28,7 +29,9 @@ from sqlalchemy.pool import NullPool
 
 from features_store.installing import how_to_install
 from heads.errors import BadSetting
-from heads.tuning.patience import PatientStorage
+from heads.tuning.patience import PatientStorage, impatiently
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT = int(os.environ.get("TELLTALE_HEARTBEAT", "5"))
 """Seconds; three silent ones and a trial counts as lost."""
@@ -202,13 +205,17 @@ def _sign(study: optuna.Study, trial_id: int) -> None:
 
 @contextmanager
 def alive(study: optuna.Study, trials: Sequence[optuna.Trial]) -> Iterator[None]:
-    """Say every few seconds that these trials are being worked on, those that are added too."""
+    """Say every few seconds that these trials are being worked on, those that are added too. A
+    database that does not answer is told again a little later."""
     ended = threading.Event()
 
     def beat() -> None:
         while True:
-            for trial in tuple(trials):
-                _sign(study, trial._trial_id)
+            try:
+                for trial in tuple(trials):
+                    _sign(study, trial._trial_id)
+            except (DBAPIError, StorageInternalError) as error:
+                log.warning("The study could not be told of trials at work: %s", error)
             if ended.wait(HEARTBEAT):
                 return
 
@@ -218,4 +225,5 @@ def alive(study: optuna.Study, trials: Sequence[optuna.Trial]) -> Iterator[None]
         yield
     finally:
         ended.set()
-        thread.join()
+        with impatiently(study):
+            thread.join()

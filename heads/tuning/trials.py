@@ -9,16 +9,20 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
+from sqlalchemy.exc import DBAPIError
 
 from heads.config import build
 from heads.errors import BadSetting, Diverged
 from heads.head import make_head
+from heads.tuning.patience import impatiently
 from heads.tuning.population import PLAIN, Member, Population, stack_key
 from heads.tuning.pruning import Medians
 from heads.tuning.search import Score, Search, score
@@ -88,11 +92,13 @@ class Work:
         self._alone(self._begun(trial))
 
     def fail(self) -> None:
-        """None of these is left as if somebody still worked on it."""
+        """None of these is left as if somebody still worked on it. A database that is away learns
+        of it by their silence."""
         numbers = {trial.number for trial in self.trials}
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number in numbers:
-                self.study.tell(trial.number, state=TrialState.FAIL)
+        with suppress(DBAPIError, StorageInternalError), impatiently(self.study):
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if trial.number in numbers:
+                    self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _begun(self, trial: optuna.Trial) -> Chosen:
         self.trials.append(trial)
@@ -184,16 +190,21 @@ class Work:
     def _tell(self, trial: optuna.Trial, scores: Sequence[Score] | None) -> None:
         """The end of a trial; without scores it was stopped. One that others gave up, since it was
         silent for long, is theirs by now."""
-        self.medians.tell(trial, pruned=scores is None)
-        if scores is None:
-            self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-        else:
-            metrics = self.search.metrics
-            values = [float(np.mean([each[metric] for each in scores])) for metric in metrics]
-            if any(math.isnan(value) for value in values):
-                raise BadSetting(
-                    f"{', '.join(metrics)} cannot be measured on these validation videos (a class "
-                    f"is missing); choose --metric accuracy, or more validation videos."
-                )
-            self.study.tell(trial, values, skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):
+            self.medians.tell(trial, pruned=scores is None)
+            if scores is None:
+                self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+            else:
+                self.study.tell(trial, self._values(scores), skip_if_finished=True)
         self.trials.remove(trial)
+
+    def _values(self, scores: Sequence[Score]) -> list[float]:
+        """What was searched for, over the folds."""
+        metrics = self.search.metrics
+        values = [float(np.mean([each[metric] for each in scores])) for metric in metrics]
+        if any(math.isnan(value) for value in values):
+            raise BadSetting(
+                f"{', '.join(metrics)} cannot be measured on these validation videos (a class "
+                f"is missing); choose --metric accuracy, or more validation videos."
+            )
+        return values
