@@ -15,7 +15,7 @@ import numpy as np
 from extract.errors import BadManifest, BadSetting, one_line
 from extract.manifest.folders import Folders
 from extract.manifest.labels import UNLABELLED, LabelScheme, label_scheme
-from extract.manifest.names import escaped
+from extract.manifest.names import escaped, is_name
 from extract.manifest.options import ManifestOptions
 from extract.manifest.rows import Row, Source
 from extract.manifest.segments import split_name
@@ -110,7 +110,7 @@ class Checker:
 
     def _place(self, row: Row) -> tuple[str, str] | None:
         """The id and the path of a row's file."""
-        if not row.file or "\0" in row.file:
+        if not is_name(row.file):
             self._problem(row, "no file name")
             return None
         found = None if "#t=" in row.file else self._folders.of(row.folder, row.file)
@@ -118,8 +118,9 @@ class Checker:
             return self._odd_place(row)
         folder, name = found
         path = folder.path + name
-        if not self.source.scanned and (not folder.stays or folder.has_link(name)):
-            self._check_links(row, path)
+        sure = self.source.scanned or (folder.stays and not folder.has_link(name))
+        if not sure and not self._check_links(row, path):
+            return None
         if self.options.check_files:
             self._check_file(row, path)
         return folder.id + escaped(name), path

@@ -31,3 +31,17 @@ def unescaped(text: str) -> str:
     for code, rest in zip(parts[1::2], parts[2::2], strict=True):
         found += bytes([int(code, 16)]) + rest.encode()
     return os.fsdecode(found)
+
+
+def is_name(text: str) -> bool:
+    """Whether a file can be called so: by anything but zero bytes and, as JSON may have them,
+    surrogates that stand for no byte."""
+    if not text or "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True

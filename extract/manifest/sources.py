@@ -163,7 +163,7 @@ def _hfv_rows(source: Source, path: Path, text: str) -> Iterator[Row]:
 
 def _with_suffix(folder: Path, name: str) -> str:
     """HFV lists often leave `.mp4` out, and names may hold dots of their own."""
-    if is_named_like_a_video(name) or not name or (folder / name).is_file():
+    if is_named_like_a_video(name) or not name or os.path.isfile(folder / name):  # noqa: PTH113
         return name
     return f"{name}.mp4"
 
@@ -260,7 +260,7 @@ def _listed_rows(lines: Iterable[str], name: str, base: Path) -> Iterator[Row]:
     folder = os.fspath(base)
     for number, line in enumerate(lines, start=1):
         file = line.rstrip("\r\n")
-        comment = file.startswith("#") and not (base / file).is_file()
+        comment = file.startswith("#") and not os.path.isfile(base / file)  # noqa: PTH113
         if file.strip() and not comment:
             yield Row(where=f"{name}:{number}", folder=folder, file=file)
 

@@ -4,6 +4,7 @@ It reads like a tuple of `Video`s, which are made when one is asked for. A path 
 root and id do not say it.
 """
 
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -115,6 +116,11 @@ def _cells(video: Video) -> Cells:
 def _video(cells: Cells) -> Video:
     video_id, path, label, rank, score, source, split, group = cells
     return Video(
-        id=video_id, path=path, label=label, rank=rank, score=score, source=source, split=split,
-        group=group,
+        id=video_id, path=path, label=label, rank=_given(rank), score=_given(score), source=source,
+        split=split, group=group,
     )  # fmt: skip
+
+
+def _given(number: float) -> float:
+    """The one NaN that equals itself in a record, where none is given."""
+    return math.nan if math.isnan(number) else number

@@ -189,6 +189,7 @@ def test_all_problems_at_once_with_their_lines(tmp_path: Path) -> None:
         ("t.csv", "", "no videos found"),
         ("t.jsonl", "{\n", "not JSON"),
         ("t.jsonl", "7\n", "give an object"),
+        ("t.jsonl", '["\\ud800.mp4"]\n', "t.jsonl:1: no file name"),
         ("t.parquet", "no", "not a Parquet file"),
         ("t.xlsx", "no", "suffix '.xlsx'"),
         ("t.csv", "path,file\na.mp4,b.mp4\n", "given twice"),
@@ -196,6 +197,28 @@ def test_all_problems_at_once_with_their_lines(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read(tmp_path: Path, name: str, text: str, said: str) -> None:
     assert any(said in problem for problem in problems(write(tmp_path / name, text)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.txt", f"# {'x' * 300}\na.mp4\n"), ("t.txt", f"{'x' * 300}\n"),
+        ("test_4.csv", f"{'x' * 300},real\n"), ("t.csv", f"path\n{'x' * 300}.mp4\n"),
+    ],
+)  # fmt: skip
+def test_a_name_longer_than_any_file_has_is_a_row_like_others(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    assert len(read_manifest(write(tmp_path / name, text), HFV4).videos) == 1
+
+
+def test_a_link_that_leaves_the_root_is_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/a.mp4").symlink_to(tmp_path / "gone.mp4")
+    path = write(tmp_path / "r/t.csv", "path\na.mp4\n")
+    with pytest.raises(BadManifest) as caught:
+        read_manifest(path, ManifestOptions(check_files=True))
+    assert len(caught.value.problems) == 1
 
 
 def test_missing_files_are_found_when_asked_for(tmp_path: Path) -> None:
