@@ -1,5 +1,5 @@
-"""Transformer blocks as compiled programs: what lies between their matrix products takes a third
-of a block's time on a GPU, and becomes a few kernels.
+"""Transformer blocks as compiled programs: what lies between their matrix products becomes a few
+kernels (InternVideo2-L14 on an H200: 209 views a second eager, 283 compiled).
 
 All blocks of a network share one program for each shape, so that compiling takes seconds; give
 batches one shape.
