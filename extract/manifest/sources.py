@@ -5,17 +5,16 @@ lists what it could not read as problems. What the texts mean is checked in `man
 """
 
 import csv
-import difflib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
 
 from extract.errors import BadManifest, BadSetting
+from extract.manifest.columns import names_files, rows_of, wrong_names
 from extract.manifest.labels import LabelScheme, label_scheme
 from extract.manifest.rows import Row, Source
 from extract.manifest.scan import PICTURE_SUFFIXES, is_named_like_a_video, is_text, scan_videos
@@ -25,10 +24,8 @@ SIDECAR = "labels.json"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 HFV_PARTS = ("train_data", "eval_data")
 HFV_SPLITS = ("train", "val", "test")
-_COLUMNS = ("id", "path", "label", "rank", "score", "source", "split", "group")
 _LISTED = ("path", "label", "score")
 _PARQUET_ROWS = 65536
-_ALIASES = {"file": "path", "filename": "path", "file_name": "path", "video": "path"}
 
 
 def read(
@@ -170,14 +167,14 @@ def _with_suffix(folder: Path, name: str) -> str:
 
 def _csv_rows(source: Source, place: Path, text: str) -> Iterator[Row]:
     lines = _csv_lines(text)
-    header = [cell.strip().lower() for cell in next(lines, (0, []))[1]]
+    header = tuple(cell.strip().lower() for cell in next(lines, (0, []))[1])
     if not header:
         return
-    if not {_ALIASES.get(name, name) for name in header} & {"path", "id"}:
+    if not names_files(header):
         yield from _hfv_rows(source, place, text)
         return
-    _check_names(source, header)
-    row_of, name = _rows_of(header, os.fspath(source.root)), place.name
+    source.problems += [f"header: {problem}" for problem in wrong_names(header)]
+    row_of, name = rows_of(header, os.fspath(source.root)), place.name
     for line, cells in lines:
         if len(cells) == len(header):
             yield row_of(f"{name}:{line}", cells)
@@ -218,9 +215,9 @@ def _read_parquet(source: Source, place: Path) -> None:
     except (pyarrow.ArrowException, OSError) as error:
         source.problems.append(f"not a Parquet file: {str(error).splitlines()[0]}")
         return
-    names = [name.lower() for name in table.column_names]
-    _check_names(source, names)
-    row_of, parts = _rows_of(names, os.fspath(source.root)), table.to_batches(_PARQUET_ROWS)
+    names = tuple(name.lower() for name in table.column_names)
+    source.problems += [f"header: {problem}" for problem in wrong_names(names)]
+    row_of, parts = rows_of(names, os.fspath(source.root)), table.to_batches(_PARQUET_ROWS)
     columns = ([column.to_pylist() for column in part.columns] for part in parts)
     cells = chain.from_iterable(zip(*part, strict=True) for part in columns)
     source.more = (
@@ -242,11 +239,11 @@ def _json_rows(source: Source, name: str, text: str) -> Iterator[Row]:
             source.problems.append(f"{where}: not JSON ({error.msg})")
             continue
         if isinstance(found, list) and 1 <= len(found) <= 3:
-            yield _rows_of(_LISTED[: len(found)], folder)(where, list(map(_text, found)))
+            yield rows_of(_LISTED[: len(found)], folder)(where, list(map(_text, found)))
         elif isinstance(found, dict):
-            names = [str(name).lower() for name in found]
-            _check_names(source, names, where)
-            yield _rows_of(names, folder)(where, list(map(_text, found.values())))
+            names = tuple(str(name).lower() for name in found)
+            source.problems += [f"{where}: {problem}" for problem in wrong_names(names)]
+            yield rows_of(names, folder)(where, list(map(_text, found.values())))
         else:
             source.problems.append(f'{where}: give an object or ["file", label, score]')
 
@@ -263,36 +260,6 @@ def _listed_rows(lines: Iterable[str], name: str, base: Path) -> Iterator[Row]:
         comment = file.startswith("#") and not os.path.isfile(base / file)  # noqa: PTH113
         if file.strip() and not comment:
             yield Row(where=f"{name}:{number}", folder=folder, file=file)
-
-
-def _rows_of(names: Sequence[str], folder: str) -> Callable[[str, list[str]], Row]:
-    """What makes rows of a table's cells; of a column given twice the last one counts."""
-    at = {_ALIASES.get(name, name): place for place, name in enumerate(names)}
-    path, video_id = at.get("path"), at.get("id")
-    others = itemgetter(*(at.get(name, len(names)) for name in _COLUMNS[2:]))
-
-    def row(where: str, cells: list[str]) -> Row:
-        file = "" if path is None else cells[path]
-        if not file and video_id is not None:
-            file = cells[video_id]
-        cells.append("")  # for columns that are not there
-        return Row(where, folder, file, *others(cells))
-
-    return row
-
-
-def _check_names(source: Source, names: Sequence[str], where: str = "header") -> None:
-    """Columns of the user's own are left alone; a misspelt one of ours would lose numbers."""
-    canonical = [_ALIASES.get(name, name) for name in names]
-    for name in canonical:
-        near = difflib.get_close_matches(name, _COLUMNS, n=1, cutoff=0.75)
-        if name not in _COLUMNS and near and near[0] not in canonical:
-            source.problems.append(f"{where}: column {name!r} unknown; did you mean {near[0]!r}?")
-    if not {"path", "id"} & set(canonical):
-        source.problems.append(f"{where}: no column 'path' or 'id'; have: {', '.join(names)}")
-    twice = sorted({name for name in canonical if canonical.count(name) > 1})
-    if twice:
-        source.problems.append(f"{where}: column {', '.join(twice)} given twice")
 
 
 def _sidecar(folder: Path) -> LabelScheme | None:

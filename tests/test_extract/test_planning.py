@@ -1,11 +1,13 @@
 """Planning by columns and by folders says what row by row and file by file would say."""
 
 import csv
+import difflib
 import math
 import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,6 +149,22 @@ def test_a_folder_with_more_entries_than_rows_is_not_listed_again_and_again(
     for number in range(100):
         assert not folder[0].has_link(f"{number}.mp4")
     assert len(seen) == 6  # at 2, 4, …, 32 rows too many are there, at 64 rows they are not
+
+
+def test_names_of_columns_are_looked_at_once_for_all_lines_that_repeat_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, near = [], difflib.get_close_matches
+
+    def counted(name: str, *arguments: Any, **options: Any) -> list[str]:  # noqa: ANN401
+        seen.append(name)
+        return near(name, *arguments, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    lines = [f'{{"path": "{number}.mp4", "of my own": 1}}\n' for number in range(20)]
+    (tmp_path / "t.jsonl").write_text("".join(lines))
+    assert len(read_manifest(tmp_path / "t.jsonl").videos) == 20
+    assert sorted(seen) == ["of my own", "path"]
 
 
 def test_a_table_is_read_like_a_tuple() -> None:
