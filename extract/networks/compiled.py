@@ -5,15 +5,24 @@ All blocks of a network share one program for each shape, so that compiling take
 batches one shape.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
+from torch._dynamo import config as _dynamo_config
 
 from extract.networks.vit import Block
 
+PROGRAMS = 64
+"""Of the blocks of all networks in a process, in all sizes of batches that they come to; of what
+goes beyond torch goes on without, and its own limit is 8."""
+
 
 def compile_blocks(
-    network: nn.Module, *, backend: str = "inductor", fullgraph: bool = False
+    network: nn.Module, *, backend: str | Callable[..., Any] = "inductor", fullgraph: bool = False
 ) -> int:
     """From their next call on; returns how many there are."""
+    _dynamo_config.recompile_limit = max(_dynamo_config.recompile_limit, PROGRAMS)
     blocks = _blocks(network)
     for block in blocks:
         block.compile(dynamic=False, backend=backend, fullgraph=fullgraph)

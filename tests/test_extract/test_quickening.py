@@ -2,6 +2,9 @@
 
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -198,3 +201,21 @@ def test_halves_are_fetched_and_what_does_not_fit_is_fetched_whole() -> None:
         branch.numpy(too_large)
     with pytest.raises(DoesNotFit, match="do not fit float16"):
         branch.numpy({"number": torch.tensor([[float("nan")]], dtype=torch.float16)})
+
+
+def test_several_networks_in_several_sizes_of_batches_stay_compiled() -> None:
+    """Torch gives up after eight programs of one function, whoever's they are."""
+    programs = []
+
+    def backend(program: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+        programs.append(program)
+        return program.forward
+
+    torch.compiler.reset()
+    for heads in (1, 2, 4):
+        block = Block(replace(BLOCK, heads=heads))
+        compile_blocks(nn.Sequential(block), backend=backend)
+        for size in (4, 3, 2):
+            block(torch.zeros(size, 3, 8))
+    torch.compiler.reset()
+    assert len(programs) == 9
