@@ -27,6 +27,9 @@ _PARTS = tuple(
 """Masks: every fifth bit, so that no part is a plain sky alone."""
 _PAIRS = 1 << 18
 """Pairs that are compared at a time."""
+_NEIGHBOURS = 256
+"""Of videos that agree in a part, so many are compared with each: thousands agree where a frame is
+everybody's, such as a title card, and copies agree elsewhere too."""
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
@@ -130,22 +133,28 @@ def _candidates(found: NDArray[np.int64], rows: Rows) -> Iterator[tuple[Rows, Ro
     for place in range(found.shape[1]):
         shown = rows[found[rows, place] != 0]
         hashes = found[shown, place].view(np.uint64)
-        for part in _PARTS:
+        for number, part in enumerate(_PARTS):
             order = np.argsort(hashes & part, kind="stable")
-            yield from _alike(shown[order], (hashes & part)[order])
+            for one, other in _alike((hashes & part)[order]):
+                one, other = order[one], order[other]
+                differ = hashes[one] ^ hashes[other]
+                given = np.zeros(len(one), bool)
+                for before in _PARTS[:number]:
+                    given |= differ & before == 0
+                yield shown[one[~given]], shown[other[~given]]
 
 
-def _alike(rows: Rows, keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
-    """Pairs of rows with the same key; the keys ascend."""
-    at = np.arange(len(rows))
-    for step in range(1, len(rows)):
-        at = at[: np.searchsorted(at, len(rows) - step)]
+def _alike(keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
+    """Pairs of places with the same key; the keys ascend."""
+    at = np.arange(len(keys))
+    for step in range(1, min(len(keys), _NEIGHBOURS + 1)):
+        at = at[: np.searchsorted(at, len(keys) - step)]
         at = at[keys[at] == keys[at + step]]
         if not len(at):
             return
         for start in range(0, len(at), _PAIRS):
             some = at[start : start + _PAIRS]
-            yield rows[some], rows[some + step]
+            yield some, some + step
 
 
 def _roots(parents: Rows, of: Rows) -> Rows:

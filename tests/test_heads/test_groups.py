@@ -50,6 +50,28 @@ def least_rows(groups: Hashes) -> list[int]:
     return [int(np.flatnonzero(groups == each)[0]) if each >= 0 else -1 for each in groups]
 
 
+def test_a_frame_that_everybody_shows_costs_little_and_hides_no_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(7)
+    looks = random.integers(-(2**63), 2**63, (3000, 4), np.int64)
+    looks[:, 1] = 0x0123456789ABCDEF
+    looks[2990:] = looks[:10] ^ np.array([1, 0, 6, 8])  # a few bits each
+    compared = []
+    near = duplicates._near
+
+    def counted(a: Hashes, b: Hashes) -> NDArray[np.bool_]:
+        compared.append(len(a))
+        return near(a, b)
+
+    monkeypatch.setattr(duplicates, "_near", counted)
+    groups = duplicates.groups(looks)
+    assert (groups[:10] >= 0).all()
+    np.testing.assert_array_equal(groups[:10], groups[2990:])
+    assert (groups[10:2990] == -1).all()
+    assert sum(compared) < 3000 * 300
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_groups_are_those_that_comparing_all_with_all_finds(
     seed: int, monkeypatch: pytest.MonkeyPatch
