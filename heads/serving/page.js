@@ -83,16 +83,34 @@
     const words = {
       cutting: "Finding where it is cut …", looking: "Looking at it …",
       explaining: "Finding out why …", drawing: "Gathering frames …",
+      "waiting for the bundle": "Waiting for who judges, which is being replaced …",
     }[step] || "Beginning …";
     return [of > 1 ? `${words} segment ${done} of ${of}` : words, { done, of: of > 1 ? of : 0 }];
+  }
+
+  // The job as the service tells it; null where nobody answers, as while it starts again.
+  async function told(id) {
+    try {
+      return await (await ask(`/jobs/${encodeURIComponent(id)}`)).json();
+    } catch (error) {
+      if (error instanceof TypeError) return null;
+      throw error;
+    }
   }
 
   async function watch(id) {
     shown = id;
     try {
       for (;;) {
-        const job = await (await ask(`/jobs/${encodeURIComponent(id)}`)).json();
+        const job = await told(id);
         if (shown !== id) return;
+        if (job === null) {
+          byId("job").hidden = false;
+          say("The service does not answer; asking again.");
+          await new Promise((wake) => setTimeout(wake, 4 * EVERY));
+          if (shown !== id) return;
+          continue;
+        }
         if (byId("job").hidden || byId("name").textContent !== job.name) open(job.name);
         if (job.state === "done") return await show(job);
         if (job.state === "failed") {

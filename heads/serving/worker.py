@@ -102,8 +102,18 @@ class Worker:
         except Refusal as error:  # the file is gone, or leads out of the root now
             self._queue.fail(job.id, str(error))
         except TelltaleError as error:
+            if not isinstance(error, Unscorable) and not self._judges():
+                self._queue.retry(job, str(error))
+                return
             self._queue.fail(job.id, str(error))
         self._let_go(job)
+
+    def _judges(self) -> bool:
+        try:
+            self._judge.identity()
+        except TelltaleError:
+            return False
+        return True
 
     def _let_go(self, job: Job) -> None:
         """It has ended, and stays so, whoever cannot be told of it."""
@@ -117,7 +127,7 @@ class Worker:
             logging.getLogger(__name__).warning("after job %s: %s", job.id, error)
 
     def _finish(self, job: Job) -> None:
-        self._known = self._judge.identity()
+        self._known = self._judge_now(job)
         path, root = self._file(job)
         before = _version(path)
         sha256 = content_of(str(path))
@@ -131,6 +141,22 @@ class Worker:
         if _version(path) != before:
             raise Unscorable("the file changed while it was looked at; send it again")
         self._queue.finish(job.id, answer)
+
+    def _judge_now(self, job: Job) -> Identity:
+        """Who judges. A bundle that is being replaced is waited for: no file is to blame."""
+        said = ""
+        while True:
+            try:
+                return self._judge.identity()
+            except Unfinished:
+                raise
+            except TelltaleError as error:
+                if str(error) != said:
+                    said = str(error)
+                    logging.getLogger(__name__).warning("jobs wait: %s", said)
+                self._tell(job, Progress(step="waiting for the bundle"))
+                if self._ending.wait(_ROUND):
+                    raise Unfinished("the service ends") from error
 
     def _file(self, job: Job) -> tuple[Path, Path]:
         if job.kind == "upload":

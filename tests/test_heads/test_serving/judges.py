@@ -11,6 +11,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from heads.errors import BadRun
 from heads.serving.messages import (
     Answer,
     Identity,
@@ -33,7 +34,10 @@ class FakeJudge:
         self.tasks: list[Task] = []
 
     def identity(self) -> Identity:
-        name = (self._bundle / "bundle.json").read_text()
+        try:
+            name = (self._bundle / "bundle.json").read_text()
+        except OSError as error:
+            raise BadRun(f"{self._bundle} is no bundle") from error
         return Identity(key=name, bundle=f"{name} bundle", stamp=stamp_of(self._bundle))
 
     def judge(self, task: Task, tell: Tell) -> Answer:

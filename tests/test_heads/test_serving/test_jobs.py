@@ -102,6 +102,22 @@ def test_another_bundle_judges_anew_and_the_answer_says_which(opened: Open, tmp_
     assert first["id"] != second["id"] == third["id"]
 
 
+def test_jobs_wait_for_a_bundle_that_is_away(
+    opened: Open, judge: FakeJudge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, client = opened()
+    bundle = next(tmp_path.rglob("bundle.json"))
+    bundle.rename(tmp_path / "away.json")
+    job = send(client, b"hello")["id"]
+    eventually(lambda: "waiting for the bundle" in str(client.get(f"/jobs/{job}").json()))
+    assert judge.judged == []
+    (tmp_path / "away.json").rename(bundle)
+    assert ended(client, job)["state"] == "done"
+    assert [m for m in caplog.messages if m.startswith("jobs wait: ")] == [
+        f"jobs wait: {bundle.parent} is no bundle"
+    ]
+
+
 def test_what_breaks_off_is_tried_again_and_given_up(opened: Open, judge: FakeJudge) -> None:
     _, client = opened()
     told = ended(client, send(client, b"break")["id"])
