@@ -125,8 +125,9 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
     from heads.errors import BadSetting
     from heads.head import head_class, make_head
     from heads.parts.space import space_of
-    from heads.tuning.population import population_size
+    from heads.tuning.population import largest, population_size
     from heads.tuning.search import DIRECTIONS, Search
+    from heads.zoo.fusion import Fusion
 
     names = arguments.head.split(",")
     metrics = arguments.metric or ["auc"]
@@ -156,8 +157,12 @@ def _search(arguments: argparse.Namespace, store: "Store") -> "tuple[Search, Dat
         known = head_class(name).Config.__dataclass_fields__
         mine = {n: text for n, text in own.items() if len(names) == 1 or n in known}
         spaces[name] = {n: s for n, s in space_of(name, mine).items() if n not in fixed}
-    columns = sum(array.shape[-1] for array in data.train.arrays.values())
-    size = population_size(arguments.device, columns, hidden=1024, batch=128)
+    size = 1
+    if Fusion.name in spaces:
+        space = spaces[Fusion.name]
+        hidden, batch = (largest(name, fixed, space) for name in ("hidden", "batch"))
+        columns = sum(array.shape[-1] for array in data.train.arrays.values())
+        size = population_size(arguments.device, columns, hidden, batch)
     return Search(
         spaces=spaces, fixed=fixed, metrics=metrics, folds=folds, classes=store.classes,
         device=arguments.device, population=size, seed=arguments.seed,

@@ -52,6 +52,11 @@ class OneOf:
     def choose(self, chooser: Chooser, name: str) -> str:
         return str(chooser.suggest_categorical(name, list(self.choices)))
 
+    @property
+    def high(self) -> float:
+        """The largest, where they are numbers."""
+        return max(map(float, self.choices))
+
 
 Space = Mapping[str, Range | OneOf]
 

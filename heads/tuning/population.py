@@ -12,7 +12,7 @@ On a CPU this is slower than one head after another, whose optimiser state stays
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from features_store.table import Table
 from heads.errors import BadSetting
 from heads.measuring.metrics import macro_aucs
 from heads.parts.fusion_net import NOT_DECAYED, SIGMOID, BatchStatistics, fold, logits
+from heads.parts.space import Space
 from heads.parts.training_means import means_of, start_statistics
 from heads.training.config import batches
 from heads.training.loop import Watch, defined_metric, judge
@@ -33,7 +34,16 @@ from heads.tuning.stacked_adamw import StackedAdamW
 from heads.tuning.stacked_epoch import Part, StackedEpochs
 from heads.zoo.fusion import Fusion, FusionConfig
 
-__all__ = ["LARGEST", "PLAIN", "Finished", "Member", "Population", "population_size", "stack_key"]
+__all__ = [
+    "LARGEST",
+    "PLAIN",
+    "Finished",
+    "Member",
+    "Population",
+    "largest",
+    "population_size",
+    "stack_key",
+]
 LARGEST = 256
 PLAIN = "plain"
 """The one strategy that members of a population can have."""
@@ -55,6 +65,14 @@ def population_size(device: str, columns: int, hidden: int, batch: int) -> int:
     free, _ = torch.cuda.mem_get_info(torch.device(device))
     member = 4 * (6 * columns * hidden + 8 * batch * columns)  # parameter, gradient, moments, best
     return int(max(1, min(LARGEST, free * _SHARE_OF_FREE_MEMORY // member)))
+
+
+def largest(name: str, fixed: Mapping[str, str], space: Space) -> int:
+    """Of a fusion head's setting that is a whole number, in all trials."""
+    if name in fixed:
+        return int(fixed[name])
+    searched = space.get(name)
+    return int(getattr(FusionConfig(), name) if searched is None else searched.high)
 
 
 class Population:

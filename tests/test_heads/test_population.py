@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from heads.errors import BadSetting, BadTable
 from heads.measuring.metrics import macro_auc, macro_aucs
-from heads.tuning.population import Finished, Member, Population, population_size
+from heads.parts.space import Range
+from heads.tuning.population import Finished, Member, Population, largest, population_size
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
 
@@ -156,6 +157,13 @@ def test_what_cannot_be_stacked_is_refused() -> None:
 
 def test_cpus_train_one_at_a_time() -> None:
     assert population_size("cpu", 3840, 1024, 64) == 1
+
+
+def test_a_place_is_as_large_as_any_trial_may_want_it() -> None:
+    assert largest("batch", {}, Fusion.SPACE) == 128
+    assert largest("batch", {"batch": "512"}, {}) == 512
+    assert largest("hidden", {}, {"hidden": Range(low=64, high=2048, whole=True)}) == 2048
+    assert largest("hidden", {}, {}) == FusionConfig().hidden
 
 
 @pytest.mark.gpu
