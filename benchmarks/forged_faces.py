@@ -164,8 +164,9 @@ def judged(folds: Sequence[Fold]) -> list[Row]:
             ]  # fmt: skip
             for way, aucs in found.items():
                 low, high = np.nanquantile(aucs[1:], [0.025, 0.975])
+                said = "known" if known else "left out"
                 rows.append({
-                    "kind": name, "known": "yes" if known else "no", "way": way,
+                    "what": f"{name}, {said}, {way}", "kind": name, "known": "yes" if known else "no", "way": way,
                     "auc": float(aucs[0]), "low": float(low), "high": float(high),
                     "networks of a way": len(networks), "seeds": len({one.seed for one in folds}),
                     "steps": len(folds[0].losses),
