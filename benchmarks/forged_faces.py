@@ -166,7 +166,8 @@ def judged(folds: Sequence[Fold]) -> list[Row]:
                 low, high = np.nanquantile(aucs[1:], [0.025, 0.975])
                 said = "known" if known else "left out"
                 rows.append({
-                    "what": f"{name}, {said}, {way}", "kind": name, "known": "yes" if known else "no", "way": way,
+                    "what": f"{name}, {said}, {way}", "kind": name,
+                    "known": "yes" if known else "no", "way": way,
                     "auc": float(aucs[0]), "low": float(low), "high": float(high),
                     "networks of a way": len(networks), "seeds": len({one.seed for one in folds}),
                     "steps": len(folds[0].losses),
