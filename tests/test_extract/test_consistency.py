@@ -168,7 +168,7 @@ def test_what_is_asked_wrongly() -> None:
     with pytest.raises(BadSetting, match=r"have: colours, dinov2-s14, .*dino-b16, dinov2-tiny"):
         load_branch(BranchRequest.parse("appearance=dinov2"))
     with pytest.raises(BadSetting, match="have: pairs, dtype, clip, precision"):
-        load("crop=none")
+        load("pare=2")
     with pytest.raises(BadWeights, match=r"dinov2_vitb14_pretrain\.pth.*appearance=colours"):
         load_branch(BranchRequest.parse("appearance=dinov2-b14"))
     with pytest.raises(BadWeights, match="is not a file"):

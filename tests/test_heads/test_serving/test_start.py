@@ -101,6 +101,7 @@ def test_the_command_refuses_before_it_listens(
 def test_the_process_of_a_judge_may_die(tmp_path: Path) -> None:
     from functools import partial
 
+    from heads.errors import BadRun
     from heads.serving.judge_process import JudgeProcess
     from heads.serving.messages import Task, Unscorable
 
@@ -121,8 +122,11 @@ def test_the_process_of_a_judge_may_die(tmp_path: Path) -> None:
         with pytest.raises(Unfinished, match="died"):
             judged("die")
         assert judged("again") == "it says again"
-        (tmp_path / "bundle" / "bundle.json").unlink()
+        gone = Task(name="a", path=str(tmp_path / "gone"), root=str(tmp_path))
         with pytest.raises(Unscorable, match="FileNotFoundError"):
+            judge.judge(gone, heard.append)
+        (tmp_path / "bundle" / "bundle.json").unlink()
+        with pytest.raises(BadRun, match="is no bundle"):
             judge.identity()
     finally:
         judge.close()
