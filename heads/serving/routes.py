@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import sqlite3
+import time
 from collections.abc import AsyncGenerator
 from importlib.resources import files as resources
 from string import Template
@@ -30,6 +31,8 @@ from heads.serving.service import Service
 _LONGEST_JSON = 2**16
 _PATIENCE = 60.0
 """Seconds that a sender may be silent."""
+_SLOWEST = 4096
+"""Bytes a second, on average: others wait for the place that an upload takes."""
 _YEAR = 365 * 24 * 3600
 
 
@@ -198,13 +201,16 @@ class _Routes:
 
 async def _receive(request: Request, form: FileForm, most: int, ends: asyncio.Event) -> None:
     """`most`: bytes of the whole form, whatever is in it. `ends`: the service does."""
-    parts = request.stream()
+    parts, came, begun = request.stream(), 0, time.monotonic()
     ending = asyncio.create_task(ends.wait())
     try:
         while part := await _next(parts, ending):
-            most -= len(part)
-            if most < 0:
+            came += len(part)
+            if came > most:
                 raise Refusal(413, "The form is too large.")
+            taken = time.monotonic() - begun
+            if taken > _PATIENCE and came < _SLOWEST * taken:
+                raise Refusal(408, f"It comes too slowly: {_SLOWEST:,} bytes a second are needed.")
             await run_in_threadpool(form.feed, part)
     except ClientDisconnect as error:  # nobody hears this
         raise Refusal(400, "The upload broke off.") from error

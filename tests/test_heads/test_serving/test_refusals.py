@@ -3,13 +3,15 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from extract.decoding.cuts import NETWORKS, Cutting
+from heads.serving import routes
 from heads.serving.access import OPEN, session_of
 from heads.serving.jobs import WAITING
 from heads.serving.routes import application
@@ -107,6 +109,28 @@ def test_too_much_is_refused_and_leaves_nothing(opened: Open, tmp_path: Path) ->
     assert (full.status_code, full.headers["retry-after"]) == (503, "10")
     assert len(uploads(tmp_path)) == 1
     assert service.arriving == 0
+
+
+@pytest.mark.usefixtures("still")
+def test_a_sender_who_never_ends_keeps_no_place(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = opened()
+    monkeypatch.setattr(routes, "_PATIENCE", 0.05)
+    monkeypatch.setattr(routes, "_SLOWEST", 10_000)
+
+    def drops() -> Iterator[bytes]:
+        yield b'--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(20):
+            time.sleep(0.02)
+            yield b"x"
+
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    found = client.post("/jobs", content=drops(), headers=kind)
+    assert found.status_code == 408
+    assert "10,000 bytes a second" in found.json()["error"]
+    assert (uploads(tmp_path), service.arriving) == ([], 0)
+    assert post(client, b"x" * 100).status_code == 202
 
 
 @pytest.mark.parametrize(
