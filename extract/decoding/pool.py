@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +30,7 @@ from extract.decoding.reply import Reply, outcome_of
 from extract.decoding.video import DECODERS
 from extract.decoding.worker import READY
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
+from extract.processes import python_path
 
 START_LIMIT = 120.0
 RECYCLE_AFTER = 500
@@ -282,8 +282,5 @@ def _anonymous_file(size: int) -> int:
 
 def _environment() -> dict[str, str]:
     """One thread per worker, and the same packages as here."""
-    ours = str(Path(__file__).resolve().parents[2])
-    paths = [ours, os.environ.get("PYTHONPATH", "")]
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    path = os.pathsep.join(part for part in paths if part)
-    return {**os.environ, **single, "PYTHONPATH": path}
+    return {**os.environ, **single, "PYTHONPATH": python_path()}

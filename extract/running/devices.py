@@ -1,17 +1,14 @@
 """Several devices of one machine: a process for each."""
 
 import contextlib
-import os
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from extract import processes
 from extract.errors import ExtractError
 from extract.running.extraction import default_workers
 from extract.running.messages import AHEAD, NEXT, STOP, Ended, Ready
@@ -31,16 +28,8 @@ class _Child:
 
     def __init__(self, told: Run) -> None:
         self.device = told.devices[0]
-        ours, theirs = socket.socketpair()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "extract.running.device_process", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-            env={**os.environ, "PYTHONPATH": _python_path()},
-            start_new_session=True,  # ctrl-C is the parent's to pass on
-        )
-        theirs.close()
-        self.connection = Connection(ours.detach())
+        module = "extract.running.device_process"
+        self.process, self.connection = processes.start(module, subprocess.DEVNULL)
         self.send(told)
 
     def send(self, message: object) -> None:
@@ -140,9 +129,3 @@ class DeviceCrew:
     def stop(self) -> None:
         for child in self._children:
             child.send(STOP)
-
-
-def _python_path() -> str:
-    """The same packages as here."""
-    ours = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(part for part in (ours, os.environ.get("PYTHONPATH", "")) if part)

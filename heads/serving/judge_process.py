@@ -10,14 +10,13 @@ happens when the service is gone, however that was killed.
 import contextlib
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+from extract import processes
 from features_store.errors import TelltaleError
 from heads.errors import BadRun, HeadError
 from heads.serving.messages import (
@@ -72,16 +71,8 @@ class JudgeProcess:
                 if self._process.poll() is None:
                     return
                 _end(self._process)
-            ours, theirs = socket.socketpair()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "heads.serving.judge_process", str(theirs.fileno())],
-                stdin=subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONPATH": _python_path()},
-                start_new_session=True,  # ctrl-C is the service's to pass on
-            )
-            theirs.close()
-            self._connection = Connection(ours.detach())
+            module = "heads.serving.judge_process"
+            self._process, self._connection = processes.start(module, subprocess.PIPE)
         with contextlib.suppress(OSError):
             self._connection.send(self._make)
 
@@ -105,12 +96,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
     assert process.stdin is not None
     process.stdin.close()
-
-
-def _python_path() -> str:
-    """The same packages as here."""
-    ours = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(part for part in (ours, os.environ.get("PYTHONPATH", "")) if part)
 
 
 def main(arguments: Sequence[str]) -> None:
