@@ -13,16 +13,14 @@ import torch
 
 from extract.errors import BadWeights
 from extract.networks import weights
-from extract.networks.hugging_face import folder_config, loaded, quiet
 from extract.people.detections import KINDS, DetectorIdentity, Found
 from extract.people.detector import Detector, DetectorRequest, Picture
 from extract.people.named_boxes import OVERLAP, corners, named_boxes
+from extract.people.named_folder import network_of, parts_of, wanted
 
+TITLE = "Grounding DINO"
 NAMES: tuple[str, ...] = KINDS
 SENTENCE = "".join(f"{name}. " for name in NAMES).strip()
-_WANTED = (
-    "give a folder of Grounding DINO as Hugging Face has it, with its tokenizer and preprocessor"
-)
 
 
 class GroundingDino(Detector):
@@ -61,22 +59,12 @@ class GroundingDino(Detector):
 
 
 def load(request: DetectorRequest) -> GroundingDino:
-    request.check_settings("threshold")
-    folder = request.needs_path("a folder of Grounding DINO")
-    kind = folder_config(folder, _WANTED).get("model_type")
-    if kind != "grounding-dino":
-        raise BadWeights(f"{folder} is a folder of {kind!r}, not of Grounding DINO; {_WANTED}.")
-    network, _ = loaded(folder, "GroundingDinoForObjectDetection", "Grounding DINO")
+    name = "GroundingDinoForObjectDetection"
+    folder, network = network_of(request, "grounding-dino", TITLE, name)
     from transformers import BertTokenizer, GroundingDinoImageProcessorPil
 
-    try:
-        with quiet():
-            images = GroundingDinoImageProcessorPil.from_pretrained(folder, local_files_only=True)
-            tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadWeights(
-            f"{folder} lacks Grounding DINO's tokenizer or preprocessor ({error})."
-        ) from error
+    loads = (GroundingDinoImageProcessorPil.from_pretrained, BertTokenizer.from_pretrained)
+    images, tokenizer = parts_of(folder, TITLE, loads)
     threshold = request.number("threshold", 0.25, 0, 1)
     return GroundingDino(network, images, tokenizer, threshold, request.device)
 
@@ -94,6 +82,7 @@ def _spans(tokens: list[int], tokenizer: Any) -> list[list[int]]:  # noqa: ANN40
     found = [span for span in spans if span]
     if len(found) != len(NAMES):
         raise BadWeights(
-            f"The tokenizer makes {len(found)} names of {SENTENCE!r}, not {len(NAMES)}; {_WANTED}."
+            f"The tokenizer makes {len(found)} names of {SENTENCE!r}, not {len(NAMES)}; "
+            f"{wanted(TITLE)}."
         )
     return found

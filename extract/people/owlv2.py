@@ -8,16 +8,14 @@ from typing import Any
 
 import torch
 
-from extract.errors import BadWeights
 from extract.networks import weights
-from extract.networks.hugging_face import folder_config, loaded, quiet
 from extract.people.detections import DetectorIdentity, Found
 from extract.people.detector import Detector, DetectorRequest, Picture
 from extract.people.named_boxes import OVERLAP, corners, named_boxes
+from extract.people.named_folder import network_of, parts_of
 
 TEXTS = ("a person", "a face", "a hand")
 """In the order of KINDS."""
-_WANTED = "give a folder of OWLv2 as Hugging Face has it, with its tokenizer and preprocessor"
 
 
 class Owlv2(Detector):
@@ -47,19 +45,10 @@ class Owlv2(Detector):
 
 
 def load(request: DetectorRequest) -> Owlv2:
-    request.check_settings("threshold")
-    folder = request.needs_path("a folder of OWLv2")
-    kind = folder_config(folder, _WANTED).get("model_type")
-    if kind != "owlv2":
-        raise BadWeights(f"{folder} is a folder of {kind!r}, not of OWLv2; {_WANTED}.")
-    network, _ = loaded(folder, "Owlv2ForObjectDetection", "OWLv2")
+    folder, network = network_of(request, "owlv2", "OWLv2", "Owlv2ForObjectDetection")
     from transformers import CLIPTokenizer, Owlv2ImageProcessorPil, Owlv2Processor
 
-    try:
-        with quiet():
-            images = Owlv2ImageProcessorPil.from_pretrained(folder, local_files_only=True)
-            texts = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadWeights(f"{folder} lacks OWLv2's tokenizer or preprocessor ({error}).") from error
+    loads = (Owlv2ImageProcessorPil.from_pretrained, CLIPTokenizer.from_pretrained)
+    images, texts = parts_of(folder, "OWLv2", loads)
     processor = Owlv2Processor(image_processor=images, tokenizer=texts)
     return Owlv2(network, processor, request.number("threshold", 0.1, 0, 1), request.device)
