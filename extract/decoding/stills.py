@@ -1,6 +1,7 @@
 """A few small pictures of a video for people to look at: evenly over its length, and any that are
 asked for besides."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from extract.decoding.info import VideoInfo
 from extract.decoding.picture import Opened
 from extract.decoding.reel import Stretch
+
+_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +54,14 @@ class Stills:
             size = (small_nhwc.shape[2], small_nhwc.shape[1])
             small_nhwc[place] = cv2.resize(frames[number], size, interpolation=cv2.INTER_AREA)
         return video.info
+
+
+def jpeg(small_hwc: NDArray[np.uint8]) -> str:
+    """RGB as a JPEG in base64, for a page."""
+    _, encoded = cv2.imencode(".jpg", small_hwc[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return base64.b64encode(encoded.tobytes()).decode()
+
+
+def jpeg_url(small_hwc: NDArray[np.uint8]) -> str:
+    """The same as a data URL."""
+    return f"data:image/jpeg;base64,{jpeg(small_hwc)}"

@@ -3,20 +3,17 @@
 Decoded in guarded workers, the very frame and no other; the page draws the box over it.
 """
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.decoding.job import SCANNED, Job, Plan
 from extract.decoding.pool import DecodePool
-from extract.decoding.stills import Stills
+from extract.decoding.stills import Stills, jpeg
 from extract.people.spots import Spot
 
 SIDE = 336
-_QUALITY = 80
 Still = Mapping[str, object]
 
 
@@ -46,11 +43,9 @@ def still(small_hwc: NDArray[np.uint8], size: tuple[int, int], spot: Spot) -> St
         round(100 * min(max(corner / side, 0), 1), 2)
         for corner, side in zip(spot.box, (*size, *size), strict=True)
     )
-    how = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    _, encoded = cv2.imencode(".jpg", small_hwc[:, :, ::-1], how)
     return {
         "size": [small_hwc.shape[1], small_hwc.shape[0]],
-        "picture": base64.b64encode(encoded.tobytes()).decode(),
+        "picture": jpeg(small_hwc),
         "box": [left, top, max(right - left, 0), max(bottom - top, 0)],
         "part": spot.part,
         "frame": spot.frame,

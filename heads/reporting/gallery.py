@@ -4,7 +4,6 @@ Frames come from the files that the scores name, decoded in a guarded process, s
 whose files they are; one that has moved, broken or hangs costs its frames, never the report.
 """
 
-import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from extract.decoding.containers import Limits
 from extract.decoding.job import SCANNED, Job, Plan
 from extract.decoding.pool import DecodePool
-from extract.decoding.stills import Stills
+from extract.decoding.stills import Stills, jpeg_url
 from extract.manifest.names import unescaped
 from extract.manifest.segments import segment_of
 from extract.people.spots import text_box
@@ -28,7 +27,6 @@ from heads.scoring.timelines import clock, seconds_of
 
 EACH = 4
 STILLS = Stills()
-_QUALITY = 80
 _SECONDS = 30.0
 """That a video may take."""
 _RED = (208, 48, 48)
@@ -168,7 +166,7 @@ class Shown:
             scale = max(images[0].shape[:2]) / max(info.width, info.height)
             images[0], words[0] = spot.drawn(images[0], scale), "where it looks worst, "
         made = zip(images, times, words, strict=True)
-        return [Still(url=_jpeg(image), at=at, words=said) for image, at, said in made]
+        return [Still(url=jpeg_url(image), at=at, words=said) for image, at, said in made]
 
 
 def _first(mask: NDArray[np.bool_], order: NDArray[np.float64]) -> tuple[int, ...]:
@@ -181,11 +179,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # too long, or a null byte
         return False
-
-
-def _jpeg(small_hwc: NDArray[np.uint8]) -> str:
-    _, encoded = cv2.imencode(".jpg", small_hwc[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
 def _card(scores: Scores, row: int, shown: Shown) -> str:

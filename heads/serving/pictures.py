@@ -1,16 +1,15 @@
 """The frames that a verdict rests on, small, with their times; decoded in a guarded worker."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from extract.decoding.info import VideoInfo
 from extract.decoding.job import Job, Look, Output, Plan
 from extract.decoding.pool import DecodePool
+from extract.decoding.stills import jpeg_url
 from extract.manifest.manifest import Manifest
 from extract.running.pipeline import Settings
 from extract.views.protocol import Protocol
@@ -18,7 +17,6 @@ from heads.scoring.explain import frame_times
 from heads.serving.small import SIDE, fitted
 
 MOST = 8
-_QUALITY = 80
 _MOST_BYTES = 2**28
 """Of all views' frames together, however many a protocol has."""
 
@@ -28,11 +26,8 @@ class Moment:
     """A frame, and when it is shown."""
 
     time: str
-    jpeg: bytes
-
-    @property
-    def data_url(self) -> str:
-        return f"data:image/jpeg;base64,{base64.b64encode(self.jpeg).decode()}"
+    data_url: str
+    """As a JPEG."""
 
 
 def moments(manifest: Manifest, settings: Settings) -> list[Moment]:
@@ -65,7 +60,6 @@ def _chosen(
     count = min(MOST, len(times))
     found: dict[str, Moment] = {}
     for place in np.linspace(0, len(times) - 1, count).astype(int).tolist():
-        frame_hwc = np.ascontiguousarray(frames_thwc[place, :height, :width, ::-1])
-        _, encoded = cv2.imencode(".jpg", frame_hwc, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        found.setdefault(times[place], Moment(time=times[place], jpeg=encoded.tobytes()))
+        frame_hwc = np.asarray(frames_thwc[place, :height, :width], np.uint8)
+        found.setdefault(times[place], Moment(time=times[place], data_url=jpeg_url(frame_hwc)))
     return list(found.values())
