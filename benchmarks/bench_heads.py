@@ -4,15 +4,15 @@
 
 1,000 videos x 2 views x 3,840 features, every view in every epoch, batch 64. Baseline: a module
 as the paper writes it, DataLoader over a TensorDataset, AdamW as it comes. The ablation is the
-paper's Table 3 with the default settings, one view of a video in an epoch, so half the samples; CPU
-only, as scoring is. Scoring: a store of `--rows` videos read and scored in parts by the folded
-head, against reading the same arrays and doing nothing.
+paper's Table 3 with the default settings, one view of a video in an epoch, so half the samples: one
+head after another, and in processes; CPU only, as scoring is. Scoring: a store of `--rows` videos
+read and scored in parts by the folded head, against reading the same arrays and doing nothing.
 """
 
 import argparse
+import os
 import resource
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from features_store.table import Table
 from heads.head import make_head
 from heads.judging.ablation import TABLE_3
 from heads.parts import arrays
+from heads.training import side_by_side
 from heads.training.losses import rank_weights, smoothed_losses
 from heads.training.threads import one_thread
 from heads.zoo.fusion import Fusion, FusionConfig
@@ -47,7 +48,7 @@ def main() -> None:
     if arguments.device != "cpu":  # a GPU's file holds no CPU's figures
         measure.report("heads", rows, ("torch", "numpy"))
         return
-    rows += ablation(arguments.epochs)
+    rows += ablation(arguments.epochs, arguments.runs)
     with tempfile.TemporaryDirectory() as folder:
         rows += scoring(Path(folder), arguments.rows, arguments.runs)
     measure.report("heads", rows, ("torch", "numpy"))
@@ -154,18 +155,35 @@ def training(epochs: int, runs: int, device: str) -> list[measure.Row]:
     return rows
 
 
-def ablation(epochs: int) -> list[measure.Row]:
+def ablation(epochs: int, runs: int) -> list[measure.Row]:
     train, validation = table(VIDEOS, 0), table(200, 1)
-    start = time.perf_counter()
-    for settings in TABLE_3.values():
-        for seed in range(5):
-            head = make_head("fusion", {**settings, "epochs": str(epochs)}, CLASSES)
-            head.fit(train, validation, seed=seed)
+    fits = [
+        (settings, seed) for settings in TABLE_3.values() for seed in range(5)
+    ]  # as `telltale ablate` does them
+
+    def done(processes: int) -> None:
+        os.environ[side_by_side.SWITCH] = str(processes)
+        made = (
+            side_by_side.Fit(
+                head=make_head("fusion", {**settings, "epochs": str(epochs)}, CLASSES),
+                train=train, deciding=validation, seed=seed,
+            )
+            for settings, seed in fits
+        )  # fmt: skip
+        for _ in side_by_side.learnt(made):
+            pass
+
+    cores = len(os.sched_getaffinity(0))
+    alone, beside = "one after another", f"in {cores} processes"
+    ways = {alone: lambda: done(1), beside: lambda: done(cores)}
+    seconds = measure.interleaved(ways, runs=runs, warm_up=0)
+    ratios = measure.against(seconds, alone)
     return [
         {
-            "what": "ablation, 4 rows x 5 seeds", "s": time.perf_counter() - start,
-            "epochs": epochs, "views of a video and epoch": 1, "runs": 1,
+            "what": f"ablation, 4 rows x 5 seeds, {name}", "s": value, "epochs": epochs,
+            "views of a video and epoch": 1, "runs": runs, "speed": ratios[name],
         }
+        for name, value in seconds.items()
     ]  # fmt: skip
 
 

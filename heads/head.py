@@ -52,6 +52,8 @@ class Head(ABC):
     """What `telltale tune` searches: setting → `spaces.Range` or `spaces.OneOf`."""
     lazy: tuple[str, ...] = ()
     """Arrays that are read batch by batch instead of held in memory."""
+    learns_on_one_thread: ClassVar[bool] = False
+    """It is too small for several, so several such heads learn in processes beside each other."""
 
     def __init__(self, config: Any, classes: Sequence[str]) -> None:  # noqa: ANN401
         self.config = config

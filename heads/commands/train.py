@@ -204,14 +204,17 @@ def _train(arguments: argparse.Namespace) -> int:
         print(crossing)
     trained = []
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-    for seed in tqdm(seeds, unit="seed", disable=None):
-        trained += train_seeds(
-            make, data, [seed], device, _epoch_log(arguments.tensorboard, arguments.head, seed)
-        )
-        one = trained[-1]
+
+    def listener(seed: int) -> "OnEpoch | None":
+        return _epoch_log(arguments.tensorboard, arguments.head, seed)
+
+    found = train_seeds(make, data, seeds, device, listener)
+    for one in tqdm(found, total=len(seeds), unit="seed", disable=None):
+        trained.append(one)
         best = f"{one.report.metric} {one.report.best:.4f}" if len(data.validation) else "trained"
         print(
-            f"seed {seed}: {best} (epoch {one.report.best_epoch + 1}, {one.report.seconds:.1f} s)"
+            f"seed {one.seed}: {best} (epoch {one.report.best_epoch + 1}, "
+            f"{one.report.seconds:.1f} s)"
         )
         print("".join(f"  {note}\n" for note in one.report.notes), end="")
     bundle = best_bundle(store, trained, data, ensemble=arguments.ensemble)

@@ -197,9 +197,11 @@ def _finish(
     name, settings = best_settings(study, search)
     best = best_trial(study, search)
     first_seed = int(best.user_attrs.get(SEED, best.number))
-    trained = train_seeds(
-        lambda: make_head(name, settings, store.classes), data,
-        range(first_seed, first_seed + arguments.seeds), arguments.device,
+    trained = list(
+        train_seeds(
+            lambda: make_head(name, settings, store.classes), data,
+            range(first_seed, first_seed + arguments.seeds), arguments.device,
+        )
     )  # fmt: skip
     bundle = best_bundle(store, trained, data)
     first = search.metrics[0]

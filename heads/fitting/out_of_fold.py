@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from heads.data.folds import Groups, fold_numbers
 from heads.data.sides import Data, Mask
 from heads.head import Head, Probabilities
+from heads.training.side_by_side import Fit, learnt
 
 FOLDS = 5
 
@@ -48,17 +49,21 @@ def out_of_fold(
 ) -> OutOfFold:
     """`whole` has every video twice, as it is learnt from and as it is judged; `deciding`, over all
     videos of the store, are those that decide on epochs, less the ones of the fold that is out."""
-    judged, learnt = whole.validation, whole.train
+    judged, teaching = whole.validation, whole.train
     own = None if groups is None else groups[judged.rows]
     numbers = fold_numbers(judged.ids, judged.labels, folds, own)
     number_of = np.full(len(deciding), -1)
     number_of[judged.rows] = numbers
+    fits = [
+        Fit(
+            head=make(), train=teaching, deciding=judged, device=device,
+            learns=(number_of[teaching.rows] != fold) & ~deciding[teaching.rows],
+            decides=(numbers != fold) & deciding[judged.rows],
+        )
+        for fold in range(folds)
+    ]  # fmt: skip
     found: Probabilities | None = None
-    for fold in range(folds):
-        learns = (number_of[learnt.rows] != fold) & ~deciding[learnt.rows]
-        decides = (numbers != fold) & deciding[judged.rows]
-        head = make()
-        head.fit(learnt.take(learns), judged.take(decides), seed=0, device=device)
+    for fold, (head, _) in enumerate(learnt(fits)):
         said = head.predict(judged.take(numbers == fold))
         if found is None:
             found = np.zeros((len(judged), *said.shape[1:]), np.float32)

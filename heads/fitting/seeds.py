@@ -1,7 +1,7 @@
 """From a store to a bundle: several seeds, of which the best is kept, or all."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from heads.measuring.metrics import Floats, averaged, has_result, measure
 from heads.parts.about import About
 from heads.parts.ensemble import together
 from heads.parts.novelty import familiar
+from heads.training.side_by_side import Fit, learnt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +37,26 @@ def train_seeds(
     data: Data,
     seeds: Sequence[int],
     device: str = "cpu",
-    on_epoch: OnEpoch | None = None,
-) -> list[Trained]:
-    """Train one head per seed."""
-    trained = []
-    for seed in seeds:
-        head = make()
-        report = head.fit(data.train, data.deciding, seed=seed, device=device, on_epoch=on_epoch)
-        trained.append(Trained(seed=seed, head=head, report=report))
-    return trained
+    listener: Callable[[int], OnEpoch | None] = lambda _: None,
+) -> Iterator[Trained]:
+    """Train one head per seed; `listener` says who is told of a seed's epochs."""
+    fits = [
+        Fit(
+            head=make(), train=data.train, deciding=data.deciding, seed=seed, device=device,
+            on_epoch=listener(seed),
+        )
+        for seed in seeds
+    ]  # fmt: skip
+    for seed, (head, report) in zip(seeds, learnt(fits), strict=True):
+        yield Trained(seed=seed, head=head, report=report)
 
 
 def best_bundle(
-    store: Store, trained: Sequence[Trained], data: Data, *, ensemble: bool = False
+    store: Store, trained: Iterable[Trained], data: Data, *, ensemble: bool = False
 ) -> Bundle:
     """The seed that was best on validation, or all of them with `ensemble`. Without calibration:
     what chose the epoch and the seed promises nothing."""
+    trained = list(trained)
     best = max(trained, key=lambda one: one.report.best)
     table, head = data.validation, best.head
     if ensemble and len(trained) > 1:

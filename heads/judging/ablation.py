@@ -21,6 +21,7 @@ from heads.judging.kept_runs import KeptRuns, run_key
 from heads.judging.two_way import METRICS, MOST_SEEDS, Spread, difference, spread
 from heads.measuring.metrics import Floats, averaged, measure
 from heads.measuring.tests import p_text
+from heads.training.side_by_side import Fit, learnt
 
 Rows = Mapping[str, Settings]
 TABLE_3: Rows = {
@@ -194,16 +195,22 @@ class Plan:
 
 def ablate(plan: Plan, data: Data, test: Table, out: Path) -> Iterator[int]:
     """Do what is missing, yielding after each run; the result is `collected`."""
-    kept = KeptRuns(out)
+    kept, missing = KeptRuns(out), []
     for name, seed in plan.runs():
-        head = _head(plan, name, test)
-        key = run_key(head, seed, _tables(data, test))
-        if key not in kept:
-            head.fit(data.train, data.validation, seed=seed)
-            means = averaged(head.predict(test))
-            found = measure(means, test.labels, test.classes)
-            kept.keep(key, means, row=name, seed=seed, **found.numbers())
-        yield seed
+        fit = Fit(
+            head=_head(plan, name, test), train=data.train, deciding=data.validation, seed=seed
+        )
+        key = run_key(fit.head, seed, _tables(data, test))
+        if key in kept:
+            yield seed
+        else:
+            missing.append((name, key, fit))
+    heads = learnt(fit for _, _, fit in missing)
+    for (name, key, fit), (head, _) in zip(missing, heads, strict=True):
+        means = averaged(head.predict(test))
+        found = measure(means, test.labels, test.classes)
+        kept.keep(key, means, row=name, seed=fit.seed, **found.numbers())
+        yield fit.seed
 
 
 def collected(plan: Plan, data: Data, test: Table, out: Path) -> Ablation:

@@ -21,6 +21,7 @@ from heads.measuring.intervals import MINIMUM, Interval, absent, accuracy, macro
 from heads.measuring.intervals import auc as auc_of
 from heads.measuring.metrics import REAL, Floats, averaged
 from heads.parts.novelty import familiar, vectors
+from heads.training.side_by_side import Fit, learnt
 
 _JUDGED = 0.2
 """Share of the training videos that decide on the best epoch."""
@@ -95,15 +96,23 @@ def cross(
     sources, reals = known.generators, known.reals
     rows, cells = [], []
     unknown: dict[str, Interval] = {}
-    for source in sources:
+
+    def fit(source: str) -> Fit:
         learning, judging = (
             _learning(table, source, reals, leave_one_out=leave_one_out)
             for table in (whole.train, whole.validation)
         )
-        head = make()
-        train, judges = whole.train.take(learning), whole.validation.take(judging)
-        data = _split(train, judges)
-        head.fit(data.train, data.validation, seed=seed)
+        learns, decides = _split(whole, learning, judging)
+        return Fit(
+            head=make(), train=whole.train, deciding=whole.validation, learns=learns,
+            decides=decides, seed=seed,
+        )  # fmt: skip
+
+    fits = [fit(source) for source in sources]
+    for source, own, (head, _) in zip(sources, fits, learnt(fits), strict=True):
+        train, deciding = own.sides
+        data = Data(train=train, validation=deciding)
+        judging = _learning(whole.validation, source, reals, leave_one_out=leave_one_out)
         rows.append(f"all but {source}" if leave_one_out else source)
         others = whole.validation.take(~judging)
         tested = [source] if leave_one_out else sources
@@ -149,14 +158,16 @@ def _unknown(head: Head, data: Data, left_out: Table) -> Interval | None:
     return auc_of(distances, is_far, ("known", "unknown"))
 
 
-def _split(train: Table, judges: Table) -> Data:
-    learning, judging = ~by_id(train.ids, _JUDGED), by_id(judges.ids, _JUDGED)
-    if not learning.any() or not judging.any():
+def _split(whole: Data, learning: Mask, judging: Mask) -> tuple[Mask, Mask]:
+    """Who is learnt from and who decides, of those."""
+    learns = learning & ~by_id(whole.train.ids, _JUDGED)
+    decides = judging & by_id(whole.validation.ids, _JUDGED)
+    if not learns.any() or not decides.any():
         raise BadTable(
-            f"A source has {len(train)} videos to learn from and {len(judges)} to choose judges "
-            f"from: too few."
+            f"A source has {learning.sum()} videos to learn from and {judging.sum()} to choose "
+            f"judges from: too few."
         )
-    return Data(train=train.take(learning), validation=judges.take(judging))
+    return learns, decides
 
 
 def _half(table: Table) -> Mask:

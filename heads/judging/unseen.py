@@ -22,6 +22,7 @@ from heads.judging.several_sets import VideoSet, mean_over
 from heads.judging.two_way import Spread, difference, spread
 from heads.measuring.metrics import REAL, Floats, averaged
 from heads.measuring.tests import p_text
+from heads.training.side_by_side import Fit, learnt
 
 PLAIN = "plain"
 MEAN = "mean"
@@ -111,25 +112,30 @@ class Trial:
         """Do what is missing, run by run; then `found`."""
         kept = KeptRuns(out)
         for strategy in self.strategies:
-            for fold in self.folds:
-                for seed in range(self.seeds):
-                    self._run(kept, strategy, fold, seed)
-                    yield strategy
+            try:
+                yield from self._tried(kept, strategy)
+            except BadSetting as error:
+                if self.must or strategy == PLAIN:
+                    raise
+                self.refused[strategy] = str(error)
 
-    def _run(self, kept: KeptRuns, strategy: str, fold: Fold, seed: int) -> None:
-        head, data = self.make(strategy), fold.data
-        key = _key(head, fold, seed)
-        if key in kept or strategy in self.refused:
-            return
-        try:
-            head.fit(data.train, data.deciding, seed=seed)
-        except BadSetting as error:
-            if self.must or strategy == PLAIN:
-                raise
-            self.refused[strategy] = str(error)
-            return
-        means = averaged(head.predict(data.validation))
-        kept.keep(key, means, strategy=strategy, generator=fold.generator, seed=seed)
+    def _tried(self, kept: KeptRuns, strategy: str) -> Iterator[str]:
+        missing = []
+        for fold in self.folds:
+            for seed in range(self.seeds):
+                fit = Fit(
+                    head=self.make(strategy), train=fold.data.train, deciding=fold.data.deciding,
+                    seed=seed,
+                )  # fmt: skip
+                if (key := _key(fit.head, fold, seed)) in kept:
+                    yield strategy
+                else:
+                    missing.append((fold, key, fit))
+        heads = learnt(fit for _, _, fit in missing)
+        for (fold, key, fit), (head, _) in zip(missing, heads, strict=True):
+            means = averaged(head.predict(fold.data.validation))
+            kept.keep(key, means, strategy=strategy, generator=fold.generator, seed=fit.seed)
+            yield strategy
 
     def found(self, out: Path) -> Unseen:
         """From the runs, which must all be there."""

@@ -60,6 +60,7 @@ class Blend(Head):
         "smoothing": Range(low=0.0, high=0.3),
         "dropout": Range(low=0.0, high=0.5),
     }
+    learns_on_one_thread = True
     config: BlendConfig
 
     def __init__(self, config: BlendConfig, classes: Sequence[str]) -> None:

@@ -137,6 +137,7 @@ class Fusion(Head):
         "alpha": OneOf(("sigmoid", "fixed")),
         "batch": OneOf(("32", "64", "128")),
     }
+    learns_on_one_thread = True
     config: FusionConfig
 
     def __init__(self, config: FusionConfig, classes: Sequence[str]) -> None:

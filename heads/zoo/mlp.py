@@ -137,6 +137,7 @@ class Mlp(PooledHead):
         "layers": OneOf(("0", "1", "2")),
         "rank_loss": OneOf(("true", "false")),
     }
+    learns_on_one_thread = True
     config: MlpConfig
     model: MlpModel | None = None
 
