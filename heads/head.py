@@ -135,6 +135,11 @@ def use_head(path: str, which: str = "HEAD") -> type[Head]:
     return kind
 
 
+def is_of_a_file(name: str) -> bool:
+    """Whether `use_head` has loaded it: other processes do not know it."""
+    return name in _named_by_user
+
+
 def _checked(where: str, found: object) -> type[Head]:
     if not (isinstance(found, type) and issubclass(found, Head)):
         raise BadSetting(f"{where} gives {found!r}; a subclass of heads.head.Head is needed.")

@@ -67,6 +67,10 @@ def add_commands(commands: "Commands") -> None:
         "--storage",
         help="database URL, such as postgresql://USER@HOST/NAME (default: OUT/study.db)",
     )
+    tune.add_argument(
+        "--processes", type=int, default=1, metavar="N",
+        help="so many try settings beside each other (CPU; default: 1, which alone repeats itself)",
+    )  # fmt: skip
     tune.add_argument("--seeds", type=int, default=3, help="of the final training (default: 3)")
     tune.add_argument("--device", default="auto", help=DEVICE_HELP)
     tune.add_argument("--out", type=Path, default=Path("runs/tune"), help="%(default)s")
@@ -79,11 +83,13 @@ def _tune(arguments: argparse.Namespace) -> int:
 
     from features_store import Store
     from features_store.outputs import Folder
+    from heads.tuning.companions import Part, companions
     from heads.tuning.search import DIRECTIONS
     from heads.tuning.study import STUDY_FILES, finished, open_study
     from heads.tuning.trials import run_trials
 
     arguments.device = one_device(arguments.device)
+    _check_processes(arguments)
     folder = Folder(arguments.out, "tune", overwrite=arguments.overwrite)
     store = Store.open(arguments.store)
     search, data = _search(arguments, store)
@@ -92,13 +98,39 @@ def _tune(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments, search, data)
     folder.begin(plan, outdated=STUDY_FILES)
     study = open_study(arguments.storage, arguments.out, directions, plan, arguments.seed)
-    with tqdm(total=arguments.trials, unit="trial", disable=None) as bar:
+    part = Part(
+        storage=arguments.storage, folder=arguments.out, directions=directions, search=search,
+        limit=arguments.trials,
+    )  # fmt: skip
+    with (
+        tqdm(total=arguments.trials, unit="trial", disable=None) as bar,
+        companions(part, arguments.processes - 1),
+    ):
         bar.update(len(finished(study)))
         for done in run_trials(study, search, arguments.trials):
             bar.n = done
             bar.set_postfix_str(_best(study, search))
     _finish(arguments, store, study, search, data)
     return 0
+
+
+def _check_processes(arguments: argparse.Namespace) -> None:
+    from heads.errors import BadSetting
+    from heads.head import is_of_a_file
+
+    if arguments.processes < 1:
+        raise BadSetting(f"{arguments.processes} processes: give 1 or more.")
+    if arguments.processes == 1:
+        return
+    if arguments.device != "cpu":
+        raise BadSetting(
+            f"--processes is for a CPU; on {arguments.device} heads learn side by side anyway."
+        )
+    if own := [name for name in arguments.head.split(",") if is_of_a_file(name)]:
+        raise BadSetting(
+            f"--processes cannot hand on the head {own[0]!r} of a file of yours: start the same "
+            f"command several times instead."
+        )
 
 
 def _plan(arguments: argparse.Namespace, search: "Search", data: "Data") -> dict[str, object]:

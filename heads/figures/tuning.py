@@ -37,6 +37,8 @@ def history(trials: Sequence[FrozenTrial], metric: str, *, larger: bool) -> str:
 def importances(study: optuna.Study) -> tuple[dict[str, float], str]:
     """How much each setting mattered for the first metric; empty with too few trials."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(done) < 2 * _SHOWN:
+        return {}, ""
     several = len(study.directions) > 1
     try:
         found = optuna.importance.get_param_importances(
@@ -44,7 +46,7 @@ def importances(study: optuna.Study) -> tuple[dict[str, float], str]:
         )
     except (ValueError, RuntimeError):
         found = {}
-    if len(done) < 2 * _SHOWN or not found:
+    if not found:
         return {}, ""
     shown = dict(list(found.items())[:_SHOWN])
 

@@ -1,0 +1,67 @@
+"""Processes that work on a study beside the one that began it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from heads.parts.space import Range
+from heads.tuning.companions import Part, companions
+from heads.tuning.search import Search
+from heads.tuning.study import finished, open_study
+from tests.test_features_store.test_cli import here
+from tests.test_heads.stores import write_store
+from tests.test_heads.test_tune import search
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    return open_study(None, tmp_path, ["maximize"])
+
+
+def part(folder: Path, limit: int, sought: Search) -> Part:
+    return Part(storage=None, folder=folder, directions=["maximize"], search=sought, limit=limit)
+
+
+def soon(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_companion_does_trials_by_itself_and_stops_when_there_are_enough(
+    tmp_path: Path, study: optuna.Study
+) -> None:
+    with companions(part(tmp_path, 3, search()), 1):
+        soon(lambda: len(finished(study)) == 3)
+    assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 3
+
+
+def test_a_companion_that_is_no_longer_wanted_gives_its_trial_up(
+    tmp_path: Path, study: optuna.Study
+) -> None:
+    spaces = {"fusion": {"lr": Range(low=1e-5, high=1e-2, log=True)}}
+    endless = search(spaces=spaces, fixed={"epochs": "1000000"})
+    with companions(part(tmp_path, 3, endless), 1):
+        soon(lambda: bool(study.get_trials()))
+    assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL]
+
+
+def test_the_command_takes_processes(tmp_path: Path) -> None:
+    write_store(tmp_path / "s")
+    told = ["tune", "--store", str(tmp_path / "s"), "--trials", "5", "--seeds", "1", "--out",
+            str(tmp_path / "out")]  # fmt: skip
+    assert "trials" in here(*told, "--head", "linear", "--processes", "2")
+    assert len(finished(open_study(None, tmp_path / "out", ["maximize"]))) == 5
+    said = here(*told, "--processes", "0", expect=1)
+    assert "0 processes: give 1 or more" in said
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from heads.zoo.linear import Linear\nclass HEAD(Linear):\n    name = 'own-linear'\n"
+    )
+    said = here(*told, "--head", own, "--processes", "2", expect=1)
+    assert "the head 'own-linear' of a file of yours" in said
