@@ -8,6 +8,8 @@ the bit. Whatever happens to a process, its fit is done here.
 
 import os
 import pickle
+import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +41,8 @@ _FEATURES = 4
 """Times as much memory as a table's arrays take, a fit takes of its own."""
 _OWN = 400 * 2**20
 """Bytes of a process without features."""
+_OF_DISK = 0.5
+"""Share of what is free for temporary files that arrays may take there."""
 _MODULE = "heads.training.fit_process"
 
 
@@ -82,11 +86,15 @@ class Fit:
         return ours and small and self.on_epoch is None
 
     @property
+    def arrays(self) -> dict[int, int]:
+        """Bytes of each array that it needs, by its identity."""
+        tables = self.train, self.deciding
+        return {id(array): array.nbytes for table in tables for array in table.arrays.values()}
+
+    @property
     def bytes(self) -> int:
         """Memory of a process that does it."""
-        tables = (self.train,) if self.train is self.deciding else (self.train, self.deciding)
-        arrays = sum(array.nbytes for table in tables for array in table.arrays.values())
-        return _OWN + _FEATURES * arrays
+        return _OWN + _FEATURES * sum(self.arrays.values())
 
 
 def learnt(fits: Iterable[Fit]) -> Iterator[tuple[Head, FitReport]]:
@@ -109,6 +117,9 @@ def workers(fits: Sequence[Fit], seconds: float) -> int:
         return 1
     room = int(available_memory() // max(fit.bytes for fit in fits))
     count = min(_cores(), len(fits), room)
+    seen = sum({place: size for fit in fits for place, size in fit.arrays.items()}.values())
+    if seen > _OF_DISK * shutil.disk_usage(tempfile.gettempdir()).free:
+        return 1
     if count < 2 or _START + seconds * -(-len(fits) // count) >= seconds * len(fits):
         return 1
     return count

@@ -1,8 +1,10 @@
 """Heads that learn in processes are the heads that would have learnt here, whatever happens to a
 process."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,6 +124,9 @@ def test_processes_are_started_only_where_they_pay(monkeypatch: pytest.MonkeyPat
     assert workers(own, seconds=60) == 1
     monkeypatch.setattr(side_by_side, "available_memory", lambda: 3 * fits[0].bytes)
     assert workers(fits, seconds=60) == 3
+    with monkeypatch.context() as disk:
+        disk.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**10))
+        assert workers(fits, seconds=60) == 1
     monkeypatch.setenv(side_by_side.SWITCH, "many")
     with pytest.raises(BadSetting, match="TELLTALE_PROCESSES='many': give a number"):
         workers(fits, seconds=60)
