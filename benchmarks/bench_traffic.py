@@ -1,4 +1,4 @@
-"""Bytes that the networks move for a view, counted and not timed: op by op, and compiled.
+"""Bytes that networks move for a view and populations for a step, counted and not timed.
 
     python -m benchmarks.bench_traffic
 
@@ -12,6 +12,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import measure
 from extract.branches import depthpro, internvideo2
 from extract.networks.compiled import compile_blocks
+from heads.parts.fusion_gradient import Thin
+from heads.parts.fusion_net import NOT_DECAYED, Layout, initial
+from heads.tuning.adamw_moves import compiled_step
+from heads.tuning.stacked_adamw import StackedAdamW
 
+LAYOUT = Layout(width=1024, attn=768, depth=1024, hidden=1024)
 _LOOKS = {
     "view", "_unsafe_view", "transpose", "t", "permute", "expand", "slice", "select", "split",
     "unsqueeze", "squeeze", "as_strided", "chunk", "detach", "alias", "reshape", "unbind",
@@ -53,7 +59,7 @@ class Subject:
 
 def main() -> None:
     rows = [row for subject in subjects() for row in counted(subject)]
-    measure.report("traffic", rows, ("torch",))
+    measure.report("traffic", rows + step(), ("torch",))
 
 
 def subjects() -> list[Subject]:
@@ -130,14 +136,43 @@ def _bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * tensor.element_size()
 
 
+def step(members: int = 4) -> list[measure.Row]:
+    """AdamW's step of a population of fusion heads on L14's features, a head's share."""
+    tensors = initial(LAYOUT, 4, torch.Generator())
+    found = {}
+    for way, compiler in (("operator by operator", None), ("compiled", compiled_step)):
+        optimiser = StackedAdamW(NOT_DECAYED, members, compiler)
+        optimiser.make(tensors, [name for name in tensors if "running" not in name])
+        told: dict[str, Tensor | Thin] = {
+            n: torch.rand(members, *t.shape) for n, t in tensors.items()
+        }
+        left, right = (torch.rand(members, 4, n) for n in (LAYOUT.hidden, LAYOUT.video))
+        told["fc1.weight"] = Thin(left=left, right=right)
+        count, rates = _Count(), torch.full((members,), 1e-3, dtype=torch.float64)
+        _listen()
+        with config.patch(force_disable_caches=True), nullcontext() if compiler else count:
+            optimiser.step(told, rates, torch.full((members,), 0.05))
+        found[way] = (metrics.num_bytes_accessed or sum(count.bytes.values())) / members
+    whole = found["operator by operator"]
+    return [
+        {"what": f"AdamW of a population, {way}", "MB a head": each / 1e6, "traffic": each / whole}
+        for way, each in found.items()
+    ]
+
+
+def _listen() -> None:
+    """The compiler counts where it is to say so."""
+    torch._dynamo.reset()
+    metrics.reset()
+    inductor_metrics_log.setLevel(logging.INFO)
+    inductor_metrics_log.propagate = False
+
+
 def _compiled(subject: Subject, views: int) -> int:
     """Bytes that the compiler counts in one block of each kind."""
     network = subject.make(1).eval()
     compile_blocks(network)
-    torch._dynamo.reset()
-    metrics.reset()
-    inductor_metrics_log.setLevel(logging.INFO)  # it counts where it is to say so
-    inductor_metrics_log.propagate = False
+    _listen()
     with (
         config.patch(force_disable_caches=True), torch.no_grad(),
         torch.autocast("cpu", torch.bfloat16),

@@ -93,27 +93,30 @@ def mixing(parameters: Parameters, layout: Layout) -> Tensor:
     return alpha.sigmoid() if layout.alpha == "sigmoid" else alpha
 
 
-def normalised(
-    parameters: Parameters, x: Tensor, layout: Layout, statistics: "BatchStatistics | None"
+def vectors(
+    parameters: Parameters,
+    x: Tensor,
+    layout: Layout,
+    statistics: "BatchStatistics | None" = None,
+    keep: Tensor | None = None,
 ) -> Tensor:
-    """The video vector: (…, B, columns) → (…, B, F). With `statistics` by the batch's own."""
-    attn = plain_norm(x[..., layout.normed : layout.video])
-    attn = attn * parameters["fc_norm.weight"].unsqueeze(-2)
-    attn = attn + parameters["fc_norm.bias"].unsqueeze(-2)
-    if not layout.width:
-        return attn
-    pairs = x[..., : layout.normed].reshape(*x.shape[:-1], layout.pooled, layout.width)
-    if layout.down_norm == "bn":
-        if statistics is None:
-            mean = parameters["down_norm.running_mean"]
-            variance = parameters["down_norm.running_var"]
-        else:
-            mean, variance = statistics.of(pairs)
-        scale = (variance + DOWN_NORM_EPS).rsqrt()
-        pairs = (pairs - mean[..., None, None, :]) * scale[..., None, None, :]
-    elif layout.down_norm == "ln":
-        pairs = torch.nn.functional.layer_norm(pairs, (layout.width,), eps=DOWN_NORM_EPS)
-    return torch.cat([pairs.flatten(-2), attn], -1)
+    """The video vector before fc_norm's weight and bias: (…, B, columns) → (…, B, F). With
+    `statistics` by the batch's own; `keep` are dropout's factors."""
+    video = plain_norm(x[..., layout.normed : layout.video])
+    if layout.width:
+        pairs = x[..., : layout.normed].reshape(*x.shape[:-1], layout.pooled, layout.width)
+        if layout.down_norm == "bn":
+            if statistics is None:
+                mean = parameters["down_norm.running_mean"]
+                variance = parameters["down_norm.running_var"]
+            else:
+                mean, variance = statistics.of(pairs)
+            scale = (variance + DOWN_NORM_EPS).rsqrt()
+            pairs = (pairs - mean[..., None, None, :]) * scale[..., None, None, :]
+        elif layout.down_norm == "ln":
+            pairs = torch.nn.functional.layer_norm(pairs, (layout.width,), eps=DOWN_NORM_EPS)
+        video = torch.cat([pairs.flatten(-2), video], -1)
+    return dropped(video, keep, slice(0, layout.video), statistics)
 
 
 class BatchStatistics:
@@ -140,6 +143,56 @@ class BatchStatistics:
         return mean, variance
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """A batch on its way through the head: its gradient is made of this."""
+
+    vectors: Tensor
+    """(…, B, F): of the video."""
+    depth: Tensor | None
+    """(…, B, D)"""
+    weight: Tensor
+    """(…, C, F): fc1 and the classes in one."""
+    alpha: Tensor | None
+    """Where there is depth."""
+    ahead: Tensor
+    """(…, B, C): the video's logits, less depth's."""
+    logits: Tensor
+    """(…, B, C)"""
+
+
+def passed(
+    parameters: Parameters,
+    x: Tensor,
+    layout: Layout,
+    statistics: BatchStatistics | None = None,
+    depth: Tensor | None = None,
+    keep: Tensor | None = None,
+) -> Pass:
+    """(…, B, columns) through the head. `depth` replaces the depth columns of x; `keep` are
+    dropout's factors."""
+    video = vectors(parameters, x, layout, statistics, keep)
+    classes = parameters["classes.weight"]
+    weight = classes @ parameters["fc1.weight"]
+    attn = weight[..., layout.normed :]
+    scaled = attn * parameters["fc_norm.weight"].unsqueeze(-2)
+    scaled = torch.cat([weight[..., : layout.normed], scaled], -1)
+    offset = classes @ parameters["fc1.bias"].unsqueeze(-1)
+    offset = offset + attn @ parameters["fc_norm.bias"].unsqueeze(-1)
+    found = ahead = video @ scaled.mT + offset.mT
+    alpha = None
+    if layout.depth:
+        depth = x[..., layout.video :] if depth is None else depth
+        depth = dropped(depth, keep, slice(layout.video, None), statistics)
+        alpha, beside = mixing(parameters, layout), depth @ classes.mT
+        ahead = found - beside
+        found = beside + alpha * ahead
+    return Pass(
+        vectors=video, depth=depth if layout.depth else None, weight=weight, alpha=alpha,
+        ahead=ahead, logits=found + parameters["classes.bias"].unsqueeze(-2),
+    )  # fmt: skip
+
+
 def logits(
     parameters: Parameters,
     x: Tensor,
@@ -148,21 +201,8 @@ def logits(
     depth: Tensor | None = None,
     keep: Tensor | None = None,
 ) -> Tensor:
-    """(…, B, columns) → (…, B, C). `depth` replaces the depth columns of x; `keep` are dropout's
-    factors."""
-    present = None if statistics is None else statistics.present
-    video = normalised(parameters, x, layout, statistics)
-    video = dropped(video, keep, slice(0, layout.video), present)
-    classes = parameters["classes.weight"]
-    weight = classes @ parameters["fc1.weight"]
-    offset = (classes @ parameters["fc1.bias"].unsqueeze(-1)).squeeze(-1)
-    found = video @ weight.mT + offset.unsqueeze(-2)
-    if layout.depth:
-        depth = x[..., layout.video :] if depth is None else depth
-        depth = dropped(depth, keep, slice(layout.video, None), present)
-        alpha = mixing(parameters, layout)
-        found = alpha * found + (1 - alpha) * (depth @ classes.mT)
-    return found + parameters["classes.bias"].unsqueeze(-2)
+    """(…, B, columns) → (…, B, C), as `passed` has them."""
+    return passed(parameters, x, layout, statistics, depth, keep).logits
 
 
 def mean_of(vectors: Tensor, present: Tensor | None) -> Tensor:
@@ -174,12 +214,16 @@ def mean_of(vectors: Tensor, present: Tensor | None) -> Tensor:
 
 
 def dropped(
-    vectors: Tensor, keep: Tensor | None, columns: slice, present: Tensor | None = None
+    vectors: Tensor,
+    keep: Tensor | None,
+    columns: slice,
+    statistics: "BatchStatistics | None" = None,
 ) -> Tensor:
     """(…, B, n). What dropout takes becomes the batch's mean: a constant that is added to a feature
     is neither noise nor a change of scale."""
     if keep is None:
         return vectors
+    present = None if statistics is None else statistics.present
     centre = mean_of(vectors, present).unsqueeze(-2)
     return centre + (vectors - centre) * keep[..., columns]
 
@@ -193,7 +237,10 @@ def misordered(depth: Tensor, repeat: int) -> Tensor:
 
 def logits_uncollapsed(parameters: Parameters, x: Tensor, layout: Layout) -> Tensor:
     """The same as written in the paper; for comparison."""
-    video = normalised(parameters, x, layout, None)
+    video = vectors(parameters, x, layout)
+    attn = video[..., layout.normed :] * parameters["fc_norm.weight"].unsqueeze(-2)
+    attn = attn + parameters["fc_norm.bias"].unsqueeze(-2)
+    video = torch.cat([video[..., : layout.normed], attn], -1)
     fused = video @ parameters["fc1.weight"].mT + parameters["fc1.bias"].unsqueeze(-2)
     if layout.depth:
         alpha = mixing(parameters, layout)

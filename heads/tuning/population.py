@@ -23,12 +23,22 @@ from torch import Tensor
 from features_store.table import Table
 from heads.errors import BadSetting
 from heads.measuring.metrics import macro_aucs
-from heads.parts.fusion_net import NOT_DECAYED, SIGMOID, BatchStatistics, fold, logits
+from heads.parts.fusion_gradient import gradients
+from heads.parts.fusion_net import (
+    NOT_DECAYED,
+    SIGMOID,
+    BatchStatistics,
+    Pass,
+    fold,
+    logits,
+    passed,
+)
 from heads.parts.space import Space
 from heads.parts.training_means import means_of, start_statistics
 from heads.training.config import batches
 from heads.training.loop import Watch, defined_metric, judge
 from heads.training.losses import smoothed_losses, table_weights
+from heads.tuning.adamw_moves import compiler_of
 from heads.tuning.slot import Finished, Member, OnMemberEpoch, Slot
 from heads.tuning.stacked_adamw import StackedAdamW
 from heads.tuning.stacked_epoch import Part, StackedEpochs
@@ -87,7 +97,7 @@ class Population:
         self._classes = tuple(classes)
         self._device = device
         self._slots: list[Slot | None] = [None] * size
-        self._optimiser = StackedAdamW(NOT_DECAYED, size)
+        self._optimiser = StackedAdamW(NOT_DECAYED, size, compiler_of(device))
         self._best: dict[str, Tensor] = {}
 
     def run(
@@ -147,7 +157,7 @@ class Population:
         if config.depth and "alpha" not in learnt:
             learnt.append("alpha")  # by others
         self._optimiser.make(self._with_mode(model.tensors, config), learnt)
-        self._best = {name: x.detach().clone() for name, x in self._optimiser.stack.items()}
+        self._best = {name: x.clone() for name, x in self._optimiser.stack.items()}
 
     def _with_mode(self, tensors: dict[str, Tensor], config: FusionConfig) -> dict[str, Tensor]:
         is_sigmoid = torch.tensor([config.alpha_mode == "sigmoid"], device=self._device)
@@ -198,25 +208,35 @@ class Population:
         told = [torch.from_numpy(each).to(self._device) for each in (rates, decay, smoothing)]
         total = torch.zeros(size, device=self._device)
         for step, part in enumerate(Part.of(starts, sizes, self._device)):
-            each = self._losses(part, told[2])
+            batch = self._passed(part)
+            batch.logits.requires_grad = True
+            each = self._losses(batch.logits, part, told[2])
             each.sum().backward()  # type: ignore[no-untyped-call]
-            self._optimiser.step(told[0][step], told[1])
+            wanted = batch.logits.grad
+            assert wanted is not None
+            found = gradients(self._optimiser.stack, self._layout, batch, wanted)
+            self._optimiser.step(found, told[0][step], told[1])
             total += each.detach()
         for (_, slot), loss in zip(
             at_work, total[[place for place, _ in at_work]].tolist(), strict=True
         ):
             slot.loss += loss
 
-    def _losses(self, part: Part, smoothing: Tensor) -> Tensor:
-        """(K): of one batch each."""
+    @torch.no_grad()
+    def _passed(self, part: Part) -> Pass:
+        """A batch each through the heads."""
         epochs, stack = self._epochs, self._optimiser.stack
         flat = self._learn.x.flatten(0, 1)
         x = epochs.changed(flat[epochs.picks.gather(1, part.inside)], part)
-        rows = epochs.rows.gather(1, part.inside)
-        targets, weights = self._learn.targets[rows], self._weights.gather(1, rows)
         keep = epochs.keep(part, x.shape[-1])
         statistics = BatchStatistics(stack, part.present)
-        found = logits(stack, x, self._layout, statistics, keep=keep)
+        return passed(stack, x, self._layout, statistics, keep=keep)
+
+    def _losses(self, found: Tensor, part: Part, smoothing: Tensor) -> Tensor:
+        """(K): of one batch each."""
+        epochs = self._epochs
+        rows = epochs.rows.gather(1, part.inside)
+        targets, weights = self._learn.targets[rows], self._weights.gather(1, rows)
         losses = smoothed_losses(found, targets, smoothing) * weights
         if epochs.mixes:
             other, share = epochs.partners(part), epochs.shares(part)
@@ -272,7 +292,7 @@ class Population:
     def _probabilities(self, places: Sequence[int]) -> NDArray[np.float32]:
         """(those places, n, V, C) on the validation videos: the device is waited for here."""
         index = torch.tensor(places, device=self._device)
-        stack = {name: tensor.detach()[index] for name, tensor in self._optimiser.stack.items()}
+        stack = {name: tensor[index] for name, tensor in self._optimiser.stack.items()}
         if self._layout.down_norm == "ln":
             found = logits(stack, self._judged.expand(len(places), -1, -1), self._layout)
         else:

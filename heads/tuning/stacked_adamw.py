@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-_BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
+from heads.parts.fusion_gradient import Thin
+from heads.tuning.adamw_moves import BETA1, BETA2, Compiler, Move, Moves
 
 
 class StackedAdamW:
     """Holds the stacks."""
 
-    def __init__(self, not_decayed: Sequence[str], size: int) -> None:
+    def __init__(
+        self, not_decayed: Sequence[str], size: int, compiler: Compiler | None = None
+    ) -> None:
         self.stack: dict[str, Tensor] = {}
         self._not_decayed = tuple(not_decayed)
         self._size = size
@@ -24,6 +27,7 @@ class StackedAdamW:
         self._learns: dict[str, Tensor] = {}
         """(K): 1 for members that learn the parameter, 0 for those that keep it."""
         self._steps = torch.zeros(0)
+        self._moves = Moves(compiler)
 
     def make(self, tensors: Mapping[str, Tensor], learnt: Sequence[str]) -> None:
         """Room for members that look like these; `learnt` by some of them, the rest are buffers."""
@@ -31,8 +35,7 @@ class StackedAdamW:
             row = tensor.detach()
             self.stack[name] = row.expand(self._size, *row.shape).clone()
             if name in learnt:
-                self.stack[name].requires_grad = True
-                self._first[name] = torch.zeros_like(self.stack[name], requires_grad=False)
+                self._first[name] = torch.zeros_like(self.stack[name])
                 self._second[name] = torch.zeros_like(self._first[name])
                 self._learns[name] = torch.ones(self._size, device=row.device)
         self._steps = torch.zeros(self._size, device=next(iter(tensors.values())).device)
@@ -49,26 +52,27 @@ class StackedAdamW:
         self._steps[place] = 0
 
     @torch.no_grad()
-    def step(self, rates: Tensor, decay: Tensor) -> None:
-        """`rates` and `decay` are (K). Gradients are used up."""
+    def step(self, gradients: Mapping[str, Tensor | Thin], rates: Tensor, decay: Tensor) -> None:
+        """`rates` and `decay` are (K)."""
         self._steps += 1
         steps = self._steps.double()
-        correction1, correction2 = 1 - _BETA1**steps, (1 - _BETA2**steps).sqrt()
-        size = (rates / correction1).float()
-        for name, moments in self._first.items():
-            parameter = self.stack[name]
-            gradient = parameter.grad
-            assert gradient is not None
-            shape = (-1, *[1] * (parameter.ndim - 1))
-            if not name.endswith(self._not_decayed):
-                parameter.mul_((1 - rates * decay).float().view(shape))
-            squares = self._second[name]
-            moments.lerp_(gradient, 1 - _BETA1)
-            squares.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-            below = squares.sqrt().div_(correction2.float().view(shape)).add_(_EPS)
-            mine = size * self._learns[name]
-            parameter.sub_((moments / below).mul_(mine.view(shape)))
-            parameter.grad = None
+        size = rates / (1 - BETA1**steps)
+        root = (1 - BETA2**steps).sqrt().float()
+        moves = []
+        for name, first in self._first.items():
+            found = gradients[name]
+            left, right = (found.left, found.right) if isinstance(found, Thin) else (found, None)
+            learns = self._learns[name]
+            lost = 0.0 if name.endswith(self._not_decayed) else decay
+            factors = (size * learns).float(), root, (1 - rates * lost * learns).float()
+            shape = (-1, *[1] * (first.ndim - 1))
+            moves.append(
+                Move(
+                    self.stack[name], first, self._second[name], left, right,
+                    *(factor.view(shape) for factor in factors),
+                )
+            )  # fmt: skip
+        self._moves.make(moves)
 
     @torch.no_grad()
     def copy_rows(self, into: Mapping[str, Tensor], places: Sequence[int]) -> None:
@@ -81,8 +85,7 @@ class StackedAdamW:
     def only(self, index: Tensor) -> None:
         """Keep these members, in this order, and no room for others."""
         for name, tensor in self.stack.items():
-            self.stack[name] = tensor.detach()[index]
-            self.stack[name].requires_grad = tensor.requires_grad
+            self.stack[name] = tensor[index]
         for each in (self._first, self._second, self._learns):
             for name in each:
                 each[name] = each[name][index]

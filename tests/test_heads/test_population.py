@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from heads.errors import BadSetting, BadTable
 from heads.measuring.metrics import macro_auc, macro_aucs
+from heads.parts.fusion_gradient import Thin, gradients
+from heads.parts.fusion_net import NOT_DECAYED, SIGMOID, AlphaMode, BatchStatistics, passed
 from heads.parts.space import Range
 from heads.tuning.population import Finished, Member, Population, largest, population_size
+from heads.tuning.stacked_adamw import StackedAdamW
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
 
@@ -74,6 +77,72 @@ def test_members_end_as_they_would_alone(
         if "log" in report.metric and found.report.best_epoch == report.best_epoch:
             difference = found.head.predict(VALIDATION) - alone.predict(VALIDATION)
             assert np.abs(difference).max() < 1e-3
+
+
+@given(
+    SHARED, st.sampled_from(["free", "sigmoid", "fixed"]),
+    st.sampled_from(["alone", "stacked", "stacked and filled up"]),
+)  # fmt: skip
+@settings(max_examples=20)
+def test_the_gradient_in_closed_form_is_autograds(
+    shared: dict[str, object], alpha: AlphaMode, lying: str
+) -> None:
+    config = FusionConfig(**{**shared, "alpha": alpha})  # type: ignore[arg-type]
+    head, random = Fusion(config, CLASSES), torch.Generator().manual_seed(5)
+    model, x = head.new_model(TRAIN, 3), head.samples(TRAIN, "cpu").x[:9, 0]
+    own, layout = {name: t.detach() for name, t in model.tensors.items()}, model.layout
+    present = None
+    if lying != "alone":
+        own = {n: t + 0.1 * torch.randn(3, *t.shape, generator=random) for n, t in own.items()}
+        own = {n: t.abs() if "running" in n else t for n, t in own.items()}
+        own[SIGMOID] = torch.tensor([[True], [False], [True]])
+        x = x[torch.randint(9, (3, 9), generator=random)]
+        if "filled" in lying:
+            present = (torch.arange(9) < torch.tensor([9, 5, 7])[:, None]).float()
+    keep = (torch.rand(x.shape, generator=random) > 0.3) / 0.7
+    learning = {n: t for n, t in own.items() if "running" not in n and t.is_floating_point()}
+    if not layout.depth:
+        del learning["alpha"]
+    for tensor in learning.values():
+        tensor.requires_grad = True
+    batch = passed(own, x, layout, BatchStatistics(own, present), keep=keep)
+    wanted = torch.randn(batch.logits.shape, generator=random)
+    if present is not None:
+        wanted = wanted * present[..., None]  # what fills up has no loss
+    theirs = torch.autograd.grad(batch.logits, list(learning.values()), wanted)
+    ours = gradients(own, layout, batch, wanted)
+    assert ours.keys() == learning.keys()
+    for name, expected in zip(learning, theirs, strict=True):
+        found = ours[name]
+        found = found.whole() if isinstance(found, Thin) else found
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_step_is_one_program_and_moves_alike() -> None:
+    random = torch.Generator().manual_seed(0)
+    members = [
+        {"a": torch.randn(5, 7, generator=random), "b.bias": torch.randn(4)} for _ in range(3)
+    ]
+    stacks = []
+    for compiler in (None, torch.compile(backend="aot_eager", dynamic=True, fullgraph=True)):
+        optimiser = StackedAdamW(NOT_DECAYED, 3, compiler)
+        optimiser.make(members[0], ("a", "b.bias"))
+        for place, member in enumerate(members):
+            kept = {name: t.clone().requires_grad_(place != 1) for name, t in member.items()}
+            optimiser.put(place, kept)
+        random.manual_seed(1)
+        for _ in range(3):
+            left, right = (torch.randn(3, 2, n, generator=random) for n in (5, 7))
+            told: dict[str, torch.Tensor | Thin] = {
+                "a": Thin(left=left, right=right),
+                "b.bias": torch.randn(3, 4, generator=random),
+            }
+            rates = torch.tensor([1e-2, 1e-3, 1e-1], dtype=torch.float64)
+            optimiser.step(told, rates, torch.tensor([0.1, 0.2, 0.3]))
+        stacks.append(optimiser.stack)
+    for name in stacks[0]:
+        torch.testing.assert_close(stacks[0][name], stacks[1][name])
+        assert torch.equal(stacks[1][name][1], members[1][name]), "it does not learn"
 
 
 MIXED = [
