@@ -40,10 +40,11 @@ from heads.data.forged import SOURCE
 from heads.finetuning.backbone import Backbone
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.data import CachedSource, Feeding
-from heads.finetuning.loop import Finetuner, Run
+from heads.finetuning.loop import Finetuner
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
 from heads.finetuning.request import Request
+from heads.finetuning.run import Run
 from heads.finetuning.starting import config_of, readout_of
 from heads.measuring.metrics import REAL, averaged
 

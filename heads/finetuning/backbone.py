@@ -68,7 +68,7 @@ class Backbone:
 
     def check(self, config: FinetuneConfig, reach: Reach) -> None:
         """What this network can be asked for."""
-        if (config.mixup or config.cutmix) and self.cut(reach):
+        if config.mixes and self.cut(reach):
             raise BadSetting(
                 "mixup and cutmix mix pictures, and this run begins above them; give --depth "
                 "end-to-end, or leave them out."

@@ -112,6 +112,11 @@ class FinetuneConfig(TrainConfig):
         return self.rates(steps_an_epoch) * scale
 
     @property
+    def mixes(self) -> bool:
+        """Whether samples of a batch are mixed in pairs, which stay together."""
+        return bool(self.mixup or self.cutmix)
+
+    @property
     def adapter_channels(self) -> int:
         return self.adapter or (ADAPTER if self.adapter_turns else 0)
 

@@ -6,10 +6,8 @@ if nothing had happened, and so that several processes take the steps that one w
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,14 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 from heads.errors import BadTable
 from heads.finetuning.chance import Chance, drop_path_factors, dropout_factors
 from heads.finetuning.checkpoints import Checkpoint
-from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.data import Pick, Source
 from heads.finetuning.mixing import drawn_mix
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.optimisers import Optimisers
-from heads.finetuning.processes import Processes
 from heads.finetuning.readout import FusionReadout
+from heads.finetuning.run import Run
 from heads.finetuning.sharding import share_out
+from heads.finetuning.shares import most_samples, own_shares, step_slices
 from heads.finetuning.versions import Versions
 from heads.head import FitReport, Probabilities
 from heads.training.config import Epoch, epoch_order
@@ -37,41 +35,6 @@ from heads.training.losses import smoothed_losses
 CHECKPOINT = "checkpoint.safetensors"
 _BETWEEN_SAVES = 20
 """Times as long as the last checkpoint took, training goes on before the next inside an epoch."""
-_LATER = (
-    "strategy",
-    "adapter_turns",
-    "optimiser",
-    "momentum",
-    "decay_all",
-    "norms",
-    "schedule",
-    "cutmix",
-)
-"""Settings that older checkpoints do not know; they were made with what is now the default."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """All that stays the same while a network is fine-tuned."""
-
-    config: FinetuneConfig
-    train: Source
-    validation: Source
-    seed: int = 0
-    processes: Processes = field(default_factory=Processes)
-    folder: Path | None = None
-    """Where checkpoints go; None: nowhere."""
-    facts: Mapping[str, object] | None = None
-    """What else makes it this run and no other: networks, features, videos. JSON."""
-
-    def describe(self) -> dict[str, object]:
-        config = asdict(self.config)
-        del config["shard"]  # changes where numbers lie, and none of them
-        defaults = {one.name: one.default for one in fields(self.config)}
-        for name in _LATER:
-            if config[name] == defaults[name]:
-                del config[name]
-        return {**config, "seed": self.seed, **(self.facts or {})}
 
 
 class Finetuner:
@@ -93,7 +56,9 @@ class Finetuner:
         self.versions = Versions(self.net, config.ema)
         samples = run.train.samples
         count = config.samples(samples.videos, samples.views)
-        self._parts = step_slices(count, config.batch, config.accumulate * run.processes.count)
+        shares = config.accumulate * run.processes.count
+        self._parts = step_slices(count, config.batch, shares)
+        self._at_once = most_samples(count, config, shares)
         self._steps = config.epochs * len(self._parts)
         self._saved_at, self._saving = time.monotonic(), 0.0
         self.optimisers = Optimisers(
@@ -142,19 +107,25 @@ class Finetuner:
         found = torch.zeros(count, samples.views, len(source.table.classes))
         self.net.eval()
         for part, pick, inputs in zip(parts, picks, source.stream(picks), strict=True):
-            device_inputs = self._on_device(source, pick, inputs)
-            logits = self.net(*device_inputs, raw=source.raw)
-            found[part] = logits.float().softmax(-1).cpu().reshape(len(part), samples.views, -1)
+            judged = self._judged(source, pick, inputs)
+            found[part] = judged.reshape(len(part), samples.views, -1)
         whole: Probabilities = processes.total(found)[: samples.videos].numpy()
         whole[~source.present.numpy()] = np.nan
         return whole
+
+    def _judged(self, source: Source, pick: Pick, inputs: Tensor) -> Tensor:
+        """(samples, classes); no more of them at once than in training, where they fit."""
+        both = (inputs, source.samples.x[pick.rows, pick.views])
+        pieces = zip(*(torch.split(each, self._at_once) for each in both), strict=True)
+        logits = (self.net(*self._on_device(*piece), raw=source.raw) for piece in pieces)
+        return torch.cat([each.float().softmax(-1).cpu() for each in logits])
 
     def _epoch(self, epoch: int, steps: range) -> None:
         config, source, processes = self.run.config, self.run.train, self.run.processes
         samples = source.samples
         order = epoch_order(config, self.run.seed, epoch, samples.videos, samples.views)
         shares = [
-            share for step in steps for share in _shares(self._parts[step], config, processes)
+            share for step in steps for share in own_shares(self._parts[step], config, processes)
         ]
         picks = [Pick(rows=order.rows[share], views=order.views[share]) for share in shares]
         inputs = source.stream(picks)
@@ -206,7 +177,7 @@ class Finetuner:
         source, device, raw = self.run.train, self.run.processes.device, self.run.train.raw
         model, samples = self._parallel or self.net, source.samples
         smoothing = self.run.config.smoothing
-        inputs, beside = self._on_device(source, pick, inputs)
+        inputs, beside = self._on_device(inputs, samples.x[pick.rows, pick.views])
         if chance.mix is not None:
             inputs, raw = chance.mix.mixed(self.net.first_input(inputs)), False
         logits = model(inputs, beside, chance, raw=raw)
@@ -219,9 +190,8 @@ class Finetuner:
             losses = share * losses + (1 - share) * other * weights[others].to(device)
         return losses.sum()
 
-    def _on_device(self, source: Source, pick: Pick, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def _on_device(self, inputs: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
         device = self.run.processes.device
-        beside = source.samples.x[pick.rows, pick.views]
         return inputs.to(device), beside.to(device)
 
     def _judge(self) -> None:
@@ -272,25 +242,3 @@ class Finetuner:
         self.versions.restore(found.tensors)
         self.optimisers.restore(found.tensors)
         self.step, self.history, self.losses = found.step, found.history, found.losses
-
-
-def step_slices(samples: int, batch: int, shares: int) -> list[slice]:
-    """Parts of an epoch. What is left over joins the last one if it is too little to be shared."""
-    starts = list(range(0, samples, batch))
-    if len(starts) > 1 and samples - starts[-1] < max(2, shares):
-        starts.pop()
-    if samples - starts[-1] < shares:
-        raise BadTable(f"{samples} samples cannot be shared by {shares} parts of a batch.")
-    return [slice(a, b) for a, b in zip(starts, [*starts[1:], samples], strict=True)]
-
-
-def _shares(part: slice, config: FinetuneConfig, processes: Processes) -> list[NDArray[np.int64]]:
-    """This process's samples of every part of a batch; those that are mixed stay together."""
-    count = config.accumulate * processes.count
-    places = np.arange(part.start, part.stop)
-    if config.mixup or config.cutmix:
-        pairs = np.array_split(np.arange((len(places) + 1) // 2), count)
-        parts = [places[np.unique([own, len(places) - 1 - own])] for own in pairs]
-    else:
-        parts = np.array_split(places, count)
-    return parts[processes.rank :: processes.count]

@@ -24,10 +24,11 @@ from heads.errors import BadSetting
 from heads.finetuning.backbone import Backbone
 from heads.finetuning.checks import check_same_beside, check_start
 from heads.finetuning.data import Source
-from heads.finetuning.loop import Finetuner, Run
+from heads.finetuning.loop import Finetuner
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
 from heads.finetuning.request import HeadConfig, Request
+from heads.finetuning.run import Run
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.sources import source_of
 from heads.finetuning.starting import config_of, keys_of, own_head, readout_of

@@ -1,6 +1,7 @@
 """What fine-tuning can be told: each option does what it says, and nothing else."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,12 @@ from heads.finetuning.chance import drop_path_factors
 from heads.finetuning.checks import check_same_beside, check_same_pixels
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.data import CachedSource, Feeding
-from heads.finetuning.loop import Finetuner, Run, step_slices
+from heads.finetuning.loop import Finetuner
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.processes import Processes
 from heads.finetuning.readout import FusionReadout
+from heads.finetuning.run import Run
+from heads.finetuning.shares import most_samples, own_shares, step_slices
 from heads.parts.fusion_net import Layout, initial
 from heads.scoring.explain import attention_map
 from heads.training.alternate import Alternation
@@ -231,6 +234,34 @@ def test_a_batch_is_shared_by_all() -> None:
     assert step_slices(10, 4, 4) == [slice(0, 4), slice(4, 10)]
     with pytest.raises(BadTable, match="cannot be shared"):
         step_slices(3, 4, 4)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_the_most_samples_that_a_process_has_at_once(mixup: float) -> None:
+    config = FinetuneConfig(batch=8, mixup=mixup)
+    for samples in (8, 19, 21):
+        for accumulate in (1, 2, 3):
+            cut = replace(config, accumulate=accumulate)
+            parts = step_slices(samples, 8, accumulate)
+            shares = [len(own) for part in parts for own in own_shares(part, cut, Processes())]
+            assert most_samples(samples, config, accumulate) == max(shares)
+
+
+def test_judging_takes_no_more_samples_at_once_than_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, whole = finetuner(accumulate=4), finetuner()
+    expected = whole.probabilities(whole.run.validation)
+    sizes = list[int]()
+    forward = FinetuneNet.forward
+
+    def counted(net: FinetuneNet, inputs: torch.Tensor, *rest: Any, **how: Any) -> torch.Tensor:  # noqa: ANN401 (as the network has it)
+        sizes.append(len(inputs))
+        return forward(net, inputs, *rest, **how)
+
+    monkeypatch.setattr(FinetuneNet, "forward", counted)
+    np.testing.assert_allclose(made.probabilities(made.run.validation), expected, atol=1e-6)
+    assert max(sizes) == 2
 
 
 @pytest.mark.parametrize(
