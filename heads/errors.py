@@ -8,6 +8,7 @@ TelltaleError
     ├── WrongFeatures    features of another fingerprint than the head was trained on
     ├── BadBundle        a bundle that is missing, damaged, or of another version
     ├── BadCheckpoint    a checkpoint of fine-tuning that is damaged or of another run
+    ├── TooLittleMemory  a step of fine-tuning that does not fit the device
     └── BadRun           a folder or file that results cannot be read from
 """
 
@@ -40,6 +41,10 @@ class BadBundle(HeadError):
 
 class BadCheckpoint(HeadError):
     """A checkpoint of fine-tuning that is damaged or of another run."""
+
+
+class TooLittleMemory(HeadError):
+    """A step of fine-tuning that does not fit the device."""
 
 
 class BadRun(HeadError):

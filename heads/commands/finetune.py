@@ -13,6 +13,7 @@ from heads.commands.train import add_data_options, add_set_option, choice
 if TYPE_CHECKING:
     from extract.manifest.manifest import Manifest
     from features_store import Store
+    from features_store.outputs import Folder
     from heads.bundle import Bundle
     from heads.finetuning.setup import Prepared, Request
 
@@ -87,6 +88,9 @@ def add_commands(commands: "Commands") -> None:
     parser.epilog = (
         "Several GPUs or machines: torchrun --nproc-per-node N -m heads finetune …, or accelerate "
         "launch --multi_gpu --num_processes N -m heads finetune …; both start the same processes. "
+        "What a step takes is counted first: where memory is short, blocks are computed twice, and "
+        "where that is not enough, batches are cut into parts (--set checkpointing=…, --set "
+        "accumulate=… to say it yourself). "
         "A backbone that does not fit one GPU is shared out with --set shard=true; its checkpoints "
         "are those of runs without. OUT has to be a folder that all machines see."
     )
@@ -114,11 +118,13 @@ def _finetune(arguments: argparse.Namespace) -> int:
         found.wait()
         ready = stack.enter_context(prepared(_request(arguments), found))
         if found.first:
-            folder.begin(ready.finetuner.run.describe())
+            folder.begin(_made_from(ready, folder))
         finetuner, run = ready.finetuner, ready.finetuner.run
         if found.first:
             data = Data(train=run.train.table, validation=run.validation.table)
             print(f"{data}; from step {finetuner.step}")
+            if finetuner.memory is not None:
+                print(finetuner.memory)
         promises = None
         if arguments.calibrate_on is not None:
             promises = stack.enter_context(calibrating(ready, arguments.calibrate_on))
@@ -137,6 +143,15 @@ def _finetune(arguments: argparse.Namespace) -> int:
           f"(epoch {report.best_epoch + 1}; {report.seconds:.1f} s)")  # fmt: skip
     _say_what_is_next(arguments, ready, bundle)
     return 0
+
+
+def _made_from(ready: "Prepared", folder: "Folder") -> dict[str, object]:
+    """What the folder's record says of the run. How a step was made to fit is the checkpoint's to
+    say: without one a run may begin otherwise. Records that say it keep what they have."""
+    there = {} if folder.found is None else folder.found.made_from
+    run, chosen = ready.finetuner.run.describe(), ("accumulate", "checkpointing")
+    plain = {name: value for name, value in run.items() if name not in chosen}
+    return {**plain, **{name: there[name] for name in chosen if name in there}}
 
 
 def _say_what_is_next(arguments: argparse.Namespace, ready: "Prepared", bundle: "Bundle") -> None:

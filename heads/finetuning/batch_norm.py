@@ -5,14 +5,13 @@ others stay as they are. With several processes a batch is what all of them hold
 one. Legend: n samples, c channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from extract.trainable import Trainable
-from heads.errors import BadSetting
 from heads.finetuning.processes import Processes, summed
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -77,16 +76,18 @@ def running(norms: dict[str, _BatchNorm]) -> Iterator[tuple[str, Tensor]]:
                 yield f"{name}.{buffer}", tensor
 
 
-def check_computed_once(norms: dict[str, _BatchNorm], blocks: tuple[nn.Module, ...]) -> None:
-    """What is computed twice would move its statistics twice."""
+def why_once(norms: dict[str, _BatchNorm], blocks: Sequence[nn.Module]) -> str | None:
+    """Why blocks cannot be computed twice: what is would move its statistics twice. None: they
+    can."""
     if not blocks:
-        raise BadSetting("checkpointing=true: this network names no blocks; leave it out.")
+        return "this network names no blocks; leave it out."
     inside = {id(module) for block in blocks for module in block.modules()}
     if any(id(norm) in inside for norm in norms.values()):
-        raise BadSetting(
-            "checkpointing=true: blocks with batch norms in training cannot be computed twice; "
-            "leave it out, or give --set norms=kept."
+        return (
+            "blocks with batch norms in training cannot be computed twice; leave it out, or give "
+            "--set norms=kept."
         )
+    return None
 
 
 def _shared(model: nn.Module, name: str, norm: _BatchNorm) -> _BatchNorm:

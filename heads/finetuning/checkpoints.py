@@ -6,9 +6,11 @@ stopped. A file that belongs to another run is refused.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from features_store.schema import fingerprint
 from heads.errors import BadCheckpoint
+from heads.finetuning.run import NO_NUMBER
 from heads.finetuning.sharding import share_of
 from heads.finetuning.tensor_file import write_tensors
 
@@ -48,18 +51,21 @@ class Checkpoint:
         write_tensors(path, flat, {_ABOUT: json.dumps(about)}, writes=writes)
 
     @staticmethod
+    def run_of(path: Path) -> dict[str, Any]:
+        """What is known of the run that wrote it."""
+        with _readable(path), safe_open(path, "pt") as file:
+            found: dict[str, Any] = json.loads(file.metadata()[_ABOUT])["run"]
+            return found
+
+    @staticmethod
     def load(path: Path, run: Facts) -> "Checkpoint":
         """Refuses what another run wrote."""
-        try:
-            with safe_open(path, "pt") as file:
-                about = json.loads(file.metadata()[_ABOUT])
-                flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadCheckpoint(
-                f"{path} cannot be read ({error}); remove it to begin anew."
-            ) from error
-        if fingerprint(about["run"]) != fingerprint(run):
-            raise BadCheckpoint(f"{path} is of another run: {_differences(about['run'], run)}. "
+        with _readable(path), safe_open(path, "pt") as file:
+            about = json.loads(file.metadata()[_ABOUT])
+            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        there = {name: value for name, value in about["run"].items() if name not in NO_NUMBER}
+        if fingerprint(there) != fingerprint(run):
+            raise BadCheckpoint(f"{path} is of another run: {_differences(there, run)}. "
                                 f"Give the same settings, or another --out.")  # fmt: skip
         tensors: dict[str, dict[str, Tensor]] = {}
         for key, tensor in flat.items():
@@ -106,6 +112,14 @@ def copy_into(live: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in live.items():
             tensor.copy_(share_of(found[name], tensor))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(f"{path} cannot be read ({error}); remove it to begin anew.") from error
 
 
 def _differences(there: Facts, here: Facts) -> str:

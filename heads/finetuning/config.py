@@ -33,14 +33,16 @@ class FinetuneConfig(TrainConfig):
     embedding and alpha decay."""
     clip: float = 5.0
     """Largest norm of the gradient; 0: any."""
-    accumulate: int = 1
-    """Parts that a batch is cut into, to save memory. Each part has batch statistics of its own."""
+    accumulate: int | None = None
+    """Parts that a batch is cut into, to save memory. Each part has batch statistics of its own.
+    None: as many as free memory asks for, see `heads.finetuning.step_memory`."""
     precision: Precision | None = None
     """Of the blocks' products; none: float32 on a CPU, bfloat16 on CUDA."""
     drop_path: float = 0.0
     """Share of samples that skip the last block's shortcuts' other side; less in earlier ones."""
-    checkpointing: bool = False
-    """Compute blocks twice instead of keeping what is inside them: less memory, a third slower."""
+    checkpointing: bool | None = None
+    """Compute blocks twice instead of keeping what is inside them: less memory, a third slower,
+    the same numbers. None: where free memory asks for it."""
     shard: bool = False
     """Each of several processes holds a part of weights, gradients and moments instead of all."""
     ema: float = 0.0
@@ -82,9 +84,9 @@ class FinetuneConfig(TrainConfig):
             )
         if self.rank_within_class:
             raise BadSetting("rank_within_class is for heads on cached vectors; leave it out.")
-        if self.accumulate < 1 or self.save_every < 1:
+        if self.parts < 1 or self.save_every < 1:
             raise BadSetting(
-                f"accumulate={self.accumulate}, save_every={self.save_every}: give 1 or more."
+                f"accumulate={self.parts}, save_every={self.save_every}: give 1 or more."
             )
         if self.adapter < 0:
             raise BadSetting(f"adapter={self.adapter}: give the number of channels, such as 64.")
@@ -110,6 +112,11 @@ class FinetuneConfig(TrainConfig):
         if self.schedule == "slowfast":
             return slowfast_schedule(self.lr * scale, steps, warmup, low * scale)
         return self.rates(steps_an_epoch) * scale
+
+    @property
+    def parts(self) -> int:
+        """That a batch is cut into."""
+        return 1 if self.accumulate is None else self.accumulate
 
     @property
     def mixes(self) -> bool:

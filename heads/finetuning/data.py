@@ -55,6 +55,8 @@ class Source(ABC):
 
     raw = True
     """Whether inputs are rows of the branch's `prepare`, and not what is cached of a layer's."""
+    memory = 0
+    """Bytes of main memory that it may come to keep."""
 
     def __init__(self, table: Table, how: Feeding, *, views: int) -> None:
         what = "validation" if how.judge else "training"
@@ -75,6 +77,12 @@ class Source(ABC):
     def stream(self, picks: Sequence[Pick]) -> Generator[Tensor]:
         """The inputs of each pick, in order, one of them ahead."""
         return ahead(self._inputs(picks))
+
+    def first(self, count: int) -> Tensor:
+        """Inputs of so many samples."""
+        rows = np.arange(count) % self.samples.videos
+        (found,) = self.stream([Pick(rows=rows, views=np.zeros_like(rows))])
+        return found
 
     @abstractmethod
     def _inputs(self, picks: Sequence[Pick]) -> Generator[Tensor]:
@@ -138,6 +146,7 @@ class ClipSource(Source):
             for row, video in enumerate(table.ids)
         ]
         self._kept: dict[int, Numbers] = {}
+        self.memory = memory
         self._room = memory // look.nbytes
 
     def close(self) -> None:

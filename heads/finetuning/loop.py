@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from heads.errors import BadTable
 from heads.finetuning.chance import Chance, drop_path_factors, dropout_factors
 from heads.finetuning.checkpoints import Checkpoint
+from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.data import Pick, Source
 from heads.finetuning.mixing import drawn_mix
 from heads.finetuning.net import FinetuneNet
@@ -26,6 +29,7 @@ from heads.finetuning.readout import FusionReadout
 from heads.finetuning.run import Run
 from heads.finetuning.sharding import share_out
 from heads.finetuning.shares import most_samples, own_shares, step_slices
+from heads.finetuning.step_memory import explained, fitted
 from heads.finetuning.versions import Versions
 from heads.head import FitReport, Probabilities
 from heads.training.config import Epoch, epoch_order
@@ -41,9 +45,11 @@ class Finetuner:
     """Trains a network; goes on from the folder's checkpoint where there is one."""
 
     def __init__(self, net: FinetuneNet, run: Run) -> None:
-        config = run.config
-        self.net = share_out(net, run.processes) if config.shard else net.to(run.processes.device)
-        self.run = run
+        config, device = self._as_begun(run), run.processes.device
+        self.net = share_out(net, run.processes) if config.shard else net.to(device)
+        config, self.memory = fitted(self.net, replace(run, config=config))
+        """What a step takes, where that was to be chosen by."""
+        self.run = run = replace(run, config=config)
         self.metric = defined_metric(config.select, run.validation.samples)
         """What decides."""
         self.step = 0
@@ -56,7 +62,7 @@ class Finetuner:
         self.versions = Versions(self.net, config.ema)
         samples = run.train.samples
         count = config.samples(samples.videos, samples.views)
-        shares = config.accumulate * run.processes.count
+        shares = config.parts * run.processes.count
         self._parts = step_slices(count, config.batch, shares)
         self._at_once = most_samples(count, config, shares)
         self._steps = config.epochs * len(self._parts)
@@ -68,6 +74,10 @@ class Finetuner:
 
     def fit(self, *, stop_after: int | None = None) -> FitReport:
         """Train to the end, or up to a step, and leave the best weights in the network."""
+        with explained(self._too_much):
+            return self._fit(stop_after)
+
+    def _fit(self, stop_after: int | None) -> FitReport:
         start = time.perf_counter()
         if not self.history:
             self._judge()
@@ -132,7 +142,7 @@ class Finetuner:
         self.net.train()
         try:
             for number in range(len(steps)):
-                now = slice(number * config.accumulate, (number + 1) * config.accumulate)
+                now = slice(number * config.parts, (number + 1) * config.parts)
                 self._update(order, self._parts[steps[number]], shares[now], inputs)
                 due = self.step % config.save_every == 0 and self.step % len(self._parts) != 0
                 if due and self._saving_pays():
@@ -235,10 +245,42 @@ class Finetuner:
         self._saved_at = time.monotonic()
         self._saving = self._saved_at - start
 
+    def _too_much(self) -> str:
+        """What to say when a step does not fit after all."""
+        config, saved = self.run.config, _checkpoint(self.run)
+        less = []
+        if self.net.once is None and not self.net.twice:
+            less.append("--set checkpointing=true goes on with the same numbers")
+        if self._at_once > 1:
+            apart = "" if saved is None else " with another --out"
+            less.append(f"--set accumulate={2 * config.parts}{apart} halves them")
+        less.append("--depth blocks=K lets fewer layers learn")
+        there = "" if saved is None else f" {saved} is whole."
+        return (
+            f"Step {self.step} ran out of memory on {self.run.processes.device}, with "
+            f"{self._at_once} samples at once and checkpointing={str(self.net.twice).lower()}. "
+            f"Free some of it, or: {'; '.join(less)}.{there}"
+        )
+
+    @staticmethod
+    def _as_begun(run: Run) -> FinetuneConfig:
+        """A run that goes on cuts batches as it did before, whatever would fit now."""
+        saved = _checkpoint(run)
+        if saved is None or run.config.accumulate is not None:
+            return run.config
+        return replace(run.config, accumulate=Checkpoint.run_of(saved)["accumulate"])
+
     def _resume(self) -> None:
-        if self.run.folder is None or not (self.run.folder / CHECKPOINT).exists():
+        saved = _checkpoint(self.run)
+        if saved is None:
             return
-        found = Checkpoint.load(self.run.folder / CHECKPOINT, self.run.describe())
+        found = Checkpoint.load(saved, self.run.describe())
         self.versions.restore(found.tensors)
         self.optimisers.restore(found.tensors)
         self.step, self.history, self.losses = found.step, found.history, found.losses
+
+
+def _checkpoint(run: Run) -> Path | None:
+    """Of this run, if there is one."""
+    path = None if run.folder is None else run.folder / CHECKPOINT
+    return path if path is not None and path.exists() else None

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from extract.trainable import Trainable
-from heads.finetuning.batch_norm import check_computed_once, learning_norms, running
+from heads.errors import BadSetting
+from heads.finetuning.batch_norm import learning_norms, running, why_once
 from heads.finetuning.chance import Chance
 from heads.finetuning.config import FinetuneConfig, Reach
 from heads.finetuning.processes import Processes
@@ -41,10 +42,16 @@ class FinetuneNet(nn.Module):
         self.computes_in = config.computes_in
         first = network.layers if config.norms == "kept" else reach.layer
         self._norms = learning_norms(network, first, processes)
-        if config.checkpointing:
-            check_computed_once(self._norms, tuple(network.blocks))
-            for block in network.blocks:
-                block.forward = _twice(block.forward)
+        self.once = why_once(self._norms, network.blocks)
+        """Why blocks cannot be computed twice; None: they can."""
+        self.twice = bool(config.checkpointing)
+        """Whether they are, for gradients, in place of keeping what is inside them."""
+        if self.twice and self.once:
+            raise BadSetting(f"checkpointing=true: {self.once}")
+        for block in network.blocks:
+            block.forward = self._perhaps_twice(block.forward)
+        self.batch_statistics = bool(self._norms) or readout.batch_statistics
+        """Whether in training a sample's logits depend on the others of its batch."""
         self.backbone = network.model
         self.head = readout
         self._freeze()
@@ -87,21 +94,20 @@ class FinetuneNet(nn.Module):
         buffers = {f"head.{name}": b for name, b in self.head.buffers_that_learn().items()}
         return {**learning, **buffers, **{f"backbone.{n}": b for n, b in running(self._norms)}}
 
+    def _perhaps_twice(self, once: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """With `twice`, forgets what is inside and computes it again for gradients."""
+
+        def forward(*inputs: Tensor | None) -> Tensor:
+            if not self.twice or not torch.is_grad_enabled():
+                return once(*inputs)
+            found: Tensor = checkpoint(once, *inputs, use_reentrant=False)
+            return found
+
+        return forward
+
     def _freeze(self) -> None:
         own = self.network.own_head
         heads = () if own is None else (own.weight, own.bias)  # the readout learns in its place
         for name, parameter in self.backbone.named_parameters():
             learns = self.network.layer_of(name) >= self.reach.layer and name not in heads
             parameter.requires_grad_(learns)
-
-
-def _twice(once: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Forgets what is inside and computes it again for gradients."""
-
-    def forward(*inputs: Tensor | None) -> Tensor:
-        if not torch.is_grad_enabled():
-            return once(*inputs)
-        found: Tensor = checkpoint(once, *inputs, use_reentrant=False)
-        return found
-
-    return forward

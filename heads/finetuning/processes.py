@@ -35,6 +35,14 @@ class Processes:
             distributed.all_reduce(numbers)
         return numbers.cpu()
 
+    def least(self, number: float) -> float:
+        """The smallest that any process has."""
+        if self.count == 1:
+            return number
+        found = torch.tensor(number, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(found, distributed.ReduceOp.MIN)
+        return float(found)
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:

@@ -27,6 +27,8 @@ class Readout(nn.Module, ABC):
 
     width = 0
     """Columns that dropout may take; 0: there is none."""
+    batch_statistics = False
+    """Whether in training a sample's logits depend on the others of its batch."""
 
     @abstractmethod
     def forward(
@@ -60,6 +62,7 @@ class FusionReadout(Readout):
     ) -> None:
         super().__init__()
         self.config, self.layout = config, layout
+        self.batch_statistics = layout.down_norm == "bn" and layout.width > 0
         for name, tensor in state.items():
             inner = name.replace(".", "/")
             if "running" in name:

@@ -1,8 +1,10 @@
 """All that stays the same while a network is fine-tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+
+from torch import Tensor
 
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.data import Source
@@ -19,6 +21,8 @@ _LATER = (
     "cutmix",
 )
 """Settings that older checkpoints do not know; they were made with what is now the default."""
+NO_NUMBER = ("shard", "checkpointing")
+"""Settings that change where or when numbers are computed, and none of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +39,13 @@ class Run:
     facts: Mapping[str, object] | None = None
     """What else makes it this run and no other: networks, features, videos. JSON."""
 
+    example: Callable[[int], Tensor] | None = None
+    """Inputs of so many samples, to count what a step keeps of them; None: nothing is counted."""
+
     def describe(self) -> dict[str, object]:
-        config = asdict(self.config)
-        del config["shard"]  # changes where numbers lie, and none of them
+        config = {**asdict(self.config), "accumulate": self.config.parts}
+        for name in NO_NUMBER:
+            del config[name]
         defaults = {one.name: one.default for one in fields(self.config)}
         for name in _LATER:
             if config[name] == defaults[name]:

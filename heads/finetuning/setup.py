@@ -32,6 +32,7 @@ from heads.finetuning.run import Run
 from heads.finetuning.sharding import check_several, whole
 from heads.finetuning.sources import source_of
 from heads.finetuning.starting import config_of, keys_of, own_head, readout_of
+from heads.finetuning.step_memory import LESS, explained
 from heads.finetuning.tensor_file import write_tensors
 from heads.head import Head, Probabilities
 from heads.measuring.metrics import averaged, measure
@@ -117,6 +118,8 @@ class Prepared:
                 "finetuned": request.reach,
                 "backbone": f"{BACKBONE}, beside this folder",
                 "steps": self.finetuner.step,
+                "accumulate": run.config.parts,
+                "checkpointing": self.finetuner.net.twice,
             },
         )
         learnt = run.train.table.ids.tolist()
@@ -166,8 +169,10 @@ def prepared(request: Request, processes: Processes | None = None) -> Iterator[P
         run = Run(
             config=request.config, train=learn, validation=decide, seed=request.seed,
             processes=processes, folder=request.out, facts=facts,
+            example=backbone.branch.example if learn.raw else learn.first,
         )  # fmt: skip
-        finetuner = Finetuner(net, run)
+        with explained(lambda: f"The network does not fit {processes.device}. {LESS}"):
+            finetuner = Finetuner(net, run)
         yield Prepared(request=request, finetuner=finetuner, backbone=backbone, head=head)
     finally:
         for source in sources:

@@ -52,6 +52,11 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def own_part(tensor: Tensor) -> Tensor:
+    """What lies in this process."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def share_of(found: Tensor, like: Tensor) -> Tensor:
     """What this process holds of a whole tensor: the part that it holds of `like`, or all."""
     found = found.to(like.device)

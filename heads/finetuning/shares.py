@@ -34,7 +34,7 @@ def own_shares(
     part: slice, config: FinetuneConfig, processes: Processes
 ) -> list[NDArray[np.int64]]:
     """This process's samples of every part of a batch; those that are mixed stay together."""
-    count = config.accumulate * processes.count
+    count = config.parts * processes.count
     places = np.arange(part.start, part.stop)
     if config.mixes:
         pairs = np.array_split(np.arange((len(places) + 1) // 2), count)

@@ -23,6 +23,7 @@ from features_store import Store
 from heads.bundle import Bundle
 from heads.commands.main import main
 from heads.errors import BadCheckpoint, BadTable, WrongFeatures
+from heads.finetuning import step_memory
 from heads.finetuning.checkpoints import Checkpoint
 from heads.finetuning.data import CachedSource
 from heads.finetuning.loop import CHECKPOINT, Finetuner
@@ -186,11 +187,13 @@ def test_checkpoints_take_a_twentieth_of_the_time_at_most(
 
 
 def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> None:
+    """Both compute blocks twice where one of them has to."""
     with finetuning(folder, "blocks=2", config=config(drop_path=0.2)) as one:
         one.finetuner.fit()
     ranks.wait(ranks.start("tests.test_heads.finetune_rank", folder, tmp_path))
     for rank in range(2):
         found = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert found["twice"]
         np.testing.assert_allclose(found["losses"], one.finetuner.losses, rtol=1e-5)
         np.testing.assert_allclose(found["history"], one.finetuner.history, rtol=1e-4)
 
@@ -228,20 +231,35 @@ def test_end_to_end_learns_and_its_backbone_is_a_new_branch(
 
 
 def test_the_command_does_it_and_goes_on(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = ["--store", str(folder / "store.zarr"), "--protocol", finetunes.PROTOCOL]
     command = [
         "finetune", *store, "--validation", "0.3", "--branch", "internvideo2=tiny", "--out",
         str(tmp_path / "out"), "--set", "epochs=1", "--set", "batch=4", "--official",
     ]  # fmt: skip
+    with finetuning(folder, "pool", config=config()) as ready:
+        assert ready.finetuner.memory is not None
+        too_little = int(ready.finetuner.memory.needed / 0.8) - 2
+    monkeypatch.setattr(step_memory, "free_bytes", lambda _: 2**30)
     assert main(command) == 0
-    assert "from step 0" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "from step 0" in said
+    assert "GiB of 1.00 GiB free\n" in said
+    (tmp_path / "out" / CHECKPOINT).unlink()  # a run without one may begin in another way
+    monkeypatch.setattr(step_memory, "free_bytes", lambda _: too_little)
+    assert main(command) == 0
+    assert "batches are cut into 2 (accumulate=2), each with" in capsys.readouterr().out
+    monkeypatch.undo()
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "from step 0" not in said
     assert f"internvideo2=tiny:{tmp_path / 'out' / BACKBONE}" in said
-    assert Bundle.load(tmp_path / "out" / HEAD).about.provenance["finetuned"] == "pool"
+    made = Bundle.load(tmp_path / "out" / HEAD).about.provenance
+    assert (made["finetuned"], made["accumulate"], made["checkpointing"]) == ("pool", 2, False)
     for changes, says in (
         (["--depth", "end-to-end"], "no frames under train-2. Make them"),
         (["--depth", "blocks=4"], "no tokens@0 of this backbone under train-2"),

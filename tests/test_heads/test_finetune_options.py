@@ -1,6 +1,7 @@
 """What fine-tuning can be told: each option does what it says, and nothing else."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def source(seed: int, *, judge: bool = False, videos: int = 24) -> CachedSource:
     return CachedSource(made, KEY, Feeding(judge=judge, rank_loss=True))
 
 
-def finetuner(down_norm: str = "bn", **changes: object) -> Finetuner:
+def finetuner(down_norm: str = "bn", folder: Path | None = None, **changes: object) -> Finetuner:
     plain = {"epochs": 2, "batch": 8, "lr": 1e-3, "select": "loss"}
     config = FinetuneConfig(**{**plain, **changes})  # type: ignore[arg-type]
     torch.set_num_threads(1)
@@ -67,12 +68,13 @@ def finetuner(down_norm: str = "bn", **changes: object) -> Finetuner:
     head = initial(layout, 4, torch.Generator().manual_seed(0))
     network, readout = InternVideo2Training(backbone), FusionReadout(FusionConfig(), layout, head)
     net = FinetuneNet(network, readout, Reach.parse("blocks=2", 2), config, Processes())
-    run = Run(config=config, train=source(1), validation=source(2, judge=True))
+    learn, decide = source(1), source(2, judge=True)
+    run = Run(config=config, train=learn, validation=decide, folder=folder, example=learn.first)
     return Finetuner(net, run)
 
 
 def losses(down_norm: str = "bn", **changes: object) -> list[float]:
-    made = finetuner(down_norm, **changes)
+    made = finetuner(down_norm, None, **changes)
     made.fit()
     return made.losses
 
@@ -86,9 +88,10 @@ def test_it_learns() -> None:
 
 
 def test_checkpointing_changes_nothing() -> None:
-    np.testing.assert_allclose(losses(checkpointing=True), losses(), rtol=1e-6)
+    """To the bit: a run may go on with it or without."""
+    assert losses(checkpointing=True) == losses()
     dropped = losses(drop_path=0.3)
-    np.testing.assert_allclose(losses(drop_path=0.3, checkpointing=True), dropped, rtol=1e-6)
+    assert losses(drop_path=0.3, checkpointing=True) == dropped
     assert abs(dropped[0] - losses()[0]) > 1e-4
 
 
