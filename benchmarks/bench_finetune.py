@@ -10,6 +10,7 @@ minutes; on a GPU the released batch of 2 x 2 views in bfloat16, with the memory
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from benchmarks import measure
 from benchmarks.bench_branches import thirty_six_passes
+from extract.branch import Precision
 from extract.branches import depthpro
 from extract.branches.internvideo2 import PRESETS, InternVideo2, InternVideo2Training
 from extract.networks import weights
@@ -31,6 +33,7 @@ from heads.zoo.fusion import FusionConfig
 
 RELEASED_VIEWS = 4
 """Two videos, two samples of each."""
+Inputs = Callable[[int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,30 +101,12 @@ def depth_in_the_loop(setting: Setting) -> float:
 
 def step_seconds(setting: Setting, reach: str) -> tuple[float, measure.Row]:
     """Forward, backward, update; and the memory on a GPU."""
-    architecture, config = PRESETS[setting.preset], FinetuneConfig()
+    net, make = network(setting, reach)
     device = torch.device(setting.device)
-    torch.manual_seed(0)
-    backbone = InternVideo2(architecture)
-    weights.seeded(backbone, 0)
-    layout = Layout(width=architecture.width, attn=architecture.pool_width, depth=1024, hidden=1024)
-    head = initial(layout, 4, torch.Generator().manual_seed(0))
-    deep = Reach.parse(reach, architecture.depth)
-    readout = FusionReadout(FusionConfig(), layout, head)
-    network = InternVideo2Training(backbone)
-    net = FinetuneNet(network, readout, deep, config, Processes()).to(device)
     learning = [(name, tensor) for name, tensor in net.named_parameters() if tensor.requires_grad]
-    groups = list(parameter_groups(learning, config, network))
+    groups = list(parameter_groups(learning, FinetuneConfig(), net.network))
     optimiser = torch.optim.AdamW(groups, lr=1e-5, fused=True)
-    if reach == "end-to-end":
-        side = architecture.image
-        shape = (setting.views, architecture.frames, side, side, 3)
-        inputs = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    else:
-        inputs = torch.randn(
-            setting.views, architecture.tokens, architecture.width, device=device,
-            dtype=torch.float16,
-        )  # fmt: skip
-    depth = torch.randn(setting.views, 1024, device=device)
+    inputs, depth = make(setting.views)
     targets = torch.arange(setting.views, device=device) % 4
 
     def step() -> None:
@@ -136,6 +121,35 @@ def step_seconds(setting: Setting, reach: str) -> tuple[float, measure.Row]:
     if device.type != "cuda":
         return found, {}
     return found, {"GiB at most": torch.cuda.max_memory_allocated() / 2**30}
+
+
+def network(
+    setting: Setting, reach: str, precision: Precision | None = None
+) -> tuple[FinetuneNet, Inputs]:
+    """InternVideo2 and the fusion head; what makes so many inputs and their depth vectors."""
+    architecture = PRESETS[setting.preset]
+    config = FinetuneConfig(precision=precision)
+    device = torch.device(setting.device)
+    torch.manual_seed(0)
+    backbone = InternVideo2(architecture)
+    weights.seeded(backbone, 0)
+    layout = Layout(width=architecture.width, attn=architecture.pool_width, depth=1024, hidden=1024)
+    head = initial(layout, 4, torch.Generator().manual_seed(0))
+    deep = Reach.parse(reach, architecture.depth)
+    readout = FusionReadout(FusionConfig(), layout, head)
+    network = InternVideo2Training(backbone)
+    net = FinetuneNet(network, readout, deep, config, Processes()).to(device)
+
+    def make(views: int) -> tuple[Tensor, Tensor]:
+        depth = torch.randn(views, 1024, device=device)
+        if reach == "end-to-end":
+            side = architecture.image
+            shape = (views, architecture.frames, side, side, 3)
+            return torch.randint(0, 256, shape, dtype=torch.uint8, device=device), depth
+        tokens = (views, architecture.tokens, architecture.width)
+        return torch.randn(tokens, device=device, dtype=torch.float16), depth
+
+    return net, make
 
 
 def timed(work: measure.Work, setting: Setting) -> float:
