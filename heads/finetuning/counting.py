@@ -3,7 +3,8 @@
 Counted is what autograd would keep of a forward pass until it has gone back: each storage once, for
 two samples and for three, so that what grows with samples is told from what does not. Hooks look at
 the tensors and let them go: counting takes no more memory than judging. What is in passing on the
-way back is taken to be what the largest block keeps. Weights are there anyway and not counted.
+way back is taken to be a quarter of what the largest block keeps; `bench_finetune_memory` holds all
+of it against what is allocated. Weights are there anyway and not counted.
 """
 
 import weakref
@@ -20,6 +21,8 @@ from heads.finetuning.sharding import own_part
 
 _COUNTED = (2, 3)
 """Samples; a batch norm takes no single one."""
+_PASSING = 0.25
+"""Of a block, on the way back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,9 @@ class Taken:
     def __add__(self, other: "Taken") -> "Taken":
         return Taken(fixed=self.fixed + other.fixed, each=self.each + other.each)
 
+    def share(self, part: float) -> "Taken":
+        return Taken(fixed=round(self.fixed * part), each=round(self.each * part))
+
     @staticmethod
     def through(first: int, second: int) -> "Taken":
         """What was counted of both numbers of samples."""
@@ -51,14 +57,14 @@ class Passes:
         self._net, self._forward = net, forward
         net.twice = False
         kept, self._block = self._counted()
-        self._take = {False: kept + self._block}
+        self._take = {False: kept + self._block.share(_PASSING)}
 
     def take(self, *, twice: bool) -> Taken:
         """Of blocks that are computed twice their inputs are kept, and one block at a time. The
         network is left so that it does what was asked about."""
         self._net.twice = twice
         if twice not in self._take:
-            self._take[twice] = self._counted()[0] + self._block + self._block
+            self._take[twice] = self._counted()[0] + self._block.share(1 + _PASSING)
         return self._take[twice]
 
     def twice_is_less(self) -> bool:
