@@ -20,6 +20,7 @@ from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
 from extract.synthesis.true_boxes import true_boxes
 from features_store import Store
+from features_store.outputs import RECORD
 from heads.bundle import Bundle
 from heads.commands.main import main
 from heads.errors import BadCheckpoint, BadTable, WrongFeatures
@@ -254,6 +255,9 @@ def test_the_command_does_it_and_goes_on(
     assert main(command) == 0
     assert "batches are cut into 2 (accumulate=2), each with" in capsys.readouterr().out
     monkeypatch.undo()
+    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    record["made_from"] |= {"accumulate": 1, "checkpointing": False}  # as older ones have it
+    (tmp_path / "out" / RECORD).write_text(json.dumps(record))
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "from step 0" not in said
