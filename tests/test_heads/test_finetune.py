@@ -253,7 +253,9 @@ def test_the_command_does_it_and_goes_on(
     (tmp_path / "out" / CHECKPOINT).unlink()  # a run without one may begin in another way
     monkeypatch.setattr(step_memory, "free_bytes", lambda _: too_little)
     assert main(command) == 0
-    assert "batches are cut into 2 (accumulate=2), each with" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "batches are cut into 2 (accumulate=2), each with" in said
+    assert "computed twice" not in said  # no block learns
     monkeypatch.undo()
     record = json.loads((tmp_path / "out" / RECORD).read_text())
     record["made_from"] |= {"accumulate": 1, "checkpointing": False}  # as older ones have it
