@@ -10,11 +10,11 @@ from torch import Tensor
 from heads.errors import TooLittleMemory
 from heads.finetuning.config import FinetuneConfig
 from heads.finetuning.counting import Passes
-from heads.finetuning.free_memory import free_bytes
 from heads.finetuning.net import FinetuneNet
 from heads.finetuning.run import Run
 from heads.finetuning.sharding import own_part
 from heads.finetuning.shares import most_samples
+from heads.training.free_memory import free_bytes
 
 _USED = 0.8
 """Of what is free; the rest is left to what kernels take for themselves."""

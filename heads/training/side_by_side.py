@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract import processes
-from extract.memory import available_memory
 from features_store.table import Table
 from heads.errors import BadSetting
 from heads.head import FitReport, Head, OnEpoch
+from heads.training.free_memory import free_bytes
 from heads.training.memory import Memory
 from heads.training.threads import one_thread
 
@@ -115,7 +115,7 @@ def workers(fits: Sequence[Fit], seconds: float) -> int:
     """How many processes are worth starting for what is left, if each takes so long; 1: none."""
     if not fits or not all(fit.goes_elsewhere for fit in fits):
         return 1
-    room = int(available_memory() // max(fit.bytes for fit in fits))
+    room = (free_bytes("cpu") or 0) // max(fit.bytes for fit in fits)
     count = min(_cores(), len(fits), room)
     seen = sum({place: size for fit in fits for place, size in fit.arrays.items()}.values())
     if seen > _OF_DISK * shutil.disk_usage(tempfile.gettempdir()).free:

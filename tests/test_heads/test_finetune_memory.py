@@ -9,14 +9,15 @@ from torch import Tensor, distributed
 from torch.autograd.graph import saved_tensors_hooks
 
 from heads.errors import BadCheckpoint, BadSetting, TooLittleMemory
-from heads.finetuning import free_memory, step_memory
+from heads.finetuning import step_memory
 from heads.finetuning.checkpoints import Checkpoint
 from heads.finetuning.counting import Counter, Passes
-from heads.finetuning.free_memory import free_bytes, of_groups
 from heads.finetuning.loop import CHECKPOINT, Finetuner
 from heads.finetuning.processes import Processes
 from heads.finetuning.sharding import share_out
 from heads.finetuning.step_memory import StepMemory, explained, standing
+from heads.training import free_memory
+from heads.training.free_memory import free_bytes, of_groups
 from tests.test_heads.test_finetune_options import finetuner
 
 PLENTY = 2**40

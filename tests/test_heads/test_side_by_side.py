@@ -122,7 +122,7 @@ def test_processes_are_started_only_where_they_pay(monkeypatch: pytest.MonkeyPat
     Own.__module__ = "own_head"
     own = [replace(one, head=Own(one.head.config, CLASSES)) for one in fits]
     assert workers(own, seconds=60) == 1
-    monkeypatch.setattr(side_by_side, "available_memory", lambda: 3 * fits[0].bytes)
+    monkeypatch.setattr(side_by_side, "free_bytes", lambda _: 3 * fits[0].bytes)
     assert workers(fits, seconds=60) == 3
     with monkeypatch.context() as disk:
         disk.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**10))

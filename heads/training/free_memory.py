@@ -7,6 +7,7 @@ equal part for each process that torchrun started here. Where no system says so:
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -40,7 +41,7 @@ def of_groups(listed: Path, root: Path) -> Iterator[int]:
         group = top / where.lstrip("/")
         # Where a container sees less of the tree than the list names, its own group is the top.
         for folder in (group, *group.parents):
-            if (folder / names[0]).exists():
+            with suppress(OSError, ValueError):  # what cannot be read limits nothing that we know
                 yield from _left(folder, names)
 
 
