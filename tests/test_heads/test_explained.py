@@ -13,7 +13,7 @@ from heads.scoring.explain import Explanation
 from heads.scoring.meaning import Meaning
 from heads.scoring.timelines import timelines
 from tests.test_heads.archives import scorer
-from tests.test_heads.test_timelines import ROWS
+from tests.test_heads.test_score_command.test_segments import ROWS
 
 ROW: dict[str, object] = {
     "id": "in/a$b$.mp4#t=20.0,30.0", "error": None, "confidence": 0.9, "forgery": 0.95,

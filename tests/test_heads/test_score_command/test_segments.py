@@ -10,7 +10,6 @@ from heads.commands.main import main
 from heads.scoring.formats import read_blocks
 from heads.scoring.timelines import clock, timelines, timelines_of, videos_file, write_videos
 from tests.test_heads.archives import fill, rows
-from tests.test_heads.test_score_command import bundle, fake  # noqa: F401, fixtures
 
 
 def row(name: str, verdict: str | None, forgery: float | None, **more: object) -> dict[str, object]:
@@ -58,7 +57,7 @@ def test_a_clock() -> None:
 
 
 def test_videos_have_a_file_of_their_own(
-    bundle: Path,  # noqa: F811
+    bundle: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
