@@ -31,9 +31,10 @@ from benchmarks import measure
 from extract.decoding import packets
 from extract.decoding.containers import Limits
 from extract.decoding.cuts import Cutting, segments
+from extract.decoding.files import Files
 from extract.decoding.job import CLIPS, Job, Look, Plan
 from extract.decoding.video import open_video
-from extract.decoding.worker import Files, load_makers, work
+from extract.decoding.worker import load_makers, work
 from extract.manifest.labels import SCHEMES
 from extract.synthesis.clip import ClipPlan, render
 from heads.bundle import Bundle

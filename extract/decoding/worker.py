@@ -1,21 +1,22 @@
 """The process that decodes: takes jobs from a socket, leaves arrays in shared memory.
 
-    python -m extract.decoding.worker SOCKET MEMORY BYTES
+    python -m extract.decoding.worker SOCKET
 
-It limits its own memory, kills itself when a job takes far too long (so that none outlives a
-killed parent), and ends when its socket is closed. It never imports torch unless an output's
-function does, or what finds shots. Only the pool starts it.
+It is told a plan and its jobs, perhaps another plan after that. It limits its own memory, kills
+itself when a job takes far too long (so that none outlives a killed parent), and ends when its
+socket is closed. It never imports torch unless an output's function does, or what finds shots. Only
+`worker_process` starts it.
 """
 
 import contextlib
-import functools
 import mmap
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,16 @@ import numpy as np
 
 from extract.decoding import credentials, evidence
 from extract.decoding.cuts import Cutting
-from extract.decoding.frames import file_frames, read_looks
+from extract.decoding.files import Files
+from extract.decoding.frames import read_looks
 from extract.decoding.info import VideoInfo
 from extract.decoding.job import Arrays, Job, Look, Plan, slot_arrays
-from extract.decoding.picture import Opened, open_any
-from extract.decoding.reel import Reel, Stretch
 from extract.decoding.reply import Reply, Said
 from extract.decoding.scanning import Scanner
 from extract.decoding.stills import Stills
 from extract.decoding.video import Image, open_video
 from extract.errors import OverLimit, VideoError
-from extract.manifest.segments import segment_of
 from extract.views.frame_hash import video_hashes
-from extract.views.protocol import Protocol
 from extract.views.view import View
 
 READY = b"ready"
@@ -48,96 +46,44 @@ Makers = Mapping[str, Mapping[str, Callable[..., Any]]]
 
 
 def main(arguments: Sequence[str]) -> None:
-    socket, memory, size = map(int, arguments)
-    connection = Connection(socket)
-    buffer = mmap.mmap(memory, size)
+    connection = Connection(int(arguments[0]))
     av.logging.set_level(av.logging.PANIC)
     cv2.setNumThreads(1)
-    plan: Plan = connection.recv()
+    plan, size = _heard(connection)
+    while True:
+        plan, size = _follow(connection, plan, size)
+
+
+def _follow(connection: Connection, plan: Plan, size: int) -> tuple[Plan, int]:
+    """Do the jobs of a plan, in memory of so many bytes; the plan that comes after it."""
+    memory = recv_handle(connection)
+    buffer = mmap.mmap(memory, size)
+    os.close(memory)
+    _limit_memory(None)
     makers = load_makers(plan)
     files = Files(plan)
     _limit_memory(plan.limits.memory_limit)
     connection.send_bytes(READY)
-    while True:
-        try:
-            job, slot = connection.recv()
-        except (EOFError, ConnectionResetError):
-            return
-        signal.setitimer(signal.ITIMER_REAL, plan.seconds(job) + GRACE)
-        reply = work(files, makers, job, memoryview(buffer)[slot:])
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        with contextlib.suppress(BrokenPipeError):
-            connection.send_bytes(reply.encode())
+    try:
+        while True:
+            job, slot = _heard(connection)
+            if isinstance(job, Plan):
+                return job, slot
+            signal.setitimer(signal.ITIMER_REAL, plan.seconds(job) + GRACE)
+            reply = work(files, makers, job, memoryview(buffer)[slot:])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            with contextlib.suppress(BrokenPipeError):
+                connection.send_bytes(reply.encode())
+    finally:
+        files.close()
 
 
-class Files:
-    """The file that is open between jobs: the one that segments are cut from."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self._path = ""
-        self._reel: Reel | None = None
-        opening = functools.partial(self.opened, ())
-        self.shots = None if plan.cutting is None else plan.cutting.load()
-        self.credentials = credentials.load() if plan.evidence else None
-        self.scanner = None if plan.scan is None else Scanner(plan.scan, opening)
-
-    @contextlib.contextmanager
-    def opened(self, looks: Sequence[Look], job: Job) -> Iterator[Opened | Stretch]:
-        """The job's file, or its segment."""
-        plan, segment = self.plan, job.segment
-        if segment is None:
-            with open_any(
-                job.path, root=plan.root, limits=plan.limits, decoder=plan.decoder,
-                hashed=plan.hashed,
-            ) as video:  # fmt: skip
-                yield video
-            return
-        reel = self._reel_of(job.path)
-        reel.expect(lambda: self._coming(reel, looks, job))
-        try:
-            yield reel.stretch(segment, plan.limits.max_seconds)
-        except VideoError:
-            raise
-        except Exception:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Whatever is open."""
-        if self._reel is not None:
-            self._reel.close()
-        self._path, self._reel = "", None
-
-    def views(self, look: Look, video_id: str, info: VideoInfo) -> tuple[View, ...]:
-        """Of one look."""
-        protocol = Protocol.parse(look.protocol)
-        return protocol.views(video_id, info.frames, fps=info.fps, seed=self.plan.seed)
-
-    def _reel_of(self, path: str) -> Reel:
-        if self._reel is not None and self._path == path:
-            return self._reel
-        self.close()
-        plan = self.plan
-        with contextlib.ExitStack() as stack:
-            opening = open_video(
-                path, root=plan.root, limits=plan.limits, hashed=plan.hashed, reread=True
-            )
-            video = stack.enter_context(opening)
-            self._path, self._reel = path, Reel(video, stack.pop_all())
-        return self._reel
-
-    def _coming(self, reel: Reel, looks: Sequence[Look], job: Job) -> list[list[int]]:
-        """The frames of the file that the segments which follow need."""
-        found = []
-        for name in job.ahead:
-            segment = segment_of(name, job.path)
-            with contextlib.suppress(VideoError):
-                assert segment is not None
-                stretch = reel.stretch(segment, self.plan.limits.max_seconds)
-                views = [self.views(look, name, stretch.info) for look in looks]
-                found.append([stretch.first + n for n in file_frames(stretch, views)])
-        return found
+def _heard(connection: Connection) -> Any:  # noqa: ANN401, whatever the parent sends
+    """The next message; the end, where the parent has closed the socket or is gone."""
+    try:
+        return connection.recv()
+    except (EOFError, ConnectionResetError):
+        sys.exit()
 
 
 def load_makers(plan: Plan) -> Makers:
@@ -285,11 +231,12 @@ def _failed(look: Look, error: Exception, plan: Plan) -> Said:
     )
 
 
-def _limit_memory(extra: int) -> None:
-    """A limit on address space: allocations beyond it fail, and the video with them."""
-    limit = _statm(0) + extra
+def _limit_memory(extra: int | None) -> None:
+    """A limit on address space: allocations beyond it fail, and the video with them. None: no
+    more than the machine's."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or limit < hard:
+    limit = hard if extra is None else _statm(0) + extra
+    if hard == resource.RLIM_INFINITY or limit <= hard:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.decoding.cuts import Cutting
+from extract.decoding.spare import Spare
 from extract.errors import is_temporary
 from extract.manifest.manifest import Manifest, Video
 from extract.manifest.names import escaped
@@ -52,7 +53,9 @@ class BundleJudge:
         self._identity: Identity | None = None
         if arguments.segments:
             Cutting.parse(arguments.segments).check()
+        self._spare = Spare()
         self.identity()
+        self._spare.start()
 
     def identity(self) -> Identity:
         stamp = stamp_of(self._folder)
@@ -73,6 +76,11 @@ class BundleJudge:
 
     def judge(self, task: Task, tell: Tell) -> Answer:
         identity = self.identity()
+        with self._spare.used():
+            return self._answer(task, tell, identity.key)
+
+    def _answer(self, task: Task, tell: Tell, key: str) -> Answer:
+        """By one decode worker that looks at this file alone; another where the file breaks it."""
         video = Video(id=_id(task.name), path=task.path)
         manifest = Manifest(root=Path(task.root), scheme=None, videos=(video,))
         manifest = self._cut(manifest, task.segments, tell)
@@ -84,10 +92,11 @@ class BundleJudge:
             plan=self._plan(scorer, task.segments), name=self._folder.name, manifest=manifest,
             rows=rows, tell=tell,
         )  # fmt: skip
-        return answered(looked, identity.key)
+        return answered(looked, key)
 
     def close(self) -> None:
-        """There is nothing that outlives the process."""
+        """The worker that waits for the next file ends; it would end with this process too."""
+        self._spare.close()
 
     def _plan(self, scorer: Scorer, segments: str) -> dict[str, Any]:
         stress = list(DAMAGES) if self._arguments.stress else None

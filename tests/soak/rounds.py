@@ -21,6 +21,7 @@ from unittest import mock
 import numpy as np
 
 from extract.decoding import worker
+from extract.decoding.files import Files
 from extract.decoding.job import Job, Outcome, Plan
 from extract.decoding.reply import outcome_of
 from features_store import Store, check
@@ -43,7 +44,7 @@ class OwnProcess:
 
     def __init__(self, plan: Plan, *, workers: int = 1) -> None:
         self._plan = plan
-        self._files = worker.Files(plan)
+        self._files = Files(plan)
         self._makers = worker.load_makers(plan)
 
     def __enter__(self) -> "OwnProcess":

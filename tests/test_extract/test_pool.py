@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.decoding import pool
+from extract.decoding import worker_process
 from extract.decoding.containers import Limits
 from extract.decoding.frames import read_frames
 from extract.decoding.job import CLIPS, DEPTH, FULL_FRAME_DEPTH, Job, Look, Outcome, Output, Plan
-from extract.decoding.pool import DecodePool, _environment
+from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
 from extract.errors import BadSetting, ExtractError, OverLimit, WorkerLost
 from extract.views.protocol import Protocol
@@ -94,7 +94,7 @@ def test_what_a_worker_says_is_data_and_never_code(
     tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pickle, an error that there is not, numbers that are none, an answer without an end."""
-    monkeypatch.setattr(pool, "_PARTING", 1)
+    monkeypatch.setattr(worker_process, "_PARTING", 1)
     paths = [
         write_clip(tmp_path / "taken over.mp4", frames=9, size=(width, 64)),
         write_clip(tmp_path / "after.mp4", frames=9, size=(96, 64)),
@@ -173,5 +173,5 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 
 
 def test_workers_find_the_packages_of_their_parent_first() -> None:
-    first = Path(_environment()["PYTHONPATH"].split(":")[0])
+    first = Path(worker_process._environment()["PYTHONPATH"].split(":")[0])
     assert (first / "extract" / "decoding" / "worker.py").is_file()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from extract.decoding import pool
 from extract.decoding.containers import Limits
 from extract.decoding.job import Job, Look, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
+from extract.decoding.worker_process import WorkerProcess
 from extract.errors import NotAFile, Unreadable, WorkerLost, is_temporary
 from extract.manifest.manifest import Manifest
 from extract.running.extraction import Extraction
@@ -56,15 +56,15 @@ class TestLostWorkers:
     @pytest.fixture
     def kills(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         left = [0]
-        give = pool._Worker.give
+        give = WorkerProcess.give
 
-        def give_and_kill(worker: pool._Worker, job: Job) -> None:
+        def give_and_kill(worker: WorkerProcess, job: Job) -> None:
             give(worker, job)
             if job.index == 2 and left[0]:
                 left[0] -= 1
                 os.kill(worker.process.pid, signal.SIGKILL)
 
-        monkeypatch.setattr(pool._Worker, "give", give_and_kill)
+        monkeypatch.setattr(WorkerProcess, "give", give_and_kill)
         return left
 
     def test_the_next_run_tries_again_what_may_have_passed(

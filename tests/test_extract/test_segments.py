@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from extract.decoding import packets, worker
+from extract.decoding import packets
 from extract.decoding.containers import Limits
 from extract.decoding.cuts import SMALL, Cutting, parts, shot_starts, windows
+from extract.decoding.files import Files
 from extract.decoding.job import CLIPS, Job, Look, Plan, slot_arrays
 from extract.decoding.lots import MOST, lots
 from extract.decoding.pool import DecodePool
 from extract.decoding.video import open_video
-from extract.decoding.worker import Files, load_makers, work
+from extract.decoding.worker import load_makers, work
 from extract.errors import BadManifest, BadSetting, VideoError
 from extract.manifest.manifest import ManifestOptions, read_manifest
 from extract.manifest.segments import Segment, segment_of, split_name
@@ -105,7 +106,7 @@ def test_a_file_is_opened_once_and_no_picture_is_decoded_twice(
             decoded.append(packet.pts)  # type: ignore[attr-defined]
         return iter(real_decode(context, packet))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker, "open_video", opening)
+    monkeypatch.setattr("extract.decoding.files.open_video", opening)
     plan = Plan(looks=(Look(protocol="val", outputs=(CLIPS,)),))
     files, slot = Files(plan), memoryview(bytearray(plan.slot_bytes))
     cut = jobs(clip, *(f"{start / 10:g},{start / 10 + 0.4:g}" for start in range(0, 24, 4)))

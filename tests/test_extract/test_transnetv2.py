@@ -14,8 +14,9 @@ import torch
 from av.video.stream import VideoStream
 
 from extract.decoding.cuts import SMALL, Cutting, shot_starts
+from extract.decoding.files import Files
 from extract.decoding.job import Job, Plan
-from extract.decoding.worker import Files, work
+from extract.decoding.worker import work
 from extract.errors import BadSetting
 from extract.manifest.manifest import Manifest, Video
 from extract.networks import transnetv2

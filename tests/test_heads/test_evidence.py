@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from extract.decoding import credentials
+from extract.decoding.files import Files
 from extract.decoding.job import Job, Plan
-from extract.decoding.worker import Files, work
+from extract.decoding.worker import work
 from heads.reporting.why import explained_page
 from heads.scoring.captions import caption
 from heads.scoring.evidence import evidence, evidence_of

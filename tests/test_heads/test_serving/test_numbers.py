@@ -3,11 +3,13 @@
 import argparse
 import json
 import math
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from extract.decoding.worker_process import WorkerProcess
 from extract.errors import BadSetting
 from extract.networks import transnetv2
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
@@ -34,9 +36,41 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InParts:
+    """A video that was judged in windows, and which of the workers that were started meanwhile
+    had ended then, and when the judge was closed."""
+
+    answer: Answer
+    heard: list[Progress]
+    ended: list[bool]
+    ended_with_the_judge: list[bool]
+
+
 @pytest.fixture(scope="module")
-def judge(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> BundleJudge:
-    return BundleJudge(asked(bundle), tmp_path_factory.mktemp("work"))
+def judge(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundleJudge]:
+    found = BundleJudge(asked(bundle), tmp_path_factory.mktemp("work"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def in_parts(judge: BundleJudge, clip: Path) -> InParts:
+    started: list[WorkerProcess] = []
+    whole = WorkerProcess.__init__
+
+    def start(worker: WorkerProcess) -> None:
+        started.append(worker)
+        whole(worker)
+
+    judge.close()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(WorkerProcess, "__init__", start)
+        answer, heard = judged(judge, clip, "windows=1s")
+    ended = [worker.process.poll() is not None for worker in started]
+    judge.close()
+    closed = [worker.process.poll() is not None for worker in started]
+    return InParts(answer=answer, heard=heard, ended=ended, ended_with_the_judge=closed)
 
 
 def asked(bundle: Path) -> argparse.Namespace:
@@ -85,12 +119,18 @@ def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
     assert str(tmp_path) not in json.dumps(told)
 
 
+def test_a_file_costs_one_worker(in_parts: InParts) -> None:
+    """Though it is cut, looked at, explained and shown; the next file's waits already."""
+    assert in_parts.ended == [True, False]
+    assert in_parts.ended_with_the_judge == [True, True]
+
+
 def test_a_long_video_has_a_time_line(
-    clip: Path, bundle: Path, judge: BundleJudge, tmp_path: Path
+    clip: Path, bundle: Path, in_parts: InParts, tmp_path: Path
 ) -> None:
     expected = scored(clip, bundle, tmp_path / "s.jsonl", "--segments", "windows=1s")
     assert len(expected) > 1
-    answer, heard = judged(judge, clip, "windows=1s")
+    answer, heard = in_parts.answer, in_parts.heard
     assert answer.document["rows"] == expected
     line = answer.document["timeline"]
     assert [span["forgery"] for span in line["spans"]] == [row["forgery"] for row in expected]
@@ -118,6 +158,7 @@ def test_a_name_like_a_segment_hides_nothing(
 def test_a_bundle_that_is_replaced_is_loaded(clip: Path, tmp_path: Path) -> None:
     place = small_bundle(tmp_path / "small")
     judge = BundleJudge(asked(place), tmp_path)
+    judge.close()
     first = judge.identity()
     assert judge.identity() is first
     old = Bundle.load(place)
