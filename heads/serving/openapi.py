@@ -50,7 +50,7 @@ def _paths(most: int) -> dict[str, Any]:
     job = {"name": "id", "in": "path", "required": True,
            "schema": {"type": "string", "pattern": _ID}}  # fmt: skip
     return {
-        "/": {"get": _get("the page: drop a video", _body("text/html"), is_open=True)},
+        "/": {"get": _get("the page: drop videos", _body("text/html"), is_open=True)},
         "/page.css": {"get": _get("the page's style", _body("text/css"), is_open=True)},
         "/page.js": {"get": _get("the page's script", _body("text/javascript"), is_open=True)},
         "/health": {

@@ -2,7 +2,11 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const EVERY = 500;
-  let shown = null, before = null;
+  // What the page shows: a job, by its id, or a file on its way.
+  let shown = null;
+  // Files that are no jobs yet: they are sent one after the other, and stay here if they are refused.
+  let coming = [];
+  let jobs = [], listed = "", known = 10, again = 0, sending = false;
 
   // Every answer is JSON or a page; what is refused is an error with a plain reason.
   async function ask(path, options = {}) {
@@ -47,33 +51,53 @@
     byId("answer").replaceChildren();
   }
 
-  function send(file) {
-    location.hash = "";
-    shown = null;
-    open(file.name);
-    const most = Number(byId("file").dataset.most);
-    if (file.size > most) {
-      say(`It is too large: at most ${most.toLocaleString("en")} bytes are taken.`, { wrong: true });
-      return;
+  async function take(files) {
+    coming = coming.filter((one) => !one.refused);
+    for (const file of files) coming.push({ file, words: "It is sent soon.", refused: false });
+    list();
+    if (sending) return;
+    sending = true;
+    for (let first = true, one; (one = coming.find(({ refused }) => !refused)); first = false) {
+      if (first) {
+        location.hash = "";
+        shown = one;
+        open(one.file.name);
+      }
+      await send(one);
     }
-    if (before) before.abort();
+    sending = false;
+  }
+
+  // Of a file on its way: in the middle of the page, or in the list.
+  function tell(one, words, details = {}) {
+    Object.assign(one, { words, refused: Boolean(details.wrong) });
+    if (one === shown) say(words, details);
+    list();
+  }
+
+  async function send(one) {
+    const most = Number(byId("file").dataset.most);
+    if (one.file.size > most)
+      return tell(one, `It is too large: at most ${most.toLocaleString("en")} bytes are taken.`, { wrong: true });
     const form = new FormData(), request = new XMLHttpRequest();
-    before = request;
     form.append("segments", byId("segments").value);
-    form.append("file", file);
+    form.append("file", one.file);
     request.open("POST", "/jobs");
     request.upload.onprogress = (event) =>
-      say("Sending …", { done: event.loaded, of: event.lengthComputable ? event.total : 0 });
-    request.onerror = () => say("The service cannot be reached.", { wrong: true });
-    request.onload = () => {
-      let told = {};
-      try { told = JSON.parse(request.responseText); } catch { /* said below */ }
-      if (request.status === 401) enter();
-      if (request.status >= 300) say(told.error || "It was refused.", { wrong: true });
-      else location.hash = told.id;
-    };
-    say("Sending …");
+      tell(one, "Sending …", { done: event.loaded, of: event.lengthComputable ? event.total : 0 });
+    tell(one, "Sending …");
+    const ended = new Promise((end) => { request.onloadend = end; });
     request.send(form);
+    await ended;
+    let told = {};
+    try { told = JSON.parse(request.responseText); } catch { /* said below */ }
+    if (request.status === 401) enter();
+    if (request.status === 0) return tell(one, "The service cannot be reached.", { wrong: true });
+    if (request.status >= 300) return tell(one, told.error || "It was refused.", { wrong: true });
+    coming = coming.filter((other) => other !== one);
+    known = Math.min(known + 1, 200);
+    if (one === shown) location.hash = told.id;
+    await recent().catch(() => {});
   }
 
   function doing(job) {
@@ -145,18 +169,38 @@
   }
 
   async function recent() {
-    const { jobs } = await (await ask("/jobs?count=10")).json();
-    byId("recent").hidden = jobs.length === 0;
-    byId("list").replaceChildren(...jobs.map((job) => {
-      const line = document.createElement("li"), link = document.createElement("a");
-      const name = document.createElement("bdi"), state = document.createElement("span");
-      name.textContent = job.name;
-      state.textContent = job.line || job.reason || job.state;
-      link.href = `#${job.id}`;
-      link.append(name, state);
-      line.append(link);
-      return line;
-    }));
+    ({ jobs } = await (await ask(`/jobs?count=${known}`)).json());
+    list();
+    clearTimeout(again);
+    const wait = jobs.some((job) => job.state === "waiting" || job.state === "running");
+    if (wait) again = setTimeout(() => recent().catch(() => {}), 2 * EVERY);
+  }
+
+  // It is made anew where it says something else, and what had the focus has it again.
+  function list() {
+    const lines = [
+      ...coming.filter((one) => one !== shown).map((one) => [one.file.name, one.words, one.refused]),
+      ...jobs.map((job) => [job.name, job.line || job.reason || job.state, false, `#${job.id}`]),
+    ];
+    const place = byId("list"), all = JSON.stringify(lines);
+    if (all === listed) return;
+    listed = all;
+    const at = place.contains(document.activeElement) && document.activeElement.hash;
+    byId("recent").hidden = lines.length === 0;
+    place.replaceChildren(...lines.map((one) => line(...one)));
+    if (at) place.querySelector(`a[href="${at}"]`)?.focus();
+  }
+
+  function line(words, about, wrong, place) {
+    const found = document.createElement("li"), inner = document.createElement(place ? "a" : "div");
+    const name = document.createElement("bdi"), state = document.createElement("span");
+    name.textContent = words;
+    state.textContent = about;
+    state.classList.toggle("wrong", wrong);
+    if (place) inner.href = place;
+    inner.append(name, state);
+    found.append(inner);
+    return found;
   }
 
   function follow() {
@@ -175,15 +219,13 @@
     drop.addEventListener(kind, () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
-    const [file] = event.dataTransfer.files;
-    if (file) send(file);
+    take(event.dataTransfer.files);
   });
   // A file that misses is not opened in place of the page.
   for (const kind of ["dragover", "drop"])
     addEventListener(kind, (event) => event.preventDefault());
   byId("file").addEventListener("change", (event) => {
-    const [file] = event.target.files;
-    if (file) send(file);
+    take(event.target.files);
     event.target.value = "";
   });
   byId("paths").addEventListener("submit", async (event) => {

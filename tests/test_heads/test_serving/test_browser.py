@@ -11,6 +11,7 @@ import pytest
 
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from tests.test_heads.bundles import small_bundle
+from tests.test_heads.test_serving.served import eventually
 from tests.test_heads.test_serving.served_process import Served
 
 if TYPE_CHECKING:
@@ -52,15 +53,18 @@ def opened(browser: "Browser", url: str, said: list[str], asked: list[str]) -> "
     return page
 
 
-def drop(page: "Page", name: str, content: bytes) -> None:
+def drop(page: "Page", **files: bytes) -> None:
+    """By name and content."""
     carried = page.evaluate_handle(
-        """([name, text]) => {
+        """(files) => {
             const carried = new DataTransfer();
-            const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-            carried.items.add(new File([bytes], name, { type: "video/mp4" }));
+            for (const [name, text] of Object.entries(files)) {
+                const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+                carried.items.add(new File([bytes], name, { type: "video/mp4" }));
+            }
             return carried;
         }""",
-        [name, base64.b64encode(content).decode()],
+        {name: base64.b64encode(content).decode() for name, content in files.items()},
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": carried})
 
@@ -76,7 +80,7 @@ def test_a_video_is_dropped_and_its_verdict_is_seen(browser: "Browser", tmp_path
     asked: list[str] = []
     page = opened(browser, served.url, said, asked)
     assert page.input_value("#segments") == "windows=1s"
-    drop(page, HOSTILE, clip.read_bytes())
+    drop(page, **{HOSTILE: clip.read_bytes()})
     page.wait_for_selector("#links:not([hidden])")
     assert page.inner_text("#name") == HOSTILE
     assert "counts as generated" in page.inner_text("#answer .verdict-line")
@@ -91,7 +95,7 @@ def test_a_video_is_dropped_and_its_verdict_is_seen(browser: "Browser", tmp_path
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         if (width, scheme) in LOOKS[:2]:
             assert serious(page) == []
-    drop(page, "no video.mp4", b"hello")
+    drop(page, **{"no video.mp4": b"hello"})
     page.wait_for_selector("#state.wrong")
     assert "no video container that is known" in page.inner_text("#state")
     page.locator("#list a").last.click()
@@ -123,10 +127,43 @@ def test_the_page_asks_for_the_token_once(browser: "Browser", tmp_path: Path) ->
     page.fill("#token", TOKEN)
     page.click("#entry button")
     page.wait_for_selector("#drop", state="visible")
-    drop(page, "a.mp4", b"hello")
+    drop(page, **{"a.mp4": b"hello"})
     page.wait_for_selector("#links:not([hidden])")
     page.reload()
     page.wait_for_selector("#list a")
     assert page.inner_text("#list span") == "it says hello"
     page.context.close()
     assert served.end(signal.SIGINT) == 0
+
+
+def test_of_several_files_each_is_a_job(browser: "Browser", tmp_path: Path) -> None:
+    served = Served.fake(tmp_path)
+    said: list[str] = []
+    page = opened(browser, served.url, said, [])
+    drop(page, first=b"slow one", empty=b"", second=b"hello", third=b"broken")
+    page.wait_for_selector("#links:not([hidden])")
+    assert page.inner_text("#name") == "first"
+    page.wait_for_selector("#list li:nth-child(4) >> text=it says slow one")
+    expected = [
+        "empty", "third: no video container that is known", "second: it says hello",
+        "first: it says slow one",
+    ]  # fmt: skip
+    eventually(lambda: [line.partition(": The file")[0] for line in lines(page)] == expected)
+    assert page.inner_text("#list .wrong").startswith("The file is empty")
+    chosen = [{"name": n, "mimeType": "video/mp4", "buffer": n.encode()} for n in ("x", "y")]
+    page.set_input_files("#file", chosen)  # type: ignore[arg-type]
+    eventually(lambda: lines(page)[:2] == ["y: it says y", "x: it says x"])
+    assert page.inner_text("#name") == "x"
+    page.locator("#list a").first.click()
+    eventually(lambda: page.inner_text("#name") == "y")
+    assert len(said) == 1  # the browser's own word on the refused one
+    page.context.close()
+    assert served.end(signal.SIGINT) == 0
+
+
+def lines(page: "Page") -> list[str]:
+    """Of the list."""
+    found = page.locator("#list li").evaluate_all(
+        "all => all.map((one) => [...one.firstChild.children].map((part) => part.textContent))"
+    )
+    return [": ".join(parts) for parts in found]
