@@ -16,8 +16,8 @@ from heads.reporting.parts import (
     percent,
     picture,
     table,
-    text,
 )
+from heads.reporting.safe import text
 
 _SAID = {"accuracy": "accuracy, %", "auc": "AUC, %"}
 _ALL = "all videos"

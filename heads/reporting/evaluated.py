@@ -27,8 +27,8 @@ from heads.reporting.parts import (
     picture,
     side_by_side,
     table,
-    text,
 )  # fmt: skip
+from heads.reporting.safe import text
 
 SHARES = {
     "accuracy": "accuracy", "auc": "AUC", "f1": "F1",

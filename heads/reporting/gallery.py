@@ -21,7 +21,8 @@ from extract.manifest.names import unescaped
 from extract.manifest.segments import segment_of
 from extract.people.spots import text_box
 from heads.measuring.metrics import REAL
-from heads.reporting.parts import percent, text
+from heads.reporting.parts import percent
+from heads.reporting.safe import text
 from heads.reporting.scores import PROBABILITY, Scores
 from heads.scoring.timelines import clock, seconds_of
 

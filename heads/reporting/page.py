@@ -24,7 +24,8 @@ from heads.errors import BadRun
 from heads.reporting.files import RunFiles, find
 from heads.reporting.gallery import gallery, groups
 from heads.reporting.known import known
-from heads.reporting.parts import Section, paragraph, text
+from heads.reporting.parts import Section, paragraph
+from heads.reporting.safe import text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from heads.reporting.sections import sections, warnings
 from heads.reporting.table import score_table

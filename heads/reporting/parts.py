@@ -1,37 +1,22 @@
 """The pieces a report is made of, as HTML in which text from files can only ever be text.
 
-`text` is the one door through which anything that was read from a file comes onto the page.
+`safe.text` is the one door through which anything that was read from a file comes onto the page.
 """
 
 import base64
-import html
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from heads.figures.charts import GREY
+from heads.reporting.safe import text
 
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
-    "\ud800-\udfff]"
-)
 NOTHING = "—"
 _FEW = 5
 """Columns that a line of text is wide enough for."""
 _INK = "#4a525c"
 """What the figures' grey becomes: dark enough on a light page, and the reverse where the page turns
 figures over."""
-
-
-def shown(value: object) -> str:
-    """As a reader should see it: marks that hide or turn text round are spelled out."""
-    return _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", str(value))
-
-
-def text(value: object) -> str:
-    """Safe inside elements and quoted attributes."""
-    return html.escape(shown(value), quote=True)
 
 
 def percent(value: object, digits: int = 1) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.reporting.parts import shown, text
+from heads.reporting.safe import shown, text
 from heads.reporting.scores import PROBABILITY, Column, Scores
 from heads.scoring.formats import FORGERY_UNDER
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from heads.reporting.parts import folded, number, paragraph, percent, table, text
+from heads.reporting.parts import folded, number, paragraph, percent, table
+from heads.reporting.safe import text
 from heads.reporting.scores import TRUE, Scores
 from heads.scoring.timelines import FAILED, Span, Timeline, clock, timelines
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from heads.figures.why import Caption
 from heads.reporting.page import document
-from heads.reporting.parts import Section, paragraph, table, text
+from heads.reporting.parts import Section, paragraph, table
+from heads.reporting.safe import text
 from heads.scoring.evidence import ABOUT, TITLE
 from heads.scoring.explain import Explanation
 

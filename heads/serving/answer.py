@@ -11,7 +11,8 @@ from extract.manifest.manifest import Manifest
 from extract.running.pipeline import Settings
 from heads.bundle import Bundle
 from heads.reporting.page import document, policy
-from heads.reporting.parts import Section, paragraph, percent, table, text
+from heads.reporting.parts import Section, paragraph, percent, table
+from heads.reporting.safe import text
 from heads.reporting.time_lines import bar
 from heads.reporting.why import evidence_section, explained_sections, notices
 from heads.scoring.about import about
@@ -23,6 +24,7 @@ from heads.scoring.scorer import Scorer
 from heads.scoring.screen import NO_VERDICT, papers, screen, verdict
 from heads.scoring.timelines import Timeline, timelines
 from heads.serving.messages import Answer, Progress, Tell
+from heads.serving.naming import NAME
 from heads.serving.pictures import Moment, moments
 
 Row = Mapping[str, Any]
@@ -131,6 +133,7 @@ def _explained(looked: Looked, said: Said, meaning: Meaning) -> Explanation | No
         return None
     looked.tell(Progress(step="explaining"))
     words = caption(said.row, meaning, said.timeline)
+    words = replace(words, title=words.title.removeprefix(NAME))  # nobody fills it in on a picture
     manifest = _only(looked.manifest, said.row)
     return explain(looked.bundle, looked.branches, manifest, looked.settings, words)
 

@@ -203,11 +203,10 @@ class Queue:
             raise Refusal(404, "There is no such job; old ones are forgotten.")
         return Job(**dict(found[0]))
 
-    def page(self, name: str) -> tuple[str, str]:
+    def page(self, job: Job) -> tuple[str, str]:
         """A done job's page and its policy."""
-        found = self._rows("SELECT page, policy FROM pages WHERE id = ?", name)
+        found = self._rows("SELECT page, policy FROM pages WHERE id = ?", job.id)
         if not found:
-            job = self.job(name)
             raise Refusal(404, f"The job is {job.state}; only one that is done has a page.")
         page, policy = found[0]
         return page, policy
@@ -218,13 +217,14 @@ class Queue:
         found = self._rows(f"SELECT {columns} FROM jobs ORDER BY number DESC LIMIT ?", count)
         return [Job(**dict(row), answer=None) for row in found]
 
-    def like(self, sha256: str, key: str, segments: str) -> Job | None:
+    def like(self, sha256: str, key: str, segments: str, name: str | None = None) -> Job | None:
         """A job of the same file, cut alike: the one that judged it with that key, else one that
-        will."""
+        will. `name`: the file must be called so."""
         found = self._rows(
-            "SELECT * FROM jobs WHERE sha256 = ? AND segments = ? AND ((state = ? AND key = ?) OR "
-            "state IN (?, ?)) ORDER BY state = ? DESC, number DESC LIMIT 1",
-            sha256, segments, DONE, key, WAITING, RUNNING, DONE,
+            "SELECT * FROM jobs WHERE sha256 = ? AND segments = ? AND name = coalesce(?, name) AND "
+            "((state = ? AND key = ?) OR state IN (?, ?)) ORDER BY state = ? DESC, number DESC "
+            "LIMIT 1",
+            sha256, segments, name, DONE, key, WAITING, RUNNING, DONE,
         )  # fmt: skip
         return Job(**dict(found[0])) if found else None
 

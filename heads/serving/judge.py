@@ -15,7 +15,6 @@ from extract.decoding.cuts import Cutting
 from extract.decoding.spare import Spare
 from extract.errors import is_temporary
 from extract.manifest.manifest import Manifest, Video
-from extract.manifest.names import escaped
 from extract.running.cutting import cut
 from extract.running.extraction import Extraction
 from extract.running.summary import Report
@@ -39,6 +38,7 @@ from heads.serving.messages import (
     Unscorable,
     stamp_of,
 )
+from heads.serving.naming import NAME
 from heads.shipped.places import bundle_folder
 
 
@@ -81,7 +81,7 @@ class BundleJudge:
 
     def _answer(self, task: Task, tell: Tell, key: str) -> Answer:
         """By one decode worker that looks at this file alone; another where the file breaks it."""
-        video = Video(id=_id(task.name), path=task.path)
+        video = Video(id=NAME, path=task.path)
         manifest = Manifest(root=Path(task.root), scheme=None, videos=(video,))
         manifest = self._cut(manifest, task.segments, tell)
         scorer = Scorer(bundle=self._bundle)
@@ -134,11 +134,6 @@ class BundleJudge:
             output = Output(Path(work) / "rows.parquet", {})
             score_videos(scorer, videos, output)
             return plain_rows(read_scores(output.out))
-
-
-def _id(name: str) -> str:
-    """An id that names a whole file, whatever its sender called it: `a#t=0,1` is no second of a."""
-    return escaped(name).replace("#t=", "%23t=")
 
 
 def _check(rows: Sequence[Row]) -> None:

@@ -16,8 +16,6 @@ WHOLE = "whole"
 class Task:
     """One file that is to be judged."""
 
-    name: str
-    """What its rows are called."""
     path: str
     root: str
     """The file lies in here, links followed, or it is refused."""
@@ -53,7 +51,7 @@ class Answer:
 
     key: str
     document: Mapping[str, Any]
-    """As JSON."""
+    """As JSON; here and on the page the file is called `naming.NAME`."""
     page: str
     policy: str
     """The page's Content-Security-Policy."""

@@ -121,7 +121,8 @@ def _paths(most: int) -> dict[str, Any]:
                 },
                 "responses": {
                     "200": {
-                        "description": "the same file was judged by the same bundle, or waits",
+                        "description": "the same file of the same name was judged by the same "
+                        "bundle, or waits",
                         **_json("Job"),
                     },
                     "202": {

@@ -26,6 +26,7 @@ from heads.serving.files import Arriving, inside, not_kept, plain_name, too_larg
 from heads.serving.jobs import DONE, Asked, Job
 from heads.serving.messages import WHOLE, Refusal
 from heads.serving.multipart import FileForm
+from heads.serving.naming import named_json, named_page
 from heads.serving.service import Service
 
 _LONGEST_JSON = 2**16
@@ -120,9 +121,10 @@ class _Routes:
         return self._answer(self._queue.job(request.path_params["id"]))
 
     def job_page(self, request: Request) -> Response:
-        page, policy = self._queue.page(request.path_params["id"])
+        job = self._queue.job(request.path_params["id"])
+        page, policy = self._queue.page(job)
         headers = {"Content-Security-Policy": f"{policy}; frame-ancestors 'none'"}
-        return HTMLResponse(page, headers=headers)
+        return HTMLResponse(named_page(page, job.name), headers=headers)
 
     async def submit(self, request: Request) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -152,7 +154,7 @@ class _Routes:
         name, segments = plain_name(form.end()), self._cut(form.segments)
         if not arriving.bytes:
             raise Refusal(400, "The file is empty.")
-        known = self._service.known(arriving.sha256, segments)
+        known = self._service.known(arriving.sha256, name, segments)
         if known is not None:
             return self._answer(known)
         place = self._settings.uploads / arriving.id
@@ -194,7 +196,8 @@ class _Routes:
         """A job, with its answer where there is one."""
         told = self._service.told(job)
         own = f"/jobs/{job.id}"
-        told["answer"] = None if job.answer is None else json.loads(job.answer)
+        answer = None if job.answer is None else json.loads(named_json(job.answer, job.name))
+        told["answer"] = answer
         told["page"] = f"{own}/page" if job.state == DONE else None
         return JSONResponse(told, status, {"Location": own} if status == 202 else None)
 

@@ -101,7 +101,7 @@ class Service:
             step = {"step": progress.step, "done": progress.done, "of": progress.of}
         return {**job.document, "ahead": self.queue.ahead(job), "progress": step}
 
-    def known(self, sha256: str, segments: str) -> Job | None:
-        """A job of the same file, judged by who judges now, or still to be judged."""
+    def known(self, sha256: str, name: str, segments: str) -> Job | None:
+        """A job of the same file, called the same, judged by who judges now or still to be."""
         identity = self.worker.identity
-        return self.queue.like(sha256, identity.key if identity else "", segments)
+        return self.queue.like(sha256, identity.key if identity else "", segments, name)

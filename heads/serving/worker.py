@@ -136,7 +136,7 @@ class Worker:
         if known is not None:
             self._queue.copy(job.id, known)
             return
-        task = Task(name=job.name, path=str(path), root=str(root), segments=job.segments)
+        task = Task(path=str(path), root=str(root), segments=job.segments)
         answer = self._judge.judge(task, lambda progress: self._tell(job, progress))
         if _version(path) != before:
             raise Unscorable("the file changed while it was looked at; send it again")

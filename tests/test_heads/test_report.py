@@ -19,7 +19,8 @@ from heads.reporting import gallery as report_gallery
 from heads.reporting import table as report_table
 from heads.reporting.gallery import STILLS, Spot, groups
 from heads.reporting.page import write_report
-from heads.reporting.parts import p_value, percent, picture, shown, text
+from heads.reporting.parts import p_value, percent, picture
+from heads.reporting.safe import shown, text
 from heads.reporting.scores import SUFFIXES, Scores, read_scores
 from tests.test_extract.clips import write_clip
 from tests.test_features_store.test_cli import here

@@ -11,7 +11,7 @@ import pytest
 
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.reporting.page import write_report
-from heads.reporting.parts import shown
+from heads.reporting.safe import shown
 from tests.test_heads.runs import HOSTILE, score_columns, write_run, write_scores
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from heads.serving.messages import (
     Unscorable,
     stamp_of,
 )
+from heads.serving.naming import NAME
 
 
 class FakeJudge:
@@ -58,10 +59,10 @@ class FakeJudge:
         who = self.identity()
         document = {
             "line": f"it says {said}", "bundle": who.bundle, "detector": "fake",
-            "fingerprints": {"a/b": who.key}, "papers": [], "rows": [{"id": task.name}],
+            "fingerprints": {"a/b": who.key}, "papers": [], "rows": [{"id": NAME}],
             "timeline": None, "about": {},
         }  # fmt: skip
-        return Answer(key=who.key, document=document, page="<p>page</p>", policy="default-src x")
+        return Answer(key=who.key, document=document, page=f"<p>{NAME}</p>", policy="default-src x")
 
     def close(self) -> None:
         """Nothing runs."""

@@ -1,6 +1,7 @@
 """The service as programs see it: what is taken, what becomes of it, what is said."""
 
 import errno
+import html
 import os
 import sqlite3
 from collections.abc import Callable
@@ -31,7 +32,7 @@ def test_an_upload_is_judged_and_does_not_stay(opened: Open, tmp_path: Path) -> 
     assert told["sha256"].startswith("2cf24dba5fb0a30e26e83b2ac5b9e29e")  # as sha256sum has it
     assert told["answer"]["line"] == told["line"] == "it says hello"
     page = client.get(told["page"])
-    assert (page.text, page.headers["content-type"]) == ("<p>page</p>", "text/html; charset=utf-8")
+    assert (page.text, page.headers["content-type"]) == ("<p>a.mp4</p>", "text/html; charset=utf-8")
     assert page.headers["content-security-policy"] == "default-src x; frame-ancestors 'none'"
     eventually(lambda: uploads(tmp_path) == [])
     (listed,) = client.get("/jobs").json()["jobs"]
@@ -47,17 +48,30 @@ def test_what_is_no_video_fails_with_a_plain_reason(opened: Open, tmp_path: Path
     eventually(lambda: uploads(tmp_path) == [])
 
 
-def test_the_same_file_is_judged_once(opened: Open, judge: FakeJudge, tmp_path: Path) -> None:
-    _, client = opened(root=tmp_path)
+def test_the_same_file_is_judged_once_and_has_all_its_names(
+    opened: Open, judge: FakeJudge, tmp_path: Path
+) -> None:
+    service, client = opened(root=tmp_path)
+    heard: list[str] = []
+    service.worker._on_end = lambda job: heard.append(f"{job.name}: {job.line}")
+    hostile = '<b>"d"#t=0.0,0.1&.mp4'
     first = ended(client, send(client, b"hello", "a.mp4")["id"])
-    again = post(client, b"hello", "b.mp4")
+    again = post(client, b"hello", "a.mp4")
     assert (again.status_code, again.json()["id"]) == (200, first["id"])
-    assert again.json()["answer"] == first["answer"]
+    other = post(client, b"hello", "b.mp4")
     (tmp_path / "c.mp4").write_bytes(b"hello")
-    _, told = ask(client, "c.mp4")
-    told = ended(client, told["id"])
-    assert (told["answer"], client.get(told["page"]).text) == (first["answer"], "<p>page</p>")
+    (tmp_path / hostile).write_bytes(b"hello")
+    found = [other.json(), *(ask(client, name)[1] for name in ("c.mp4", hostile))]
+    found = [first, *(ended(client, told["id"]) for told in found)]
+    names = ["a.mp4", "b.mp4", "c.mp4", hostile]
+    assert [told["name"] for told in found] == names
+    ids = [*names[:3], hostile.replace("#t=", "%23t=")]  # the whole file, and no second of it
+    assert [told["answer"]["rows"] for told in found] == [[{"id": name}] for name in ids]
+    pages = [client.get(told["page"]).text for told in found]
+    assert pages == [f"<p>{html.escape(name)}</p>" for name in ids]
+    eventually(lambda: heard == [f"{name}: it says hello" for name in names])
     assert judge.judged == ["hello"]
+    assert uploads(tmp_path) == []
 
 
 def test_what_failed_may_be_sent_again(opened: Open, judge: FakeJudge) -> None:

@@ -19,6 +19,7 @@ from heads.parts.model_card import MADE_UP
 from heads.serving.answer import _finite
 from heads.serving.judge import BundleJudge
 from heads.serving.messages import WHOLE, Answer, Progress, Task, Unscorable
+from heads.serving.naming import NAME, named_json
 from tests.test_heads.bundles import small_bundle
 from tests.test_heads.test_serving.served import ended, send, serving
 
@@ -92,7 +93,7 @@ def without(row: dict[str, object], *more: str) -> dict[str, object]:
 
 def judged(judge: BundleJudge, clip: Path, segments: str = WHOLE) -> tuple[Answer, list[Progress]]:
     heard: list[Progress] = []
-    task = Task(name=clip.name, path=str(clip), root=str(clip.parent), segments=segments)
+    task = Task(path=str(clip), root=str(clip.parent), segments=segments)
     answer = judge.judge(task, heard.append)
     return answer, heard
 
@@ -111,6 +112,8 @@ def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
     assert answer["fingerprints"] == dict(Bundle.load(bundle).about.fingerprints)
     assert answer["line"].endswith("), says small")
     assert answer["line"] in page
+    assert f"<h1><bdi>{clip.name}</bdi></h1>" in page
+    assert NAME not in page
     assert page.count("data:image/jpeg") == 8
     assert "What each part adds" in page
     assert "No calibration: it gives no sets of classes with a promised error rate." in page
@@ -131,28 +134,17 @@ def test_a_long_video_has_a_time_line(
     expected = scored(clip, bundle, tmp_path / "s.jsonl", "--segments", "windows=1s")
     assert len(expected) > 1
     answer, heard = in_parts.answer, in_parts.heard
-    assert answer.document["rows"] == expected
-    line = answer.document["timeline"]
+    document = json.loads(named_json(json.dumps(answer.document), clip.name))
+    assert document["rows"] == expected
+    line = document["timeline"]
     assert [span["forgery"] for span in line["spans"]] == [row["forgery"] for row in expected]
     worst = max(expected, key=lambda row: row["forgery"])  # type: ignore[arg-type, return-value]
     assert line["worst"] == worst["id"]
     assert '<div class="timeline"><svg' in answer.page
-    assert any(words.startswith("file: ") for words in answer.document["evidence"])
+    assert any(words.startswith("file: ") for words in document["evidence"])
     assert "Evidence beside the networks" in answer.page
     assert [one.step for one in heard][:2] == ["cutting", "looking"]
     assert Progress(step="looking", done=len(expected), of=len(expected)) in heard
-
-
-@pytest.mark.parametrize(("segments", "count"), [(WHOLE, 1), ("windows=1s", 2)])
-def test_a_name_like_a_segment_hides_nothing(
-    clip: Path, judge: BundleJudge, tmp_path: Path, segments: str, count: int
-) -> None:
-    place = tmp_path / "upload"
-    place.write_bytes(clip.read_bytes())
-    task = Task(name="a#t=0.0,0.1", path=str(place), root=str(tmp_path), segments=segments)
-    found = judge.judge(task, lambda _: None).document
-    assert len(found["rows"]) >= count
-    assert (found["timeline"] is None) == (segments == WHOLE)
 
 
 def test_a_bundle_that_is_replaced_is_loaded(clip: Path, tmp_path: Path) -> None:
