@@ -44,6 +44,13 @@ def add_commands(commands: "Commands") -> None:
         "environment variable TELLTALE_TOKEN, else no token)",
     )  # fmt: skip
     parser.add_argument(
+        "--tls-cert", type=Path, metavar="FILE",
+        help="its certificate, in PEM: it speaks HTTPS (default: HTTP)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="the certificate's key, in PEM"
+    )
+    parser.add_argument(
         "--max-waiting", type=int, default=100, help="jobs that wait (default: %(default)s)"
     )
     parser.add_argument(
@@ -71,11 +78,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     from heads.serving.judge_process import JudgeProcess
     from heads.serving.messages import WHOLE
     from heads.serving.service import Service, Settings
+    from heads.serving.tls import Tls
     from heads.shipped.places import bundle_folder, default_bundle
 
     segments = str(Cutting.parse(arguments.segments)) if arguments.segments else WHOLE
     arguments.bundle = arguments.bundle or default_bundle()
     token = server.read_token(arguments.token_file)
+    tls = Tls.of(arguments.tls_cert, arguments.tls_key)
     settings = Settings(
         folder=arguments.folder, bundle=bundle_folder(arguments.bundle), root=arguments.root,
         token=token, segments=segments, hosts=frozenset({arguments.host}),
@@ -87,10 +96,11 @@ def _serve(arguments: argparse.Namespace) -> int:
     with server.listening(arguments.host, arguments.port, guarded=token is not None) as listener:
         judge = JudgeProcess(functools.partial(judge_of, arguments, arguments.folder / "work"))
         with Service(settings, judge, _say) as service:
-            name = settings.bundle.name
-            url = server.url_of(listener)
+            url, name = server.url_of(listener, tls), settings.bundle.name
             line = f"Telltale is at {url}, judging by {name}; ctrl-C ends it."
-            server.serve(service, listener, lambda: print(line, flush=True))
+            if server.is_read_by_others(listener, tls):
+                line += "\nWhoever reads the network reads token and videos: see --tls-cert."
+            server.serve(service, listener, lambda: print(line, flush=True), tls)
             counts = service.queue.counts()
     left = counts[WAITING] + counts["running"]
     print(f"stopped; {left} jobs wait for the same command." if left else "stopped; no job waits.")

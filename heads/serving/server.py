@@ -13,6 +13,7 @@ import uvicorn
 from heads.errors import BadSetting
 from heads.serving.routes import application
 from heads.serving.service import Service
+from heads.serving.tls import Tls
 
 TOKEN = "TELLTALE_TOKEN"
 SHORTEST_TOKEN = 16
@@ -50,10 +51,10 @@ def listening(host: str, port: int, *, guarded: bool) -> socket.socket:
         )[0]
     except (OSError, OverflowError) as error:
         raise BadSetting(f"--host {host} --port {port}: no such address ({error}).") from error
-    if not guarded and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+    if not guarded and not _is_loopback(str(address[0])):
         raise BadSetting(
-            f"--host {host}: others than this machine reach it, so a token is needed: give "
-            f"--token-file FILE, or the environment variable {TOKEN}."
+            f"--host {host}: others than this machine reach it, so a token is needed, with TLS or "
+            f"without: give --token-file FILE, or the environment variable {TOKEN}."
         )
     found = socket.socket(family, kind, protocol)
     try:
@@ -69,9 +70,18 @@ def listening(host: str, port: int, *, guarded: bool) -> socket.socket:
     return found
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, tls: Tls | None = None) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def is_read_by_others(listener: socket.socket, tls: Tls | None) -> bool:
+    """Whether a network that others may read carries the token and the videos as they are."""
+    return tls is None and not _is_loopback(str(listener.getsockname()[0]))
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 class _Server(uvicorn.Server):
@@ -86,11 +96,14 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(service: Service, listener: socket.socket, begun: Callable[[], object]) -> None:
+def serve(
+    service: Service, listener: socket.socket, begun: Callable[[], object], tls: Tls | None = None
+) -> None:
     """Until ctrl-C or SIGTERM, which end it at once. `begun` is called when it is ready."""
     config = uvicorn.Config(
         application(service), log_config=None, log_level="warning", access_log=False,
         server_header=False, lifespan="off", ws="none", timeout_graceful_shutdown=_PARTING,
+        ssl_certfile=tls.certificate if tls else None, ssl_keyfile=tls.key if tls else None,
     )  # fmt: skip
     server = _Server(config, service)
 

@@ -1,6 +1,6 @@
 """Judges for tests that need no network: files are texts, and say what becomes of them.
 
-    python -m tests.test_heads.test_serving.judges FOLDER
+    python -m tests.test_heads.test_serving.judges FOLDER [CERTIFICATE KEY]
 
 is a whole service of such a judge, in the processes that `telltale serve` has; it prints its URL.
 """
@@ -82,11 +82,13 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *files: Path) -> None:
     from heads.serving import server
     from heads.serving.judge_process import JudgeProcess
     from heads.serving.service import Service, Settings
+    from heads.serving.tls import Tls
 
+    tls = Tls(certificate=files[0], key=files[1]) if files else None
     bundle = bundle_in(folder / "bundle")
     judge = JudgeProcess(partial(FakeJudge, bundle))
     settings = Settings(folder=folder / "served", bundle=bundle, token=server.read_token(None))
@@ -94,7 +96,7 @@ def main(folder: Path) -> None:
         server.listening("127.0.0.1", 0, guarded=False) as listener,
         Service(settings, judge) as service,
     ):
-        server.serve(service, listener, lambda: say(server.url_of(listener)))
+        server.serve(service, listener, lambda: say(server.url_of(listener, tls)), tls)
 
 
 if __name__ == "__main__":
@@ -102,4 +104,4 @@ if __name__ == "__main__":
         judges,  # what is sent to the judge's process is named by this
     )
 
-    judges.main(Path(sys.argv[1]))
+    judges.main(*map(Path, sys.argv[1:]))

@@ -25,15 +25,16 @@ class Served:
         )  # fmt: skip
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+/", self.said)
+        found = re.search(r"https?://127\.0\.0\.1:\d+/", self.said)
         assert found is not None, self.said
         self.url = found[0]
         self.client = httpx2.Client(base_url=self.url)
 
     @staticmethod
-    def fake(folder: Path, **environment: str) -> "Served":
-        """With a judge that needs no network."""
-        return Served(["tests.test_heads.test_serving.judges", str(folder)], **environment)
+    def fake(folder: Path, *files: Path, **environment: str) -> "Served":
+        """With a judge that needs no network; `files`: its certificate and key."""
+        command = ["tests.test_heads.test_serving.judges", str(folder), *map(str, files)]
+        return Served(command, **environment)
 
     def send(self, text: str) -> str:
         """An upload; its job."""
