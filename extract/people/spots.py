@@ -31,12 +31,23 @@ class Spot:
     score: float
     """How abnormal, 0 to 1."""
 
+    @staticmethod
+    def of(row: Mapping[str, Any]) -> "Spot | None":
+        """Of a row of scores; None where it knows of no spot, or what it calls one is none."""
+        box, frame, score = (row.get(f"worst_{name}") for name in ("box", "frame", "score"))
+        corners = _quad(box or "")
+        if corners is None or frame is None or score is None:
+            return None
+        if not (frame >= 0 and math.isfinite(score)):
+            return None
+        return Spot(frame=int(frame), box=corners, part=row.get("worst_part") or "", score=score)
+
 
 def box_text(box: Quad) -> str:
     return " ".join(f"{corner:.1f}" for corner in box)
 
 
-def text_box(text: str) -> Quad | None:
+def _quad(text: str) -> Quad | None:
     """None where it is no box."""
     try:
         left, top, right, bottom = (float(each) for each in text.split())
@@ -61,12 +72,5 @@ def read_spots(path: Path) -> dict[str, Spot]:
             f"{path} does not say where people look worst ({' '.join(str(error).split())[:120]}); "
             f"give a Parquet that `telltale score` wrote with a bundle of head anatomy."
         ) from error
-    found = {row["id"]: _spot(row) for row in table.to_pylist()}
+    found = {row["id"]: Spot.of(row) for row in table.to_pylist()}
     return {name: spot for name, spot in found.items() if spot is not None}
-
-
-def _spot(row: Mapping[str, Any]) -> Spot | None:
-    box, frame, score = text_box(row["worst_box"] or ""), row["worst_frame"], row["worst_score"]
-    if box is None or frame is None or frame < 0 or score is None or not math.isfinite(score):
-        return None
-    return Spot(frame=frame, box=box, part=row["worst_part"] or "", score=score)

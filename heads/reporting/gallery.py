@@ -19,7 +19,7 @@ from extract.decoding.pool import DecodePool
 from extract.decoding.stills import Stills, jpeg_url
 from extract.manifest.names import unescaped
 from extract.manifest.segments import segment_of
-from extract.people.spots import text_box
+from extract.people.spots import Spot
 from heads.measuring.metrics import REAL
 from heads.reporting.parts import percent
 from heads.reporting.safe import text
@@ -91,33 +91,6 @@ def gallery(scores: Scores, found: list[Group], folder: Path, done: Progress) ->
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spot:
-    """Where something looks worst, as scores say it."""
-
-    frame: int
-    box: tuple[int, int, int, int]
-
-    @staticmethod
-    def of(scores: Scores, row: int) -> "Spot | None":
-        """None where scores do not say it, or what they say is no box."""
-        boxes, numbers = scores.texts.get("worst_box"), scores.numbers.get("worst_frame")
-        if boxes is None or numbers is None or not numbers[row] >= 0:
-            return None
-        box = text_box(boxes[row])
-        if box is None:
-            return None
-        left, top, right, bottom = map(round, box)
-        return Spot(frame=int(numbers[row]), box=(left, top, right, bottom))
-
-    def drawn(self, small_hwc: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-        """A copy of the frame with the box on it; `scale`: of the small frame to the video's."""
-        corners = [round(each * scale) for each in self.box]
-        copy = small_hwc.copy()
-        cv2.rectangle(copy, (corners[0], corners[1]), (corners[2], corners[3]), _RED, 2)
-        return copy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Still:
     """A frame as a page shows it."""
 
@@ -165,9 +138,17 @@ class Shown:
         words = [""] * len(images)
         if spot is not None and len(images) > STILLS.count:
             scale = max(images[0].shape[:2]) / max(info.width, info.height)
-            images[0], words[0] = spot.drawn(images[0], scale), "where it looks worst, "
+            images[0], words[0] = _marked(images[0], spot, scale), "where it looks worst, "
         made = zip(images, times, words, strict=True)
         return [Still(url=jpeg_url(image), at=at, words=said) for image, at, said in made]
+
+
+def _marked(small_hwc: NDArray[np.uint8], spot: Spot, scale: float) -> NDArray[np.uint8]:
+    """A copy of the frame with the box on it; `scale`: of the small frame to the video's."""
+    left, top, right, bottom = (round(each * scale) for each in spot.box)
+    copy = small_hwc.copy()
+    cv2.rectangle(copy, (left, top), (right, bottom), _RED, 2)
+    return copy
 
 
 def _first(mask: NDArray[np.bool_], order: NDArray[np.float64]) -> tuple[int, ...]:
@@ -184,7 +165,7 @@ def _is_file(path: Path) -> bool:
 
 def _card(scores: Scores, row: int, shown: Shown) -> str:
     found = {name: values[row] for name, values in scores.texts.items()}
-    spot = Spot.of(scores, row)
+    spot = spot_of(scores, row)
     pictures = shown.frames(found.get("path") or found["id"], found["id"], spot)
     strip = "".join(map(_still, pictures))
     strip = strip or "<p>No frames: the file is not here or cannot be read.</p>"
@@ -192,8 +173,8 @@ def _card(scores: Scores, row: int, shown: Shown) -> str:
     source = f'<span class="source">{text(found["source"])}</span>' if found.get("source") else ""
     return (
         f'<article class="card"><header><bdi class="name">{text(found["id"])}</bdi>{source}'
-        f'</header><div class="strip{worst}">{strip}</div><div class="said">{_verdict(scores, row)}'
-        f"{_bars(scores, row)}</div>{_nearest(scores, row)}</article>"
+        f'</header><div class="strip{worst}">{strip}</div><div class="said">'
+        f"{_verdict(scores, row, spot)}{_bars(scores, row)}</div>{_nearest(scores, row)}</article>"
     )
 
 
@@ -204,7 +185,13 @@ def _still(one: Still) -> str:
     )
 
 
-def _verdict(scores: Scores, row: int) -> str:
+def spot_of(scores: Scores, row: int) -> Spot | None:
+    """Where somebody looks worst, where scores say that."""
+    texts = {name: column[row] for name, column in scores.texts.items()}
+    return Spot.of(texts | {name: column[row] for name, column in scores.numbers.items()})
+
+
+def _verdict(scores: Scores, row: int, spot: Spot | None) -> str:
     said = scores.texts["verdict"][row] or "no verdict"
     label = scores.texts.get("label", [""] * len(scores))[row]
     truth = ""
@@ -226,9 +213,8 @@ def _verdict(scores: Scores, row: int) -> str:
         details.append(f"one of {scores.copies[row]:,.0f} copies")
     if scores.strange[row]:
         details.append("like nothing that was learnt")
-    if Spot.of(scores, row) is not None and scores.texts.get("worst_part", [""] * len(scores))[row]:
-        frame = int(scores.numbers["worst_frame"][row])
-        details.append(f"looks worst: {text(scores.texts['worst_part'][row])}, frame {frame}")
+    if spot is not None and spot.part:
+        details.append(f"looks worst: {text(spot.part)}, frame {spot.frame}")
     more = f'<p class="note">{" · ".join(details)}</p>' if details else ""
     sure = percent(float(scores.confidence[row]))
     return (

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from extract.decoding.video import open_video
+from extract.people.spots import Spot
 from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.commands.main import main
 from heads.errors import BadRun
 from heads.reporting import gallery as report_gallery
 from heads.reporting import table as report_table
-from heads.reporting.gallery import STILLS, Spot, groups
+from heads.reporting.gallery import STILLS, groups, spot_of
 from heads.reporting.page import write_report
 from heads.reporting.parts import p_value, percent, picture
 from heads.reporting.safe import shown, text
@@ -172,14 +173,14 @@ def test_the_part_that_looks_worst_has_a_box_on_its_frame(tmp_path: Path) -> Non
     }  # fmt: skip
     write_scores(tmp_path / "scores.csv", columns)
     scores = read_scores(tmp_path / "scores.csv")
-    spot = Spot.of(scores, 0)
-    assert spot == Spot(frame=5, box=(10, 12, 140, 160))
-    assert Spot.of(scores, 1) is None
-    assert Spot.of(scores, 2) is None
+    spot = spot_of(scores, 0)
+    assert spot == Spot(frame=5, box=(10, 12, 140, 160), part="hand", score=0.25)
+    assert spot_of(scores, 1) is None
+    assert spot_of(scores, 2) is None
     with report_gallery.Shown(tmp_path) as shown:
         plain = shown.frames(str(made[0]))
         first, *others = shown.frames(str(made[0]), "", spot)
-        late = Spot(frame=10**6, box=(0, 0, 9, 9))
+        late = replace(spot, frame=10**6)
         assert shown.frames(str(made[0]), "", late) == plain
     assert others == plain
     with open_video(made[0]) as video:
