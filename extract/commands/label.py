@@ -139,3 +139,19 @@ def _review(arguments: argparse.Namespace, found: "Labelling", spots: "Mapping[s
     known = sum(entry.id in spots for entry in found.made.entries)
     marked = "" if arguments.findings is None else f", {known} videos with what looks worst"
     print(f"review page: {page} ({shown} clips{marked})")
+    if arguments.findings is not None and not known:
+        print(_none_known(arguments, list(spots), [entry.id for entry in found.made.entries]))
+
+
+def _none_known(arguments: argparse.Namespace, has: list[str], wanted: list[str]) -> str:
+    """Why the page shows nothing of the findings, and what to do."""
+    from extract.errors import one_line
+
+    if not has:
+        return f"{arguments.findings} knows of no video in which somebody looks worst."
+    named, called = (", ".join(map(one_line, sorted(ids)[:3])) for ids in (has, wanted))
+    return (
+        f"{arguments.findings} has {len(has)} other videos ({named}{', …' * (len(has) > 3)}); here "
+        f"they are {called}{', …' * (len(wanted) > 3)}. Score the labelled set itself and label "
+        f"again: telltale score {arguments.out} --bundle BUNDLE --out {arguments.findings}"
+    )

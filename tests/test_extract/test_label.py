@@ -4,13 +4,17 @@ import csv
 import importlib.util
 import json
 import os
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from extract.branch import BranchRequest
+from extract.commands.label import _none_known
 from extract.errors import BadManifest, BadSetting
 from extract.labelling import label as labelling
 from extract.labelling import labelled_set
@@ -18,6 +22,7 @@ from extract.labelling.gather import gather
 from extract.labelling.label import Labelling, LabelOptions, label
 from extract.labelling.prior_labels import PRIORS
 from extract.manifest.manifest import read_manifest
+from extract.people.spots import COLUMNS
 from extract.synthesis.data_set import GENERATORS, encode
 from features_store import Store
 from heads.commands.main import main
@@ -145,12 +150,28 @@ def test_decisions_change_labels_ranks_and_splits(found: Labelling) -> None:
     assert [entry.split for entry in undone.entries] == [entry.split for entry in before.entries]
 
 
+def strangers(path: Path) -> Path:
+    """Scores that call videos otherwise than a labelled set does."""
+    rows = [(f"gen b/{number}.mp4", number, "hand", "1 2 3 4", 0.5) for number in range(4)]
+    columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
 def test_the_command_labels_and_applies(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, decisions = tmp_path / "set", tmp_path / "decisions.csv"
-    assert main(["label", str(folders / "gen b"), "--out", str(out), "--pairs", "2"]) == 0
-    assert "review page" in capsys.readouterr().out
+    scores = strangers(tmp_path / "people.parquet")
+    command = ["label", str(folders / "gen b"), "--out", str(out), "--pairs", "2"]
+    assert main([*command, "--findings", str(scores)]) == 0
+    said = capsys.readouterr().out
+    names = sorted(one.id for one in labelled_set.read(out).entries)
+    assert "0 videos with what looks worst" in said
+    assert f"{scores} has 4 other videos (gen b/0.mp4, gen b/1.mp4, gen b/2.mp4, …); here" in said
+    assert f"here they are {names[0]}" in said
+    assert f"label again: telltale score {out} --bundle BUNDLE --out {scores}" in said
+    assert "knows of no video" in _none_known(Namespace(findings=scores), [], names)
     chosen = labelled_set.read(out).entries[0]
     decisions.write_text(f'\ufeffid,label\n"{chosen.id}",motion\n"{chosen.id}",Real\n')
     assert main(["label", "--apply", str(decisions), "--out", str(out)]) == 0
