@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch._dynamo import config as _dynamo_config
 
 from extract.networks.vit import Block
 
@@ -22,7 +21,9 @@ def compile_blocks(
     network: nn.Module, *, backend: str | Callable[..., Any] = "inductor", fullgraph: bool = False
 ) -> int:
     """From their next call on; returns how many there are."""
-    _dynamo_config.recompile_limit = max(_dynamo_config.recompile_limit, PROGRAMS)
+    from torch._dynamo import config  # a second and a half, of which most runs have no use
+
+    config.recompile_limit = max(config.recompile_limit, PROGRAMS)
     blocks = _blocks(network)
     for block in blocks:
         block.compile(dynamic=False, backend=backend, fullgraph=fullgraph)

@@ -15,7 +15,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 
 from extract.branch import Branch
 from extract.errors import BadSetting
@@ -46,7 +45,7 @@ class Quickening:
                 return {name: numbers[: len(views)] for name, numbers in results.items()}
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ImportError, TorchDynamoException) as error:
+        except (RuntimeError, ImportError) as error:  # the compiler's own are RuntimeErrors
             self._give_up(error)
         return self._branch.forward(views)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional
 
 from extract.branch import BranchRequest, Precision, load_branch
@@ -136,6 +137,7 @@ def test_a_long_run_compiles_and_fills_its_last_batch(monkeypatch: pytest.Monkey
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    assert issubclass(TorchDynamoException, RuntimeError)  # so nobody has to load it to catch it
     branch = OnAGpu(RuntimeError("no C compiler\nand much more"))
     run = Quickening(branch, "always")
     with caplog.at_level(logging.WARNING):
