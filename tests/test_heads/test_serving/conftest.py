@@ -6,9 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.serving.worker import Worker
+from tests.test_heads.bundles import small_bundle
 from tests.test_heads.test_serving.judges import FakeJudge, bundle_in
 from tests.test_heads.test_serving.served import Open, serving
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of networks that look at made-up people."""
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (found,) = write_data_set(tmp_path_factory.mktemp("clip"), SyntheticOptions(videos=1))
+    return found
 
 
 @pytest.fixture

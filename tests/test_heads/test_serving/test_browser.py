@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from extract.synthesis.data_set import SyntheticOptions, write_data_set
-from tests.test_heads.bundles import small_bundle
 from tests.test_heads.test_serving.served import eventually
 from tests.test_heads.test_serving.served_process import Served
 
@@ -69,11 +67,11 @@ def drop(page: "Page", **files: bytes) -> None:
     page.dispatch_event("#drop", "drop", {"dataTransfer": carried})
 
 
-def test_a_video_is_dropped_and_its_verdict_is_seen(browser: "Browser", tmp_path: Path) -> None:
-    (clip,) = write_data_set(tmp_path / "clip", SyntheticOptions(videos=1))
-    bundle = small_bundle(tmp_path / "small")
+def test_a_video_is_dropped_and_its_verdict_is_seen(
+    browser: "Browser", small: Path, clip: Path, tmp_path: Path
+) -> None:
     served = Served(
-        ["heads", "serve", "--bundle", str(bundle), "--folder", str(tmp_path / "served"),
+        ["heads", "serve", "--bundle", str(small), "--folder", str(tmp_path / "served"),
          "--port", "0", "--device", "cpu", "--workers", "1", "--segments", "windows=1"]
     )  # fmt: skip
     said: list[str] = []

@@ -117,8 +117,10 @@ def test_another_bundle_judges_anew_and_the_answer_says_which(opened: Open, tmp_
 
 
 def test_jobs_wait_for_a_bundle_that_is_away(
-    opened: Open, judge: FakeJudge, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+    opened: Open, judge: FakeJudge, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("heads.serving.worker._ROUND", 0.01)
     _, client = opened()
     bundle = next(tmp_path.rglob("bundle.json"))
     bundle.rename(tmp_path / "away.json")

