@@ -14,7 +14,7 @@ files of the next use never meet it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Optional
 
@@ -35,9 +35,10 @@ class Spare:
         return _USED.get()
 
     def start(self) -> None:
-        """Have a worker wait."""
+        """Have a worker wait; where none can be started now, pools try it themselves."""
         if self._worker is None:
-            self._worker = WorkerProcess()
+            with suppress(OSError):
+                self._worker = WorkerProcess()
 
     @contextmanager
     def used(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """A worker that waits for pools and goes from one to the next, and what a file can do to it."""
 
+import errno
 import os
 import signal
 import time
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from extract.decoding.containers import Limits
 from extract.decoding.job import DEPTH, Job, Look, Output, Plan
 from extract.decoding.pool import DecodePool
 from extract.decoding.spare import Spare
 from extract.decoding.worker_process import WorkerProcess
 from extract.errors import ExtractError
+from tests.test_extract import makers
 from tests.test_extract.clips import write_clip
 from tests.test_extract.test_pool import MISBEHAVE, NUMBERS
 
@@ -40,7 +43,8 @@ def deadly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def look(path: Path, *outputs: Output) -> tuple[list[int], int, list[str]]:
     """In a pool of its own: the ids of its workers, how many of them it started, and what was made,
     or why nothing was."""
-    with DecodePool(Plan(looks=(Look(protocol="val", outputs=outputs),))) as pool:
+    limits = Limits(memory_limit=makers.MEMORY)
+    with DecodePool(Plan(looks=(Look(protocol="val", outputs=outputs),), limits=limits)) as pool:
         (outcome,) = pool.run([Job(index=0, id=path.name, path=str(path))])
         made = [f"{name} {array.shape}" for name, array in outcome.arrays.items()]
         processes = pool.processes
@@ -107,9 +111,40 @@ def test_a_worker_that_is_lost_while_it_waits_is_replaced(
     assert not is_there(before)
 
 
+def test_memory_is_limited_for_the_files_of_each_plan_and_not_for_its_code(
+    spare: Spare, clip: Path, tmp_path: Path
+) -> None:
+    code = tmp_path / "hungry.py"
+    code.write_text(
+        f"import numpy\nnumpy.empty({makers.HUNGER}, numpy.uint8)\n"
+        "from tests.test_extract.makers import numbers\n"
+    )
+    hungry = Output(name="n", function=f"{code}:numbers", shape=(8,), dtype="int64")
+    eats = write_clip(tmp_path / "eats.mp4", frames=9, size=(48, 64))
+    with spare.used():
+        (first,), _, _ = look(clip, NUMBERS)
+        assert look(clip, hungry) == ([first], 0, ["n (1, 8)"])
+        _, started, (reason,) = look(eats, MISBEHAVE)
+        assert (started, "it needs more memory than" in reason) == (0, True)
+        (after,), started, _ = look(clip, NUMBERS)
+        assert (after != first, started) == (True, 1)
+
+
 def test_what_no_worker_can_load_is_said(spare: Spare, clip: Path) -> None:
     nowhere = Output(name="n", function="extract.nowhere:make", shape=(1,), dtype="int64")
     with spare.used():
         look(clip, NUMBERS)
         with pytest.raises(ExtractError, match=r"cannot start .*No module named 'extract.nowhere'"):
             look(clip, nowhere)
+
+
+def test_a_machine_that_starts_no_process_for_the_next_file_fails_none_before_it(
+    spare: Spare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_can_be() -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("extract.decoding.spare.WorkerProcess", none_can_be)
+    with spare.used():
+        pass
+    assert spare.take() is None
