@@ -53,7 +53,9 @@
 
   async function take(files) {
     coming = coming.filter((one) => !one.refused);
-    for (const file of files) coming.push({ file, words: "It is sent soon.", refused: false });
+    const segments = byId("segments").value;
+    for (const file of files)
+      coming.push({ file, segments, words: "It is sent soon.", refused: false });
     list();
     if (sending) return;
     sending = true;
@@ -76,11 +78,11 @@
   }
 
   async function send(one) {
-    const most = Number(byId("file").dataset.most);
+    const most = Number(byId("file").dataset.most), wrong = true;
     if (one.file.size > most)
-      return tell(one, `It is too large: at most ${most.toLocaleString("en")} bytes are taken.`, { wrong: true });
+      return tell(one, `It is too large: at most ${most.toLocaleString("en")} bytes are taken.`, { wrong });
     const form = new FormData(), request = new XMLHttpRequest();
-    form.append("segments", byId("segments").value);
+    form.append("segments", one.segments);
     form.append("file", one.file);
     request.open("POST", "/jobs");
     request.upload.onprogress = (event) =>
@@ -92,8 +94,8 @@
     let told = {};
     try { told = JSON.parse(request.responseText); } catch { /* said below */ }
     if (request.status === 401) enter();
-    if (request.status === 0) return tell(one, "The service cannot be reached.", { wrong: true });
-    if (request.status >= 300) return tell(one, told.error || "It was refused.", { wrong: true });
+    if (request.status === 0) return tell(one, "The service cannot be reached.", { wrong });
+    if (request.status >= 300) return tell(one, told.error || "It was refused.", { wrong });
     coming = coming.filter((other) => other !== one);
     known = Math.min(known + 1, 200);
     if (one === shown) location.hash = told.id;
