@@ -154,21 +154,24 @@ def measured(folder: Path, uploads: int) -> list[measure.Row]:
 
 def rows_of(what: str, times: dict[str, list[float]]) -> list[measure.Row]:
     baseline = statistics.median(times[BASELINE])
-    return [
-        {
-            "what": what, "decode worker": way, "s": statistics.median(found),
-            "95% of the median": of_the_median(found), "n": len(found),
-            "times as fast": baseline / statistics.median(found),
-        }
-        for way, found in times.items()
-    ]  # fmt: skip
+    rows = []
+    for way, found in times.items():
+        low, high = of_the_median(found)
+        row: measure.Row = {
+            "what": f"{what}, {way}", "s (median)": statistics.median(found), "s from": low,
+            "s to (95% interval)": high, "uploads": len(found),
+        }  # fmt: skip
+        if way != BASELINE:
+            row[f"speed against {BASELINE}"] = baseline / statistics.median(found)
+        rows.append(row)
+    return rows
 
 
-def of_the_median(found: Sequence[float]) -> str:
+def of_the_median(found: Sequence[float]) -> tuple[float, float]:
     """Its interval, by order statistics."""
     rank = int(binom.ppf(0.025, len(found), 0.5))
     ordered = sorted(found)
-    return f"{ordered[rank - 1]:.2f}-{ordered[-rank]:.2f}"
+    return ordered[rank - 1], ordered[-rank]
 
 
 if __name__ == "__main__":
