@@ -60,7 +60,7 @@ class FakeJudge:
         document = {
             "line": f"it says {said}", "bundle": who.bundle, "detector": "fake",
             "fingerprints": {"a/b": who.key}, "papers": [], "rows": [{"id": NAME}],
-            "timeline": None, "about": {},
+            "timeline": None, "evidence": [], "about": {},
         }  # fmt: skip
         return Answer(key=who.key, document=document, page=f"<p>{NAME}</p>", policy="default-src x")
 

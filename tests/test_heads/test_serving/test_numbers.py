@@ -15,6 +15,7 @@ from extract.networks import transnetv2
 from heads.bundle import Bundle
 from heads.commands.main import build_parser, main
 from heads.parts.model_card import MADE_UP
+from heads.serving import openapi
 from heads.serving.answer import _finite
 from heads.serving.judge import BundleJudge
 from heads.serving.messages import WHOLE, Answer, Progress, Task, Unscorable
@@ -94,6 +95,7 @@ def test_the_numbers_of_an_upload_and_of_a_path_are_those_of_the_command(
         told = ended(client, send(client, clip.read_bytes(), clip.name)["id"])
         page = client.get(told["page"]).text
     answer = told["answer"]
+    assert set(answer) == set(openapi._ANSWER["required"])
     rows = [without(row, "modified") for row in answer["rows"]]
     assert rows == [without(row, "modified") for row in expected]
     assert answer["bundle"] == Bundle.load(small).content
