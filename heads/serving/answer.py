@@ -41,6 +41,8 @@ class Looked:
     plan: Mapping[str, Any]
     name: str
     """Of the bundle's folder."""
+    id: str
+    """Of the file in the manifest; in the rows it is called `NAME`."""
     manifest: Manifest
     rows: Sequence[Row]
     tell: Tell
@@ -62,7 +64,7 @@ def answered(looked: Looked, key: str) -> Answer:
     there = said.row["confidence"] is not None
     found = _explained(looked, said, meaning) if there else None
     looked.tell(Progress(step="drawing"))
-    seen = moments(_only(looked.manifest, said.row), looked.settings) if there else []
+    seen = moments(_only(looked, said.row), looked.settings) if there else []
     beside = evidence(looked.manifest.videos[0].path, str(looked.manifest.root))
     return Answer(
         key=key,
@@ -134,14 +136,15 @@ def _explained(looked: Looked, said: Said, meaning: Meaning) -> Explanation | No
     looked.tell(Progress(step="explaining"))
     words = caption(said.row, meaning, said.timeline)
     words = replace(words, title=words.title.removeprefix(NAME))  # nobody fills it in on a picture
-    manifest = _only(looked.manifest, said.row)
+    manifest = _only(looked, said.row)
     return explain(looked.bundle, looked.branches, manifest, looked.settings, words)
 
 
-def _only(manifest: Manifest, row: Row) -> Manifest:
-    return replace(
-        manifest, videos=tuple(video for video in manifest.videos if video.id == row["id"])
-    )
+def _only(looked: Looked, row: Row) -> Manifest:
+    """What a row is of."""
+    name = looked.id + str(row["id"]).removeprefix(NAME)
+    (video,) = (video for video in looked.manifest.videos if video.id == name)
+    return replace(looked.manifest, videos=(video,))
 
 
 def _page(

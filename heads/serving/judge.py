@@ -81,16 +81,17 @@ class BundleJudge:
 
     def _answer(self, task: Task, tell: Tell, key: str) -> Answer:
         """By one decode worker that looks at this file alone; another where the file breaks it."""
-        video = Video(id=NAME, path=task.path)
+        video = Video(id=task.id, path=task.path)
         manifest = Manifest(root=Path(task.root), scheme=None, videos=(video,))
         manifest = self._cut(manifest, task.segments, tell)
         scorer = Scorer(bundle=self._bundle)
         rows = self._rows(scorer, manifest, tell)
         _check(rows)
+        rows = [row | {"id": NAME + row["id"].removeprefix(task.id)} for row in rows]
         looked = Looked(
             bundle=self._bundle, branches=self._branches, settings=self._settings, scorer=scorer,
-            plan=self._plan(scorer, task.segments), name=self._folder.name, manifest=manifest,
-            rows=rows, tell=tell,
+            plan=self._plan(scorer, task.segments), name=self._folder.name, id=task.id,
+            manifest=manifest, rows=rows, tell=tell,
         )  # fmt: skip
         return answered(looked, key)
 

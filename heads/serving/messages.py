@@ -16,6 +16,8 @@ WHOLE = "whole"
 class Task:
     """One file that is to be judged."""
 
+    id: str
+    """By which networks know it that were told of it before, as by a file of boxes."""
     path: str
     root: str
     """The file lies in here, links followed, or it is refused."""

@@ -1,8 +1,8 @@
 """What a file is called in its answer: one answer is of all files with the same content, and each
 job shows it under its own name.
 
-So the judge is told no name. `NAME` stands in its rows and on its page, and whoever asks for a job
-gets that job's in its place.
+So `NAME` stands in the rows and on the page that the judge makes, and whoever asks for a job gets
+that job's in its place.
 """
 
 import json
@@ -15,13 +15,13 @@ NAME = "the-name-of-the-file-3d1f"
 
 
 def named_json(document: str, name: str) -> str:
-    return document.replace(NAME, json.dumps(_id(name))[1:-1])
+    return document.replace(NAME, json.dumps(file_id(name))[1:-1])
 
 
 def named_page(page: str, name: str) -> str:
-    return page.replace(NAME, text(_id(name)))
+    return page.replace(NAME, text(file_id(name)))
 
 
-def _id(name: str) -> str:
+def file_id(name: str) -> str:
     """One that names a whole file, whatever its sender called it: `a#t=0,1` is no second of a."""
     return escaped(name).replace("#t=", "%23t=")

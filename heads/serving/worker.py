@@ -21,6 +21,7 @@ from heads.serving.messages import (
     stamp_of,
 )
 from heads.serving.metrics import Counters
+from heads.serving.naming import file_id
 
 _ROUND = 1.0
 """Seconds after which it looks whether it should end, should nobody wake it."""
@@ -136,7 +137,8 @@ class Worker:
         if known is not None:
             self._queue.copy(job.id, known)
             return
-        task = Task(path=str(path), root=str(root), segments=job.segments)
+        name = str(Path(unescaped(job.place))) if job.kind == "path" else job.name
+        task = Task(id=file_id(name), path=str(path), root=str(root), segments=job.segments)
         answer = self._judge.judge(task, lambda progress: self._tell(job, progress))
         if _version(path) != before:
             raise Unscorable("the file changed while it was looked at; send it again")

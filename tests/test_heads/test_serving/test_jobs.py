@@ -74,6 +74,19 @@ def test_the_same_file_is_judged_once_and_has_all_its_names(
     assert uploads(tmp_path) == []
 
 
+def test_networks_know_a_file_below_the_root_by_its_path(
+    opened: Open, judge: FakeJudge, tmp_path: Path
+) -> None:
+    """As `telltale score` and files of boxes do; it is shown by its name alone."""
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.mp4").write_bytes(b"hello")
+    _, client = opened(root=tmp_path)
+    told = ended(client, ask(client, "./day//a.mp4")[1]["id"])
+    ended(client, send(client, b"another", "b#t=0,1.mp4")["id"])
+    assert [task.id for task in judge.tasks] == ["day/a.mp4", "b%23t=0,1.mp4"]
+    assert (told["name"], told["answer"]["rows"]) == ("a.mp4", [{"id": "a.mp4"}])
+
+
 def test_what_failed_may_be_sent_again(opened: Open, judge: FakeJudge) -> None:
     _, client = opened()
     first, second = (ended(client, send(client, b"broken")["id"]) for _ in range(2))

@@ -82,7 +82,7 @@ def without(row: dict[str, object], *more: str) -> dict[str, object]:
 
 def judged(judge: BundleJudge, clip: Path, segments: str = WHOLE) -> tuple[Answer, list[Progress]]:
     heard: list[Progress] = []
-    task = Task(path=str(clip), root=str(clip.parent), segments=segments)
+    task = Task(id="a folder/a.mp4", path=str(clip), root=str(clip.parent), segments=segments)
     answer = judge.judge(task, heard.append)
     return answer, heard
 

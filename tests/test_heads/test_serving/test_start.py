@@ -110,7 +110,7 @@ def test_the_process_of_a_judge_may_die(tmp_path: Path) -> None:
 
     def judged(text: str) -> str:
         (tmp_path / "file").write_text(text)
-        task = Task(path=str(tmp_path / "file"), root=str(tmp_path))
+        task = Task(id="a", path=str(tmp_path / "file"), root=str(tmp_path))
         return str(judge.judge(task, heard.append).document["line"])
 
     try:
@@ -122,7 +122,7 @@ def test_the_process_of_a_judge_may_die(tmp_path: Path) -> None:
         with pytest.raises(Unfinished, match="died"):
             judged("die")
         assert judged("again") == "it says again"
-        gone = Task(path=str(tmp_path / "gone"), root=str(tmp_path))
+        gone = Task(id="a", path=str(tmp_path / "gone"), root=str(tmp_path))
         with pytest.raises(Unscorable, match="FileNotFoundError"):
             judge.judge(gone, heard.append)
         (tmp_path / "bundle" / "bundle.json").unlink()
