@@ -31,7 +31,7 @@ from heads.errors import BadSetting
 from heads.figures.why import Caption, Why, drawn
 from heads.head import Head
 from heads.parts.arrays import ATTN, AVG, CLS, DEPTH
-from heads.scoring.explain_persons import drawn_persons, said, seen_persons
+from heads.scoring.explain_persons import drawn_persons, frames_of, said, seen_persons
 from heads.scoring.timelines import clock, seconds_of
 from heads.zoo.anatomy import Anatomy
 from heads.zoo.fusion import Fusion
@@ -109,11 +109,13 @@ def _of_persons(
 ) -> Explanation:
     """Boxes on frames, in place of shares and attention."""
     assert isinstance(bundle.head, Anatomy)
-    views, _ = _prepared(branches, manifest, settings)
+    views, info = _prepared(branches, manifest, settings)
     table = _table(bundle, branches, views, settings.protocol)
     branch = next(each for each in branches if isinstance(each, AnatomyBranch))
-    rows = views[branch.prepare.name]
-    found, pictures = seen_persons(bundle.head, table, branch, rows, manifest, settings)
+    numbers = branch.numpy(branch.forward(torch.from_numpy(views[branch.prepare.name])))
+    (video,) = manifest.videos
+    found = seen_persons(bundle.head, table, numbers["boxes"], video, settings, info)
+    pictures = frames_of(found, manifest, settings)
     return _saved(drawn_persons(found, pictures, caption), said(found), kind)
 
 

@@ -3,20 +3,21 @@
 Legend: v views, f frames, p persons, k parts of a person.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from extract.branches.anatomy import AnatomyBranch
-from extract.decoding.frames import Frames, read_frames
-from extract.decoding.picture import open_any
-from extract.manifest.manifest import Manifest
+from extract.decoding.info import VideoInfo
+from extract.decoding.job import SCANNED, Job, Plan
+from extract.decoding.pool import DecodePool
+from extract.decoding.stills import Stills
+from extract.manifest.manifest import Manifest, Video
 from extract.running.pipeline import Settings
 from extract.views.protocol import Protocol
 from features_store.table import Table
@@ -28,32 +29,58 @@ from heads.zoo.anatomy import Anatomy
 
 SHOWN = 4
 """Frames that are drawn, those with the worst parts."""
+_SIDE = 640
+"""Pixels of a frame's longer side, at most."""
 _WRONG, _FINE = "#d03030", "#3a9a4a"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Frames, made small."""
+
+    size: tuple[int, int]
+    """Width and height of the video's, in which boxes are."""
+    images: Mapping[int, NDArray[np.uint8]]
+    """By their numbers."""
+
+
 def seen_persons(
-    head: Anatomy, table: Table, branch: AnatomyBranch, rows: NDArray[np.generic],
-    manifest: Manifest, settings: Settings,
-) -> tuple[list[Finding], Frames]:  # fmt: skip
-    """What was found, and the frames it was found in. `rows` are what a worker made of the
-    manifest's one video."""
-    boxes = branch.numpy(branch.forward(torch.from_numpy(rows)))["boxes"]
-    (video,) = manifest.videos
-    if video.segment is not None:
-        raise BadSetting(
-            f"{video.id} is a segment; the picture of persons is of whole videos. Give the video "
-            f"without --segments."
-        )
-    with open_any(video.path, root=str(manifest.root), limits=settings.limits) as opened:
-        info = opened.info
-        views = Protocol.parse(settings.protocol).views(
-            video.id, info.frames, fps=info.fps, seed=settings.seed
-        )
-        pictures = read_frames(opened, views)
-    found = findings(head, table, boxes, [view.frames for view in views], info.fps)
+    head: Anatomy, table: Table, boxes_vfpk5: NDArray[np.float32], video: Video,
+    settings: Settings, info: VideoInfo,
+) -> list[Finding]:  # fmt: skip
+    """What was found in a table of one video, the worst first."""
+    views = Protocol.parse(settings.protocol).views(
+        video.id, info.frames, fps=info.fps, seed=settings.seed
+    )
+    found = findings(head, table, boxes_vfpk5, [view.frames for view in views], info.fps)
     if not found:
         raise BadSetting(f"{video.id} has nobody in it, so there is nothing to explain.")
-    return found, pictures
+    start = video.segment.start if video.segment else 0.0
+    return [replace(one, seconds=start + one.seconds) for one in found]
+
+
+def frames_of(found: Sequence[Finding], manifest: Manifest, settings: Settings) -> Pictures:
+    """Those that are drawn, of the manifest's one video; decoded in a guarded worker."""
+    (video,) = manifest.videos
+    chosen = _worst(found)
+    plan = Plan(
+        looks=(), stills=Stills(count=0, side=_SIDE, besides=SHOWN), root=str(manifest.root),
+        decoder=settings.decoder, limits=settings.limits,
+    )  # fmt: skip
+    with DecodePool(plan) as pool:
+        (outcome,) = pool.run([Job(index=0, id=video.id, path=video.path, besides=chosen)])
+    if outcome.failure is not None or outcome.info is None:
+        raise outcome.failure or BadSetting(f"{video.id} yielded nothing.")
+    images = np.asarray(outcome.arrays[SCANNED], np.uint8).copy()
+    return Pictures(
+        size=(outcome.info.width, outcome.info.height),
+        images=dict(zip(chosen, images, strict=True)),
+    )
+
+
+def _worst(found: Sequence[Finding]) -> tuple[int, ...]:
+    """The frames with the worst parts, in order of time."""
+    return tuple(sorted(list(dict.fromkeys(one.frame for one in found))[:SHOWN]))
 
 
 def said(found: Sequence[Finding]) -> list[str]:
@@ -63,21 +90,21 @@ def said(found: Sequence[Finding]) -> list[str]:
     return lines + [f"  {one.said}" for one in found[: 2 * SHOWN]]
 
 
-def drawn_persons(found: Sequence[Finding], pictures: Frames, caption: Caption) -> Figure:
+def drawn_persons(found: Sequence[Finding], pictures: Pictures, caption: Caption) -> Figure:
     """Boxes on frames, and a time line of each person."""
     with mpl.rc_context({"text.parse_math": False}):
         return _figure(found, pictures, caption)
 
 
-def _figure(found: Sequence[Finding], pictures: Frames, caption: Caption) -> Figure:
-    chosen = list(dict.fromkeys(one.frame for one in found))[:SHOWN]
+def _figure(found: Sequence[Finding], pictures: Pictures, caption: Caption) -> Figure:
+    chosen, (width, height) = _worst(found), pictures.size
     heights = [head_height(caption), 3.6, 2.0]
     figure = Figure(figsize=(max(3.2 * len(chosen), 9.0), sum(heights)), layout="constrained")
     grid = figure.add_gridspec(3, len(chosen), height_ratios=heights)
     head(figure.add_subplot(grid[0, :]), caption)
-    for place, number in enumerate(sorted(chosen)):
+    for place, number in enumerate(chosen):
         axes = figure.add_subplot(grid[1, place])
-        axes.imshow(pictures[number])
+        axes.imshow(pictures.images[number], extent=(0, width, height, 0))
         axes.set_axis_off()
         axes.set_title(f"frame {number}", fontsize=9, color=GREY)
         for one in (one for one in found if one.frame == number):

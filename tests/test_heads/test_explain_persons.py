@@ -23,9 +23,11 @@ from heads.errors import BadSetting
 from heads.figures.why import Caption
 from heads.head import make_head
 from heads.parts.about import About
+from heads.scoring import explain_persons
 from heads.scoring.about import about as papers
 from heads.scoring.about import plan
 from heads.scoring.archive import VideoRun, score_videos
+from heads.scoring.explain import explain
 from heads.scoring.explain_persons import drawn_persons, said, seen_persons
 from heads.scoring.findings import findings
 from heads.scoring.formats import SUFFIXES, plain_rows, read_blocks, write_blocks
@@ -97,20 +99,36 @@ def persons(folder: Path) -> AnatomyBranch:
     return branch
 
 
-def test_a_video_becomes_a_picture_with_a_line_for_every_finding(tmp_path: Path) -> None:
+@pytest.mark.parametrize("segment", ["", "#t=0.4,2.5"])
+def test_a_video_becomes_a_picture_with_a_line_for_every_finding(
+    tmp_path: Path, segment: str
+) -> None:
     branch = persons(tmp_path)
     settings = Settings(protocol="frames-4@all")
+    first, start = (1, 0.4) if segment else (0, 0.0)
+    write_clip(tmp_path / "a.mp4", frames=6 + first, times=[40 * n for n in range(6 + first)])
     for name in ("a.mp4", "empty.mp4"):
         manifest = read_manifest(tmp_path / name, ManifestOptions(scheme="hfv2"))
-        views = Protocol.parse("frames-4@all").views(name, 6)
-        rows = branch.prepare.load()(frames_of(tmp_path / name), views)
+        video = replace(manifest.videos[0], id=f"{name}{segment}")
+        manifest = replace(manifest, videos=(video,))
+        with open_any(str(tmp_path / name)) as opened:
+            info = replace(opened.info, frames=6)
+        looks = Protocol.parse("frames-4@all").views(name, 6)
+        rows = branch.prepare.load()(frames_of(tmp_path / name), looks)
         numbers = branch.numpy(branch.forward(torch.from_numpy(rows)))
         table = table_of(numbers["logits"], numbers["person"])
+        boxes = numbers["boxes"]
         if name == "empty.mp4":
             with pytest.raises(BadSetting, match="nobody in it"):
-                seen_persons(own_head(), table, branch, rows, manifest, settings)
+                seen_persons(own_head(), table, boxes, video, settings, info)
             return
-        found, pictures = seen_persons(own_head(), table, branch, rows, manifest, settings)
+        found = seen_persons(own_head(), table, boxes, video, settings, info)
+        assert all(one.seconds == pytest.approx(start + one.frame / info.fps) for one in found)
+        pictures = explain_persons.frames_of(found, manifest, settings)
+        shown = frames_of(tmp_path / name)
+        assert sorted(pictures.images) == sorted(one.frame for one in found)
+        for number, image_hwc in pictures.images.items():
+            np.testing.assert_array_equal(image_hwc, shown[first + number])
         figure = drawn_persons(found, pictures, Caption(title=name, lines=["made up"]))
         lines = said(found)
         assert len(figure.axes) == 6  # words, four frames and the time line
@@ -142,6 +160,11 @@ def test_a_row_says_which_part_looks_worst_and_where(tmp_path: Path) -> None:
     made_from = plan(scorer, protocol, str(tmp_path), None)
     score_videos(scorer, videos, Output(out, made_from, about=papers(scorer, made_from)))
     one, nobody = rows_of(out, ["a.mp4", "empty.mp4"])
+    assert nobody["confidence"] is None  # so nobody asks why
+    alone = replace(manifest, videos=tuple(v for v in manifest.videos if v.id == "a.mp4"))
+    words = Caption(title="a", lines=["made up"])
+    explained = explain(scorer.bundle, [branch], alone, Settings(protocol=protocol), words)
+    assert explained.picture.startswith(b"\x89PNG")
     looks = Protocol.parse(protocol).views("a.mp4", 6)
     crops = branch.prepare.load()(frames_of(tmp_path / "a.mp4"), looks)
     numbers = branch.numpy(branch.forward(torch.from_numpy(crops)))
