@@ -34,7 +34,7 @@ class Quickening:
         self._branch = branch
         self._started: float | None = None
         self._lock = threading.Lock()
-        self._patience = _patience(branch, when or _asked())
+        self._patience = _patience(branch, when or asked())
         self.compiled = False
 
     def forward(self, views: Tensor, size: int) -> dict[str, Tensor]:
@@ -87,7 +87,8 @@ def _network(branch: Branch) -> nn.Module:
     return network if isinstance(network, nn.Module) else nn.Module()
 
 
-def _asked() -> When:
+def asked() -> When:
+    """What the environment says."""
     text = os.environ.get("TELLTALE_COMPILE", "auto")
     if text not in get_args(When):
         raise BadSetting(f"TELLTALE_COMPILE={text!r} unknown; have: {', '.join(get_args(When))}.")

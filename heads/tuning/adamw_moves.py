@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from extract.running.quickening import asked
 from heads.parts.fusion_gradient import Thin
 
 BETA1, BETA2 = 0.9, 0.999
@@ -65,8 +66,9 @@ class Moves:
 
 
 def compiler_of(device: torch.device | str) -> Compiler | None:
-    """Torch's on a GPU; on a CPU it gains nothing."""
-    return compiled_step if torch.device(device).type == "cuda" else None
+    """Torch's on a GPU, where `TELLTALE_COMPILE` does not say never; on a CPU it gains nothing."""
+    wanted = torch.device(device).type == "cuda" and asked() != "never"
+    return compiled_step if wanted else None
 
 
 def compiled_step(step: Step) -> Step:
