@@ -14,7 +14,7 @@ from benchmarks.parity.rows import Row, compare
 from extract.released.humansam import columns_by_vector
 from heads.judging.released import merge_views
 from heads.measuring.metrics import measure
-from heads.parts.fusion_net import Layout, fold, logits, logits_uncollapsed
+from heads.parts.fusion_net import Layout, Parameters, fold, logits, mixing, vectors
 from heads.training.losses import rank_weights, smoothed_losses
 from heads.training.schedule import cosine_schedule
 
@@ -24,6 +24,18 @@ _RETURNED = {
     "accuracy": "accuracy", "macro_precision": "precision", "macro_recall": "recall",
     "auc(ovr macro)": "auc", "binary_accuracy": "binary_accuracy", "binary_auc": "binary_auc",
 }  # fmt: skip
+
+
+def as_written(own: Parameters, x: Tensor, layout: Layout) -> Tensor:
+    """The head in the paper's order, sample by sample through fc1."""
+    video = vectors(own, x, layout)
+    attn = video[..., layout.normed :] * own["fc_norm.weight"] + own["fc_norm.bias"]
+    video = torch.cat([video[..., : layout.normed], attn], -1)
+    fused = video @ own["fc1.weight"].mT + own["fc1.bias"]
+    if layout.depth:
+        alpha = mixing(own, layout)
+        fused = alpha * fused + (1 - alpha) * x[..., layout.video :]
+    return fused @ own["classes.weight"].mT + own["classes.bias"]
 
 
 def head_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
@@ -47,7 +59,7 @@ def head_rows(path: Path, described: dict[str, Any]) -> Iterator[Row]:
     expected = norms["eval.logits"]
     for name, ours in (
         ("collapsed", logits(own, x, layout)),
-        ("as written", logits_uncollapsed(own, x, layout)),
+        ("as written", as_written(own, x, layout)),
         ("folded", fold(own, layout).logits(x)),
     ):
         yield compare(path.name, f"eval.logits, {name}", ours, expected, LOGITS)

@@ -1,6 +1,7 @@
 """`telltale train`. Mounted by `heads.commands.main`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,11 +205,8 @@ def _train(arguments: argparse.Namespace) -> int:
         print(crossing)
     trained = []
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-
-    def listener(seed: int) -> "OnEpoch | None":
-        return _epoch_log(arguments.tensorboard, arguments.head, seed)
-
-    found = train_seeds(make, data, seeds, device, listener)
+    log = partial(_epoch_log, arguments.tensorboard, arguments.head)
+    found = train_seeds(make, data, seeds, device, log)
     for one in tqdm(found, total=len(seeds), unit="seed", disable=None):
         trained.append(one)
         best = f"{one.report.metric} {one.report.best:.4f}" if len(data.validation) else "trained"

@@ -235,19 +235,6 @@ def misordered(depth: Tensor, repeat: int) -> Tensor:
     return depth[position % videos * repeat + position // videos]
 
 
-def logits_uncollapsed(parameters: Parameters, x: Tensor, layout: Layout) -> Tensor:
-    """The same as written in the paper; for comparison."""
-    video = vectors(parameters, x, layout)
-    attn = video[..., layout.normed :] * parameters["fc_norm.weight"].unsqueeze(-2)
-    attn = attn + parameters["fc_norm.bias"].unsqueeze(-2)
-    video = torch.cat([video[..., : layout.normed], attn], -1)
-    fused = video @ parameters["fc1.weight"].mT + parameters["fc1.bias"].unsqueeze(-2)
-    if layout.depth:
-        alpha = mixing(parameters, layout)
-        fused = alpha * fused + (1 - alpha) * x[..., layout.video :]
-    return fused @ parameters["classes.weight"].mT + parameters["classes.bias"].unsqueeze(-2)
-
-
 def plain_norm(attn: Tensor) -> Tensor:
     """Layer normalisation without its weight and bias."""
     return torch.nn.functional.layer_norm(attn, attn.shape[-1:], eps=FC_NORM_EPS)

@@ -8,11 +8,11 @@ gives its place to the next one of the generator; each ends where it would have 
 nothing loops over members, and the device is waited for when epochs end.
 
 On a CPU this is slower than one head after another, whose optimiser state stays in the cache:
-`population_size` says 1 there, and `tune` then trains alone.
+`population_size.py` says 1 there, and `tune` then trains alone.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +33,6 @@ from heads.parts.fusion_net import (
     logits,
     passed,
 )
-from heads.parts.space import Space
 from heads.parts.training_means import means_of, start_statistics
 from heads.training.config import batches
 from heads.training.loop import Watch, defined_metric, judge
@@ -45,19 +44,14 @@ from heads.tuning.stacked_epoch import Part, StackedEpochs
 from heads.zoo.fusion import Fusion, FusionConfig
 
 __all__ = [
-    "LARGEST",
     "PLAIN",
     "Finished",
     "Member",
     "Population",
-    "largest",
-    "population_size",
     "stack_key",
 ]
-LARGEST = 256
 PLAIN = "plain"
 """The one strategy that members of a population can have."""
-_SHARE_OF_FREE_MEMORY = 0.6
 
 
 def stack_key(config: FusionConfig) -> tuple[object, ...]:
@@ -66,23 +60,6 @@ def stack_key(config: FusionConfig) -> tuple[object, ...]:
         config.vector, config.depth, config.down_norm, config.hidden, config.views, config.repeat,
         config.official,
     )  # fmt: skip
-
-
-def population_size(device: str, columns: int, hidden: int, batch: int) -> int:
-    """As many as fit in 60% of the device's free memory; 1 on a CPU."""
-    if torch.device(device).type != "cuda":
-        return 1
-    free, _ = torch.cuda.mem_get_info(torch.device(device))
-    member = 4 * (6 * columns * hidden + 8 * batch * columns)  # parameter, gradient, moments, best
-    return int(max(1, min(LARGEST, free * _SHARE_OF_FREE_MEMORY // member)))
-
-
-def largest(name: str, fixed: Mapping[str, str], space: Space) -> int:
-    """Of a fusion head's setting that is a whole number, in all trials."""
-    if name in fixed:
-        return int(fixed[name])
-    searched = space.get(name)
-    return int(getattr(FusionConfig(), name) if searched is None else searched.high)
 
 
 class Population:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.parity.humansam_heads import as_written
 from features_store.table import Table
 from heads.errors import Diverged
 from heads.head import make_head
 from heads.measuring.metrics import averaged, measure
-from heads.parts.fusion_net import initial, logits, logits_uncollapsed
+from heads.parts.fusion_net import initial, logits
 from heads.parts.pooled import Standard
 from heads.scoring.explain import shares
 from heads.training.augment import kept_features
@@ -220,7 +221,7 @@ def test_where_depth_alone_carries_the_label_alpha_falls_and_depth_is_missed() -
 def test_collapsed_and_uncollapsed_heads_agree() -> None:
     state = initial(LAYOUT, 4, torch.Generator().manual_seed(0))
     x = torch.randn(32, LAYOUT.columns, generator=torch.Generator().manual_seed(1))
-    a, b = logits(state, x, LAYOUT), logits_uncollapsed(state, x, LAYOUT)
+    a, b = logits(state, x, LAYOUT), as_written(state, x, LAYOUT)
     assert float((a - b).abs().max() / b.abs().max()) < 1e-5
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.parity.humansam_heads import as_written
 from extract.released.humansam import columns_by_vector
 from heads.judging.released import merge_views
 from heads.measuring.metrics import measure
@@ -19,7 +20,6 @@ from heads.parts.fusion_net import (
     Layout,
     fold,
     logits,
-    logits_uncollapsed,
     misordered,
 )
 from heads.training.losses import rank_weights, smoothed_losses
@@ -66,7 +66,7 @@ def test_evaluation_equals_the_released_head() -> None:
     own = parameters()
     for found in (
         logits(own, features(), LAYOUT),
-        logits_uncollapsed(own, features(), LAYOUT),
+        as_written(own, features(), LAYOUT),
         fold(own, LAYOUT).logits(features()),
     ):
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)

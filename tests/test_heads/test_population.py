@@ -13,7 +13,8 @@ from heads.measuring.metrics import macro_auc, macro_aucs
 from heads.parts.fusion_gradient import Thin, gradients
 from heads.parts.fusion_net import NOT_DECAYED, SIGMOID, AlphaMode, BatchStatistics, passed
 from heads.parts.space import Range
-from heads.tuning.population import Finished, Member, Population, largest, population_size
+from heads.tuning.population import Finished, Member, Population
+from heads.tuning.population_size import largest, population_size
 from heads.tuning.stacked_adamw import StackedAdamW
 from heads.zoo.fusion import Fusion, FusionConfig
 from tests.test_heads.tables import CLASSES, table
