@@ -3,11 +3,12 @@
 A test video that also lies in the training set, re-encoded or not, is remembered, not judged.
 What is compared is a few frames at the same places of each video: a copy that was trimmed is not
 found. Videos need not all be compared with each other: of two copies some frame differs in four
-bits at most, so that it agrees in one of five parts of its bits.
+bits at most, so that it agrees in two of six parts of its bits.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,20 @@ CLOSE_BITS = 4.0
 """Of 64, on average over the frames compared. Re-encoding changes one or two."""
 RULE = f"frames differ in at most {CLOSE_BITS:g} of 64 bits on average"
 _FEWEST_FRAMES = 2
-_PARTS = tuple(
-    np.uint64(sum(1 << bit for bit in range(part, 64, int(CLOSE_BITS) + 1)))
-    for part in range(int(CLOSE_BITS) + 1)
+_PARTS = int(CLOSE_BITS) + 2
+_MASKS = np.array(
+    [
+        sum(1 << bit for bit in range(64) if bit % _PARTS in parts)
+        for parts in combinations(range(_PARTS), 2)
+    ],
+    np.uint64,
 )
-"""Masks: every fifth bit, so that no part is a plain sky alone."""
+"""Two of six parts each; a part is every sixth bit, so that none is a plain sky alone."""
 _PAIRS = 1 << 18
 """Pairs that are compared at a time."""
 _NEIGHBOURS = 256
-"""Of videos that agree in a part, so many are compared with each: thousands agree where a frame is
-everybody's, such as a title card, and copies agree elsewhere too."""
+"""Of videos that agree in two parts, so many are compared with each, and once only where so many
+have the very same frame, such as a title card: copies agree elsewhere too."""
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
@@ -66,8 +71,8 @@ def hashes(store: Store) -> NDArray[np.int64] | None:
 def copies(found: NDArray[np.int64], first: Mask, second: Mask) -> Copies:
     """Which videos of the first set look like one of the second; a video is no copy of itself."""
     known = _known(found)
-    pairs = [np.empty((0, 2), np.int64)]
-    for one, other in _candidates(found, np.flatnonzero((first | second) & known)):
+    pairs, alone = [np.empty((0, 2), np.int64)], np.arange(len(found))
+    for one, other in _candidates(found, np.flatnonzero((first | second) & known), alone):
         near = _near(found[one], found[other])
         for a, b in ((one[near], other[near]), (other[near], one[near])):
             across = first[a] & second[b]
@@ -86,13 +91,9 @@ def groups(found: NDArray[np.int64]) -> Rows:
         return numbers
     looks, which = np.unique(found[rows], axis=0, return_inverse=True)
     parents = np.arange(len(looks))
-    for one, other in _candidates(looks, np.arange(len(looks))):
-        apart = _roots(parents, one) != _roots(parents, other)
-        one, other = one[apart], other[apart]
+    for one, other in _candidates(looks, np.arange(len(looks)), parents):
         near = _near(looks[one], looks[other])
-        for a, b in zip(one[near], other[near], strict=True):
-            low, high = sorted(_roots(parents, np.array([a, b])).tolist())
-            parents[high] = low
+        _unite(parents, one[near], other[near])
     numbers[rows] = _roots(parents, which.reshape(-1))
     alone = np.bincount(numbers[rows], minlength=len(looks)) == 1
     numbers[rows[alone[numbers[rows]]]] = -1
@@ -128,25 +129,37 @@ def _known(found: NDArray[np.int64]) -> Mask:
     return known
 
 
-def _candidates(found: NDArray[np.int64], rows: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """All pairs of rows that may be copies, a block at a time; a pair may come several times."""
+def _candidates(found: NDArray[np.int64], rows: Rows, parents: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """All pairs of rows that may be copies and are not of one group yet, a block at a time; a pair
+    may come several times."""
     for place in range(found.shape[1]):
         shown = rows[found[rows, place] != 0]
+        shown = shown[np.argsort(_roots(parents, shown), kind="stable")]
         hashes = found[shown, place].view(np.uint64)
-        for number, part in enumerate(_PARTS):
-            order = np.argsort(hashes & part, kind="stable")
-            for one, other in _alike((hashes & part)[order]):
-                one, other = order[one], order[other]
-                differ = hashes[one] ^ hashes[other]
-                given = np.zeros(len(one), bool)
-                for before in _PARTS[:number]:
-                    given |= differ & before == 0
-                yield shown[one[~given]], shown[other[~given]]
+        for number, mask in enumerate(_MASKS):
+            order = np.argsort(hashes & mask, kind="stable")
+            ordered, which = hashes[order], shown[order]
+            for one, other in _alike(ordered & mask, _roots(parents, which)):
+                differ = ordered[one] ^ ordered[other]
+                close = np.flatnonzero(np.bitwise_count(differ) <= CLOSE_BITS)
+                for earlier in _MASKS[:number]:  # which has found the pair where it agrees
+                    close = close[differ[close] & earlier != 0]
+                one, other = which[one[close]], which[other[close]]
+                apart = _roots(parents, one) != _roots(parents, other)
+                yield one[apart], other[apart]
+            if not number:
+                _, hash_of, holders = np.unique(hashes, return_inverse=True, return_counts=True)
+                few = holders[hash_of] <= _NEIGHBOURS
+                shown, hashes = shown[few], hashes[few]
 
 
-def _alike(keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
-    """Pairs of places with the same key; the keys ascend."""
-    at = np.arange(len(keys))
+def _alike(keys: NDArray[np.uint64], groups: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """Pairs of places with the same key, which ascends, where another group is near."""
+    new = np.flatnonzero((keys[1:] != keys[:-1]) | (groups[1:] != groups[:-1])) + 1
+    ends = np.append(new, len(keys))
+    at, end = np.arange(len(keys)), np.repeat(ends, np.diff(ends, prepend=0))
+    at = at[(end < len(keys)) & (end - at <= _NEIGHBOURS)]
+    at = at[keys[at] == keys[end[at]]]
     for step in range(1, min(len(keys), _NEIGHBOURS + 1)):
         at = at[: np.searchsorted(at, len(keys) - step)]
         at = at[keys[at] == keys[at + step]]
@@ -155,6 +168,16 @@ def _alike(keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
         for start in range(0, len(at), _PAIRS):
             some = at[start : start + _PAIRS]
             yield some, some + step
+
+
+def _unite(parents: Rows, one: Rows, other: Rows) -> None:
+    """Each pair into one group, which the least of its members stands for."""
+    while len(one):
+        one, other = _roots(parents, one), _roots(parents, other)
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        apart = low != high
+        one, other = low[apart], high[apart]
+        parents[other] = one
 
 
 def _roots(parents: Rows, of: Rows) -> Rows:

@@ -33,16 +33,34 @@ def copied(random: np.random.Generator, *, clear: int = 60) -> Hashes:
     return looks
 
 
-def plainly(looks: Hashes) -> list[int]:
-    """By comparing every video with every other: the least row of each one's group, else -1."""
-    group = list(range(len(looks)))
+def one_camera(random: np.random.Generator, *, pictures: int = 70) -> Hashes:
+    """Looks of one place, some bits apart, half of them behind the same title card."""
+    flips = random.random((pictures, 4, 64)) < random.choice([0.02, 0.04, 0.06], (pictures, 1, 1))
+    bits = (flips.astype(np.uint64) << np.arange(64, dtype=np.uint64)).sum(2, dtype=np.uint64)
+    looks: Hashes = random.integers(-(2**63), 2**63, (1, 4), np.int64) ^ bits.view(np.int64)
+    looks[::2, 0] = 0x0123456789ABCDEF
+    looks[random.random(looks.shape) < 0.1] = 0
+    return looks
+
+
+def pairs_plainly(looks: Hashes) -> list[tuple[int, int]]:
+    """By comparing every video with every other: the later row and the earlier one."""
+    found = []
     for one in range(len(looks)):
         for other in range(one):
             both = [(int(a), int(b)) for a, b in zip(*looks[[one, other]], strict=True) if a and b]
             bits = sum(((a ^ b) & (2**64 - 1)).bit_count() for a, b in both)
             if len(both) >= 2 and bits <= 4 * len(both):
-                low, high = sorted((group[one], group[other]))
-                group = [low if each == high else each for each in group]
+                found.append((one, other))
+    return found
+
+
+def plainly(looks: Hashes) -> list[int]:
+    """The least row of each one's group, else -1."""
+    group = list(range(len(looks)))
+    for pair in pairs_plainly(looks):
+        low, high = sorted(group[row] for row in pair)
+        group = [low if each == high else each for each in group]
     return [each if group.count(each) > 1 else -1 for each in group]
 
 
@@ -72,15 +90,28 @@ def test_a_frame_that_everybody_shows_costs_little_and_hides_no_copy(
     assert sum(compared) < 3000 * 300
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_groups_are_those_that_comparing_all_with_all_finds(
-    seed: int, monkeypatch: pytest.MonkeyPatch
+def test_whichever_four_bits_differ_a_copy_is_found() -> None:
+    random = np.random.default_rng(3)
+    looks = random.integers(-(2**63), 2**63, (600, 4), np.int64)
+    places = np.argsort(random.random((600, 64)), axis=1)[:, :4].astype(np.uint64)
+    bits = (np.uint64(1) << places).sum(1, dtype=np.uint64).view(np.int64)
+    groups = duplicates.groups(np.concatenate([looks, looks ^ bits[:, None]]))
+    assert len(set(groups.tolist())) == 600
+    np.testing.assert_array_equal(groups[:600], groups[600:])
+
+
+@pytest.mark.parametrize("made", [copied, one_camera])
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_and_copies_are_those_that_comparing_all_with_all_finds(
+    seed: int, made: Callable[[np.random.Generator], Hashes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = copied(np.random.default_rng(seed))
+    looks = made(np.random.default_rng(seed))
     expected = plainly(looks)
     assert least_rows(duplicates.groups(looks)) == expected
-    assert len(set(expected)) > 5
+    assert len(set(expected)) > (5 if made is copied else 1)
     assert -1 in expected
+    pairs = duplicates.across_splits(looks, [""] * len(looks))["all videos"].pairs
+    assert [(one, other) for one, other in pairs.tolist()] == pairs_plainly(looks)
     monkeypatch.setattr(duplicates, "_PAIRS", 3)
     assert least_rows(duplicates.groups(looks)) == expected
 
