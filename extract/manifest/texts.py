@@ -2,12 +2,14 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 _ENCODING = ("utf-8", "surrogatepass")
+_AT_ONCE = 65_536
 
 
 class Texts(Sequence[str]):
@@ -19,11 +21,12 @@ class Texts(Sequence[str]):
         self.extend(texts)
 
     def extend(self, texts: Iterable[str]) -> None:
-        encoded = [text.encode(*_ENCODING) for text in texts]
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        ends = np.cumsum(lengths) + len(self._bytes)
-        self._bytes += b"".join(encoded)
-        self._ends.frombytes(ends.tobytes())
+        rest = iter(texts)
+        while encoded := [text.encode(*_ENCODING) for text in islice(rest, _AT_ONCE)]:
+            lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+            ends = np.cumsum(lengths) + len(self._bytes)
+            self._bytes += b"".join(encoded)
+            self._ends.frombytes(ends.tobytes())
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -35,7 +35,7 @@ class VideoTable(Sequence[Video]):
             self.extend(some)
 
     @staticmethod
-    def of(root: str, videos: Sequence[Video]) -> "VideoTable":
+    def of(root: str, videos: Iterable[Video]) -> "VideoTable":
         """These videos; the table itself where they are one."""
         if isinstance(videos, VideoTable):
             return videos

@@ -207,17 +207,19 @@ def _from_videos(
 ) -> int:
     import tempfile
 
+    from extract.manifest.segments import segment_of
     from heads.errors import BadSetting
     from heads.scoring.about import plan
     from heads.scoring.meaning import Meaning
 
-    say_seen(scorer.bundle, [video.id for video in manifest.videos])
-    count = len({video.path for video in manifest.videos})
+    table = manifest.table
+    say_seen(scorer.bundle, table.ids)
+    count = len(set(table.paths()))
     if count > 1 and arguments.explain is not None:
         raise BadSetting(f"--explain takes one video; {' '.join(arguments.inputs)} has {count}.")
     if count > _ON_SCREEN and arguments.out is None:
         raise BadSetting(f"{count:,} videos: give --out scores.parquet for their rows.")
-    cut = any(video.segment for video in manifest.videos)
+    cut = any(map(segment_of, table.ids, table.paths()))
     meaning = Meaning.of(scorer.bundle, arguments.bundle.name)
     made_from = plan(scorer, protocol, str(manifest.root), reference, **asked(arguments, protocol))
     if arguments.out is not None and arguments.explain is None and not cut:

@@ -20,6 +20,7 @@ from extract.branch import Branch
 from extract.manifest.labels import UNLABELLED
 from extract.manifest.manifest import Manifest
 from extract.manifest.names import escaped, unescaped
+from extract.manifest.texts import Names, Texts
 from extract.running.extraction import Extraction
 from extract.running.flow import Stop
 from extract.running.pipeline import Settings
@@ -119,8 +120,7 @@ def score_store(
 def score_videos(scorer: Scorer, videos: VideoRun, output: Output) -> Result:
     """All videos of a manifest."""
     with output.claimed():
-        paths = [video.path for video in videos.manifest.videos]
-        inputs = _inputs(videos.manifest, paths)
+        inputs = _inputs(videos.manifest)
         made_of = keys(inputs)
         whole = digest(made_of, inputs.paths, inputs.sources, inputs.labels)
         if is_settled(output, whole, retry_failed=videos.retry_failed):
@@ -137,16 +137,15 @@ def score_videos(scorer: Scorer, videos: VideoRun, output: Output) -> Result:
         return Result(counts=counts, notes=kept.notes)
 
 
-def _inputs(manifest: Manifest, paths: Sequence[str]) -> Inputs:
+def _inputs(manifest: Manifest) -> Inputs:
+    table = manifest.table
     classes = manifest.scheme.classes if manifest.scheme else ()
     return Inputs(
-        ids=[video.id for video in manifest.videos],
-        paths=[escaped(path) for path in paths],
-        sources=[video.source for video in manifest.videos],
-        labels=[
-            "" if video.label == UNLABELLED else classes[video.label] for video in manifest.videos
-        ],
-        versions=versions(paths),
+        ids=table.ids,
+        paths=Texts(map(escaped, table.paths())),
+        sources=table.sources,
+        labels=Names("" if n == UNLABELLED else classes[n] for n in table.labels.tolist()),
+        versions=versions(table.paths()),
     )
 
 
@@ -249,11 +248,7 @@ class _Job:
             found = with_looks(found, extraction.store, protocol, extraction.rows[order])
         found = found.take(pa.array(np.argsort(order)))
         assert self.inputs.versions is not None
-        mine = [self.inputs.versions[i] for i in positions.tolist()]
-        columns = {
-            "size": pa.array([size for size, _ in mine], pa.int64()),
-            "modified": pa.array([time for _, time in mine], pa.string()),
-        }
-        for name, column in columns.items():
-            found = found.set_column(found.schema.get_field_index(name), name, column)
+        mine = self.inputs.versions.take(pa.array(positions))
+        for name in mine.column_names:
+            found = found.set_column(found.schema.get_field_index(name), name, mine[name])
         return found

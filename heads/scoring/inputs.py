@@ -1,13 +1,14 @@
 """What a user names to be scored, several of anything, as one manifest."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from extract.manifest.manifest import Manifest, ManifestOptions, Video, read_manifest
 from extract.manifest.names import escaped
+from extract.manifest.video_table import VideoTable
 from heads.errors import BadSetting
 
 
@@ -27,11 +28,15 @@ def _joined(found: Sequence[Manifest]) -> Manifest:
         names = ", ".join(sorted(scheme.name for scheme in schemes))
         raise BadSetting(f"The inputs have labels of several schemes ({names}); score them apart.")
     base = os.path.commonpath([manifest.root for manifest in found])
-    videos: dict[str, Video] = {}
+    videos = VideoTable.of(base, _videos(found, base))
+    return Manifest(root=Path(base), scheme=next(iter(schemes), None), videos=videos)
+
+
+def _videos(found: Sequence[Manifest], base: str) -> Iterator[Video]:
+    seen = set()
     for manifest in found:
         for video in manifest.videos:
-            name = escaped(os.path.relpath(video.path, base).replace(os.sep, "/"))
-            videos.setdefault(video.path, replace(video, id=name))
-    return Manifest(
-        root=Path(base), scheme=next(iter(schemes), None), videos=tuple(videos.values())
-    )
+            if video.path not in seen:
+                seen.add(video.path)
+                name = escaped(os.path.relpath(video.path, base).replace(os.sep, "/"))
+                yield replace(video, id=name)

@@ -36,8 +36,8 @@ class Inputs:
     sources: Sequence[str]
     labels: Sequence[str]
     """Class names; empty where none is known."""
-    versions: Sequence[Version] | None = None
-    """Which files they were; None where features were scored."""
+    versions: pa.Table | None = None
+    """Which files they were, `size` and `modified`; None where features were scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +108,6 @@ def rows(
             [errors.get(i) for i in range(count)] if errors else [None] * count, pa.string()
         ),
     }
-    if inputs.versions is not None:
-        columns["size"] = pa.array([size for size, _ in inputs.versions], pa.int64())
-        columns["modified"] = pa.array([time for _, time in inputs.versions], pa.string())
     if len(scored.positions):
         columns |= _verdicts(found, means, bundle, rate)
         columns["spread"] = found.numbers(view_spread(scored.probabilities))

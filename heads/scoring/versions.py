@@ -3,21 +3,33 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import islice
+
+import pyarrow as pa
 
 from heads.scoring.rows import Inputs, Version
 
+COLUMNS = pa.schema([("size", pa.int64()), ("modified", pa.string())])
 _LOOKS_AT_ONCE = 16
 """A network disk answers many questions at a time."""
+_PATHS_AT_ONCE = 1024
 _SECOND = 10**9
 
 
-def versions(paths: Sequence[str]) -> list[Version]:
+def versions(paths: Iterable[str]) -> pa.Table:
     """Size and time of each file, as they are now."""
+    rest = iter(paths)
+    pieces = iter(lambda: list(islice(rest, _PATHS_AT_ONCE)), [])
     with ThreadPoolExecutor(_LOOKS_AT_ONCE) as threads:
-        return list(threads.map(version, paths, chunksize=64))
+        return pa.Table.from_batches(threads.map(_looked_at, pieces), COLUMNS).combine_chunks()
+
+
+def _looked_at(paths: list[str]) -> pa.RecordBatch:
+    columns = zip(*map(version, paths), strict=True)
+    return pa.record_batch([*map(list, columns)], COLUMNS)
 
 
 def version(path: str) -> Version:
@@ -42,7 +54,13 @@ def key(video_id: str, which: Version) -> bytes:
 
 def keys(inputs: Inputs) -> list[bytes]:
     assert inputs.versions is not None
-    return [key(name, which) for name, which in zip(inputs.ids, inputs.versions, strict=True)]
+    each = zip(inputs.ids, _rows(inputs.versions), strict=True)
+    return [key(name, which) for name, which in each]
+
+
+def _rows(found: pa.Table) -> Iterator[Version]:
+    for batch in found.to_batches(_PATHS_AT_ONCE):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def digest(*columns: Iterable[str | bytes]) -> str:

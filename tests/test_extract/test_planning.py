@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from extract.errors import BadManifest, BadSetting
-from extract.manifest import folders
+from extract.manifest import folders, texts
 from extract.manifest.manifest import ManifestOptions, Video, read_manifest
 from extract.manifest.names import escaped
 from extract.manifest.segments import split_name
@@ -184,7 +184,11 @@ def test_a_table_is_read_like_a_tuple() -> None:
     assert math.isnan(table[1].rank)
 
 
-def test_texts_and_names_keep_what_they_are_given() -> None:
+@pytest.mark.parametrize("at_once", [2, 100])
+def test_texts_and_names_keep_what_they_are_given(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "_AT_ONCE", at_once)
     given = ["", "a", "ü" * 300, "\udcff", "a"]
     for kind in (Texts, Names):
         found = kind(given)
