@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCHMARKS := $(basename $(notdir $(sort $(wildcard benchmarks/bench_*.py))))
-bench_extract_flags := --memory --planning
+bench_extract_flags := --memory
 
 .PHONY: help setup check browser test soak fuzz demo bench clean $(BENCHMARKS)
 # Two benchmarks at once would measure each other.

@@ -5,7 +5,6 @@
 - decode-bound: the `tiny` branches against a bare `DecodePool` of as many workers (videos/s);
 - device-bound: InternVideo2 S14 against the same batches with no decoding (seconds);
 - `--memory`: peak memory of the main process for 200 and for 2,000 videos;
-- `--planning`: a dry run over a million videos;
 - `--released`: `test-4x3` with full-size seeded networks against the released way: each view
   decoded anew, one video at a time, Depth Pro in 36 passes. Takes a quarter of an hour.
 """
@@ -13,8 +12,6 @@
 import argparse
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -44,7 +41,6 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--planning", action="store_true")
     parser.add_argument("--released", action="store_true")
     parser.add_argument("--child", nargs=2, metavar=("DATA", "STORE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -59,8 +55,6 @@ def main() -> None:
         ]
         if arguments.memory:
             rows += memory(place)
-        if arguments.planning:
-            rows += planning(place)
         if arguments.released:
             rows += released(place)
     measure.report("extract", rows, ("torch", "av", "numpy"))
@@ -169,24 +163,6 @@ def memory(folder: Path) -> list[measure.Row]:
             }
         )  # fmt: skip
     return rows
-
-
-def planning(folder: Path) -> list[measure.Row]:
-    """A manifest of a million names, of which no file is there: nothing is opened but samples."""
-    listing = folder / "million.csv"
-    with listing.open("w") as file:
-        file.write("path\n")
-        file.writelines(f"folder{number % 997}/{number}.mp4\n" for number in range(1_000_000))
-    command = [sys.executable, "-m", "heads", "extract", str(listing), "--store", str(folder / "x")]
-    script = "import resource,subprocess,sys; subprocess.run(sys.argv[1:], check=True)"
-    script += "; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
-    start = time.perf_counter()
-    said = subprocess.run(
-        [sys.executable, "-c", script, *command, "--branch", "internvideo2=tiny", "--dry-run"],
-        check=True, capture_output=True, text=True,
-    ).stdout.splitlines()  # fmt: skip
-    seconds = time.perf_counter() - start
-    return [{"what": f"dry run: {said[0]}", "s": seconds, "peak MB": int(said[-1])}]
 
 
 def released(folder: Path) -> list[measure.Row]:

@@ -40,8 +40,11 @@ def checked(
         twice = [video for video, times in Counter(ids).items() if times > 1]
         raise BadInput(f"Video id given twice: {_shown(twice)}. Ids are unique in a store.")
     found: dict[str, Array] = {}
-    for name, column in COLUMNS.items():
-        values = columns.get(name, [column.fill] * len(ids))
+    for name in COLUMNS:
+        values = columns.get(name)
+        if values is None:
+            found[name] = np.full(len(ids), *filling(name))
+            continue
         if len(values) != len(ids):
             raise BadInput(f"Column {name!r} has {len(values)} values for {len(ids)} videos.")
         found[name] = typed(name, values)

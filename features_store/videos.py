@@ -168,7 +168,8 @@ class Videos:
         rows = old.copy()
         rows[fresh] = np.arange(self.count, self.count + fresh.sum())
         if fresh.any():
-            self._append({name: values[fresh] for name, values in new.items()}, head)
+            some = new if fresh.all() else {name: values[fresh] for name, values in new.items()}
+            self._append(some, head)
         return rows
 
     def _begin(self) -> Head:
@@ -198,7 +199,7 @@ class Videos:
         before, seen = np.empty(0, array.numpy_dtype), self.place.version(array.key(first))
         if kept:
             before, seen = self._files.read_before(head, name, first)
-        rows = np.concatenate([before[:kept], values.astype(array.numpy_dtype)])
+        rows = np.concatenate([before[:kept], values.astype(array.numpy_dtype, copy=False)])
         found = []
         for chunk in range(first, -(-total // CHUNK_ROWS)):
             start = (chunk - first) * CHUNK_ROWS

@@ -8,6 +8,7 @@ import pytest
 
 from features_store import Store, check
 from features_store.errors import BadInput
+from features_store.schema import COLUMNS
 from features_store.video_files import CHUNK_ROWS
 
 
@@ -37,6 +38,20 @@ def test_what_is_noted_is_there_and_nothing_else_has_changed(tmp_path: Path) -> 
     store.add_videos({"id": ["new.mp4"]})
     assert store.videos.column("frames")[3] == 9
     assert check.verify(store.place) == []
+
+
+def test_a_column_that_is_not_given_is_stored_as_if_its_filling_were(tmp_path: Path) -> None:
+    ids = [f"{n}.mp4" for n in range(CHUNK_ROWS + 5)]
+    stored = []
+    for place, given in (("short", {}), ("full", COLUMNS)):
+        store = Store.create(tmp_path / place, scheme="hfv2", classes=("forgery", "real"))
+        for some in (ids[:9], ids[9:]):  # into an empty table, and behind what is there
+            filled = {name: [column.fill] * len(some) for name, column in given.items()}
+            store.add_videos({**filled, "id": some})
+        files = sorted((tmp_path / place / "videos").rglob("c.*"))
+        stored.append([(f"{file.parent.name}/{file.name}", file.read_bytes()) for file in files])
+    assert stored[0] == stored[1]
+    assert len(stored[0]) == 2 * len(COLUMNS)
 
 
 def test_only_what_decoding_finds_out_is_noted(tmp_path: Path) -> None:
