@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from extract.branch import BranchRequest
-from extract.decoding import worker
+from extract.decoding import files
 from extract.decoding.job import Job, Outcome
 from extract.decoding.video import Image, OpenVideo, open_video
 from extract.errors import DamagedVideo
@@ -87,7 +87,7 @@ def opened() -> Iterator[Counter[str]]:
         found[Path(path).name] += 1
         return open_video(path, **options)
 
-    with mock.patch.object(worker, "open_any", counted):
+    with mock.patch.object(files, "open_any", counted):
         yield found
 
 

@@ -93,8 +93,9 @@ def test_four_processes_share_a_study_one_is_killed_and_the_server_restarts(
     for process in processes:
         process.start()
     killed, *others = processes
+    wait_until(lambda: bool(written_by(tmp_path, 0)))
     study = opened()
-    wait_until(lambda: len(studies.finished(study)) >= 3 and written_by(tmp_path, 0))
+    wait_until(lambda: len(studies.finished(study)) >= 3)
     assert killed.pid is not None
     os.kill(killed.pid, signal.SIGKILL)
     wait_until(lambda: len(studies.finished(study)) >= 6)
