@@ -9,17 +9,25 @@ from pathlib import Path
 
 
 def start(module: str, stdin: int) -> "tuple[subprocess.Popen[bytes], Connection]":
-    """`python -m MODULE SOCKET`. Ctrl-C reaches us alone: it is ours to pass on."""
+    """`python -m MODULE SOCKET`. Ctrl-C reaches us alone: it is ours to pass on. What lies in the
+    folder that we are in is not run in a package's place (`-P`)."""
     ours, theirs = socket.socketpair()
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, str(theirs.fileno())],
-        stdin=stdin,
-        pass_fds=(theirs.fileno(),),
-        env={**os.environ, "PYTHONPATH": python_path()},
-        start_new_session=True,
-    )
-    theirs.close()
-    return process, Connection(ours.detach())
+    with ours, theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(theirs.fileno())],
+            stdin=stdin,
+            pass_fds=(theirs.fileno(),),
+            env={**os.environ, "PYTHONPATH": python_path()},
+            start_new_session=True,
+        )
+        return process, Connection(ours.detach())
+
+
+def cores() -> int:
+    """That this process may use, where the system says so (macOS does not); else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def python_path() -> str:

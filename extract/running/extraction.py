@@ -4,7 +4,6 @@ extraction = Extraction.begin(manifest, "hfv.zarr", branches, Settings(protocol=
 summary = extraction.run(workers=8)
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from extract.errors import BadSetting
 from extract.manifest.manifest import Manifest, Video
 from extract.manifest.texts import Texts
 from extract.offer import Offer
+from extract.processes import cores
 from extract.running import seen
 from extract.running.flow import Stop
 from extract.running.lanes import lane_counts
@@ -56,7 +56,7 @@ UNLABELLED = ("unlabelled", ("unlabelled",))
 
 def default_workers(devices: int = 1) -> int:
     """A decode worker per core that we may use, at most 16 for each device."""
-    return max(1, min(16 * devices, len(os.sched_getaffinity(0))))
+    return max(1, min(16 * devices, cores()))
 
 
 def open_store(where: Location, manifest: Manifest) -> Store:
