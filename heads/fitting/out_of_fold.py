@@ -54,14 +54,14 @@ def out_of_fold(
     numbers = fold_numbers(judged.ids, judged.labels, folds, own)
     number_of = np.full(len(deciding), -1)
     number_of[judged.rows] = numbers
-    fits = [
+    fits = (
         Fit(
             head=make(), train=teaching, deciding=judged, device=device,
             learns=(number_of[teaching.rows] != fold) & ~deciding[teaching.rows],
             decides=(numbers != fold) & deciding[judged.rows],
         )
         for fold in range(folds)
-    ]  # fmt: skip
+    )  # fmt: skip
     found: Probabilities | None = None
     for fold, (head, _) in enumerate(learnt(fits)):
         said = head.predict(judged.take(numbers == fold))

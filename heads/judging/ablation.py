@@ -197,20 +197,20 @@ def ablate(plan: Plan, data: Data, test: Table, out: Path) -> Iterator[int]:
     """Do what is missing, yielding after each run; the result is `collected`."""
     kept, missing = KeptRuns(out), []
     for name, seed in plan.runs():
-        fit = Fit(
-            head=_head(plan, name, test), train=data.train, deciding=data.validation, seed=seed
-        )
-        key = run_key(fit.head, seed, _tables(data, test))
+        key = run_key(_head(plan, name, test), seed, _tables(data, test))
         if key in kept:
             yield seed
         else:
-            missing.append((name, key, fit))
-    heads = learnt(fit for _, _, fit in missing)
-    for (name, key, fit), (head, _) in zip(missing, heads, strict=True):
+            missing.append((name, seed, key))
+    heads = learnt(
+        Fit(head=_head(plan, name, test), train=data.train, deciding=data.validation, seed=seed)
+        for name, seed, _ in missing
+    )
+    for (name, seed, key), (head, _) in zip(missing, heads, strict=True):
         means = averaged(head.predict(test))
         found = measure(means, test.labels, test.classes)
-        kept.keep(key, means, row=name, seed=fit.seed, **found.numbers())
-        yield fit.seed
+        kept.keep(key, means, row=name, seed=seed, **found.numbers())
+        yield seed
 
 
 def collected(plan: Plan, data: Data, test: Table, out: Path) -> Ablation:

@@ -97,28 +97,31 @@ def cross(
     rows, cells = [], []
     unknown: dict[str, Interval] = {}
 
-    def fit(source: str) -> Fit:
+    def sides(source: str) -> tuple[Mask, Mask]:
         learning, judging = (
             _learning(table, source, reals, leave_one_out=leave_one_out)
             for table in (whole.train, whole.validation)
         )
-        learns, decides = _split(whole, learning, judging)
-        return Fit(
+        return _split(whole, learning, judging)
+
+    masks = [sides(source) for source in sources]
+    heads = learnt(
+        Fit(
             head=make(), train=whole.train, deciding=whole.validation, learns=learns,
             decides=decides, seed=seed,
-        )  # fmt: skip
-
-    fits = [fit(source) for source in sources]
-    for source, own, (head, _) in zip(sources, fits, learnt(fits), strict=True):
-        train, deciding = own.sides
-        data = Data(train=train, validation=deciding)
+        )
+        for learns, decides in masks
+    )  # fmt: skip
+    for source, (learns, decides), (head, _) in zip(sources, masks, heads, strict=True):
         judging = _learning(whole.validation, source, reals, leave_one_out=leave_one_out)
         rows.append(f"all but {source}" if leave_one_out else source)
         others = whole.validation.take(~judging)
         tested = [source] if leave_one_out else sources
         cells.append(tuple(_tested(head, others, name, reals) for name in tested))
-        if leave_one_out and (told := _unknown(head, data, others.take(of(others, [source])))):
-            unknown[source] = told
+        if leave_one_out:
+            own = Data(train=whole.train.take(learns), validation=whole.validation.take(decides))
+            if told := _unknown(head, own, others.take(of(others, [source]))):
+                unknown[source] = told
     columns = ("the one left out",) if leave_one_out else tuple(sources)
     return CrossTable(rows=tuple(rows), columns=columns, cells=tuple(cells), unknown=unknown)
 

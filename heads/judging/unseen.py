@@ -123,18 +123,20 @@ class Trial:
         missing = []
         for fold in self.folds:
             for seed in range(self.seeds):
-                fit = Fit(
-                    head=self.make(strategy), train=fold.data.train, deciding=fold.data.deciding,
-                    seed=seed,
-                )  # fmt: skip
-                if (key := _key(fit.head, fold, seed)) in kept:
+                if (key := _key(self.make(strategy), fold, seed)) in kept:
                     yield strategy
                 else:
-                    missing.append((fold, key, fit))
-        heads = learnt(fit for _, _, fit in missing)
-        for (fold, key, fit), (head, _) in zip(missing, heads, strict=True):
+                    missing.append((fold, seed, key))
+        heads = learnt(
+            Fit(
+                head=self.make(strategy), train=fold.data.train, deciding=fold.data.deciding,
+                seed=seed,
+            )
+            for fold, seed, _ in missing
+        )  # fmt: skip
+        for (fold, seed, key), (head, _) in zip(missing, heads, strict=True):
             means = averaged(head.predict(fold.data.validation))
-            kept.keep(key, means, strategy=strategy, generator=fold.generator, seed=fit.seed)
+            kept.keep(key, means, strategy=strategy, generator=fold.generator, seed=seed)
             yield strategy
 
     def found(self, out: Path) -> Unseen:

@@ -30,12 +30,12 @@ def main(arguments: Sequence[str]) -> int:
         while True:
             fit = replace(seen(sys.stdin.fileno(), connection.recv()), on_epoch=alone)
             try:
-                told = fit.done()
+                told = pickle.dumps(fit.done())  # `send` would pass tensors by handles
             except EOFError:
                 raise
             except Exception:  # whatever it is, it is seen where the fit is done again
-                told = None
-            connection.send_bytes(pickle.dumps(told))  # `send` would pass tensors by handles
+                told = pickle.dumps(None)
+            connection.send_bytes(told)
     return 0
 
 

@@ -4,6 +4,7 @@ import mmap
 import os
 import pickle
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ class Memory:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the processes
-        self.close = self._file.close
         self._places: dict[tuple[int, int], int] = {}
         self._kept: list[pickle.PickleBuffer] = []  # alive, so that no other has its address
 
@@ -29,6 +29,10 @@ class Memory:
     def size(self) -> int:
         """Bytes."""
         return self._file.seek(0, os.SEEK_END)
+
+    def close(self) -> None:
+        with suppress(OSError):  # a full disk: what could not be written is wanted no more
+            self._file.close()
 
     def shown(self, what: object) -> Shown:
         """What `seen` makes the same of."""

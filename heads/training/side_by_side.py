@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -37,6 +37,8 @@ SWITCH = "TELLTALE_PROCESSES"
 """How many learn at once at most; default: as many as there are cores. 1: never in processes."""
 _START = 4.0
 """Seconds until a process that is started learns, at worst."""
+_LOADING = 3.0
+"""Seconds of a first fit that may be the libraries', which it loads: they say nothing of others."""
 _FEATURES = 4
 """Times as much memory as a table's arrays take, a fit takes of its own."""
 _OWN = 400 * 2**20
@@ -99,11 +101,12 @@ class Fit:
 
 def learnt(fits: Iterable[Fit]) -> Iterator[tuple[Head, FitReport]]:
     """Heads that have learnt, in order."""
-    queue = deque(fits)
+    queue, loading = deque(fits), _LOADING
     while queue:
         start = time.perf_counter()
         found = queue.popleft().done()
-        count = workers(queue, time.perf_counter() - start)
+        count = workers(queue, time.perf_counter() - start - loading)
+        loading = 0.0
         yield found
         if count > 1:
             with Crew(count) as crew:
@@ -132,8 +135,9 @@ class Crew:
         self._memory = Memory()
         self._all: dict[Connection, subprocess.Popen[bytes]] = {}
         for _ in range(count):
-            process, connection = processes.start(_MODULE, self._memory.file)
-            self._all[connection] = process
+            with suppress(OSError):  # fewer do
+                process, connection = processes.start(_MODULE, self._memory.file)
+                self._all[connection] = process
 
     def __enter__(self) -> Self:
         return self
@@ -172,9 +176,10 @@ class Crew:
                 turn += 1
 
     def _sent(self, connection: Connection, fit: Fit) -> bool:
+        """Not where the process is gone, the disk is full, or the fit cannot be pickled."""
         try:
             connection.send(self._memory.shown(fit))
-        except OSError:
+        except (OSError, pickle.PicklingError, TypeError, AttributeError):
             self._end(connection)
             return False
         return True
@@ -200,4 +205,4 @@ def _cores() -> int:
     asked = os.environ.get(SWITCH, "")
     if asked and not (asked.isdecimal() and int(asked) > 0):
         raise BadSetting(f"{SWITCH}={asked!r}: give a number of processes, 1 or more.")
-    return int(asked) if asked else len(os.sched_getaffinity(0))
+    return int(asked) if asked else processes.cores()

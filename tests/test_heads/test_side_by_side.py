@@ -1,19 +1,29 @@
 """Heads that learn in processes are the heads that would have learnt here, whatever happens to a
 process."""
 
+import errno
 import shutil
+import tempfile
+import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pytest
 import torch
 
 from extract import processes
+from heads.data.sides import Data
 from heads.errors import BadSetting, BadTable
-from heads.head import Head, make_head
+from heads.fitting.out_of_fold import out_of_fold
+from heads.head import FitReport, Head, make_head
+from heads.judging.ablation import Plan, ablate
+from heads.judging.cross import cross
+from heads.judging.unseen import Trial, folds
 from heads.training import side_by_side
 from heads.training.memory import Memory, seen
 from heads.training.side_by_side import Crew, Fit, learnt, workers
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
     import subprocess
     from multiprocessing.connection import Connection
 
+SHORT = {"epochs": "1", "batch": "16"}
 VECTORS = (*KEYS[:3], KEYS[4])
 Started = list["subprocess.Popen[bytes]"]
 
@@ -153,6 +164,84 @@ def test_whether_it_pays_is_asked_after_every_fit_here(monkeypatch: pytest.Monke
     monkeypatch.setattr(side_by_side, "workers", noted)
     assert len(list(learnt(several()))) == 4
     assert asked == [3, 2, 1, 0]
+
+
+def test_what_the_first_fit_takes_to_load_libraries_starts_no_process(
+    monkeypatch: pytest.MonkeyPatch, started: Started
+) -> None:
+    """2 seconds of them, of fits of a tenth."""
+    clock, spent = [0.0], iter([2.1, *[0.1] * 29])
+    done = Fit.done
+
+    def slow(fit: Fit) -> tuple[Head, FitReport]:
+        clock[0] += next(spent)
+        return done(fit)
+
+    monkeypatch.setenv(side_by_side.SWITCH, "4")
+    monkeypatch.setattr(Fit, "done", slow)
+    monkeypatch.setattr(side_by_side, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert len(list(learnt(replace(fit(each), head=fit(0, **SHORT).head) for each in range(30))))
+    assert not started
+
+
+@pytest.mark.parametrize("broken", ["no process", "full disk", "no pickle"])
+def test_what_can_be_sent_nowhere_is_done_here(
+    broken: str, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> BinaryIO:
+        return Path("/dev/full").open("r+b", buffering=4096)
+
+    def none(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    fits = [fit(0), fit(1)]
+    if broken == "full disk":
+        monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    elif broken == "no process":
+        monkeypatch.setattr(processes, "start", none)
+    else:
+        monkeypatch.setattr(fits[0].head, "lock", threading.Lock(), raising=False)
+    with Crew(1) as crew:
+        assert [report.metric for _, report in crew.learnt(fits)] == ["validation auc"] * 2
+    assert all(process.poll() is not None for process in started)
+
+
+@pytest.mark.parametrize("judging", ["folds", "cross", "unseen", "ablation"])
+def test_heads_that_were_judged_are_let_go_of(
+    judging: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Some hold all that they learnt from, on a GPU some all of their tensors."""
+    alive, most = weakref.WeakSet[Head](), []
+    done = Fit.done
+
+    def noted(fit: Fit) -> tuple[Head, FitReport]:
+        head, report = done(fit)
+        alive.add(head)
+        most.append(len(alive))
+        return head, report
+
+    def make(_: str = "") -> Head:
+        return make_head("fusion", SHORT, CLASSES)
+
+    monkeypatch.setattr(Fit, "done", noted)
+    monkeypatch.setenv(side_by_side.SWITCH, "1")
+    every = np.arange(len(TRAIN))
+    four = np.array([f"{each // 4 % 4}" for each in every], np.dtypes.StringDType())
+    table = replace(TRAIN, sources=four)
+    whole = Data(train=table, validation=table)
+    if judging == "folds":
+        out_of_fold(make, whole, every % 5 == 0)
+    elif judging == "cross":
+        cross(whole, make)
+    elif judging == "unseen":
+        trial = Trial(make=make, strategies=["plain"], seeds=2, folds=folds(whole), must=True)
+        list(trial.run(tmp_path))
+    else:
+        plan = Plan(head="fusion", settings=SHORT, rows={"all": {}, "video": {"depth": "false"}},
+                    seeds=2)  # fmt: skip
+        list(ablate(plan, whole, DECIDING, tmp_path))
+    assert len(most) > 2
+    assert max(most) <= 2
 
 
 def test_threads_are_as_before() -> None:
