@@ -13,11 +13,10 @@ import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from features_store.errors import TelltaleError
-
 
 def main(arguments: Sequence[str]) -> int:
     os.environ["OMP_NUM_THREADS"] = "1"  # read when the libraries are loaded
+    from features_store.errors import TelltaleError
     from heads.training.memory import seen
 
     connection = Connection(int(arguments[0]))

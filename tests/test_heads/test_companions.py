@@ -1,13 +1,18 @@
 """Processes that work on a study beside the one that began it."""
 
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from heads.errors import BadSetting
 from heads.parts.space import Range
 from heads.tuning.companions import Part, companions
 from heads.tuning.search import Search
@@ -49,6 +54,31 @@ def test_a_companion_that_is_no_longer_wanted_gives_its_trial_up(
     with companions(part(tmp_path, 3, endless), 1):
         soon(lambda: any(trial.params for trial in study.get_trials()))  # it is at work
     assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL]
+
+
+def test_companions_that_cannot_be_told_the_features_are_no_silent_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> BinaryIO:
+        return Path("/dev/full").open("r+b")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    words = "2 more processes cannot be started .*No space left.*fewer --processes, or a folder"
+    with (
+        pytest.raises(BadSetting, match=words),
+        companions(part(tmp_path, 3, search()), 2),
+    ):
+        pytest.fail("it went on alone")
+    with companions(part(tmp_path, 3, search()), 0):
+        pass
+
+
+def test_the_libraries_of_a_companion_are_loaded_after_it_said_one_thread() -> None:
+    loaded = "import heads.tuning.trial_process, sys; print('numpy' in sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert told.stdout == "False\n"
 
 
 def test_the_command_takes_processes(tmp_path: Path) -> None:
