@@ -99,11 +99,12 @@ def _tune(arguments: argparse.Namespace) -> int:
         storage=arguments.storage, folder=arguments.out, directions=directions, search=search,
         limit=arguments.trials,
     )  # fmt: skip
+    there = len(finished(study))
     with (
         tqdm(total=arguments.trials, unit="trial", disable=None) as bar,
-        companions(part, arguments.processes - 1),
+        companions(part, min(arguments.processes, arguments.trials - there) - 1),
     ):
-        bar.update(len(finished(study)))
+        bar.update(there)
         for done in run_trials(study, search, arguments.trials):
             bar.n = done
             bar.set_postfix_str(_best(study, search))

@@ -56,7 +56,7 @@ def _start(part: Part, count: int, memory: Memory, started: list[Companion]) -> 
 def companions(part: Part, count: int) -> Iterator[None]:
     """So many work while it is open. One that is killed is missed like any process of a study: its
     trial falls silent and is tried again."""
-    if not count:
+    if count < 1:
         yield
         return
     memory, started = Memory(), list[Companion]()

@@ -12,6 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from extract import processes
 from heads.errors import BadSetting
 from heads.parts.space import Range
 from heads.tuning.companions import Part, companions
@@ -81,12 +82,15 @@ def test_the_libraries_of_a_companion_are_loaded_after_it_said_one_thread() -> N
     assert told.stdout == "False\n"
 
 
-def test_the_command_takes_processes(tmp_path: Path) -> None:
+def test_the_command_takes_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_store(tmp_path / "s")
     told = ["tune", "--store", str(tmp_path / "s"), "--trials", "5", "--seeds", "1", "--out",
             str(tmp_path / "out")]  # fmt: skip
     assert "trials" in here(*told, "--head", "linear", "--processes", "2")
     assert len(finished(open_study(None, tmp_path / "out", ["maximize"]))) == 5
+    with monkeypatch.context() as patched:  # nothing is left for others to do
+        patched.setattr(processes, "start", lambda *_: pytest.fail("a process was started"))
+        assert "trials" in here(*told, "--head", "linear", "--processes", "2")
     said = here(*told, "--processes", "0", expect=1)
     assert "0 processes: give 1 or more" in said
     own = tmp_path / "own.py"
