@@ -179,13 +179,22 @@ class Queue:
         self._seen: set[int] = set()
 
     def ask(self) -> optuna.Trial | None:
-        """The next trial, or None when enough are finished or under way."""
+        """The next trial, or None when enough are finished or under way. Of several processes that
+        ask at once for the last one, all but the first give theirs up."""
         self._bury()
-        under_way = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if len(finished(self.study)) + len(under_way) >= self.limit:
+        if len(self._taken()) >= self.limit:
             return None
         with _quiet():
-            return self.study.ask()
+            trial = self.study.ask()
+        if sum(number < trial.number for number in self._taken()) < self.limit:
+            return trial
+        self.study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _taken(self) -> list[int]:
+        """Numbers of trials that are finished or under way."""
+        states = (*_DONE, TrialState.RUNNING)
+        return [trial.number for trial in self.study.get_trials(deepcopy=False, states=states)]
 
     def _bury(self) -> None:
         """Fail what fell silent. A process killed before its trial's first sign of life left none

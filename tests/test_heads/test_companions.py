@@ -17,7 +17,7 @@ from heads.errors import BadSetting
 from heads.parts.space import Range
 from heads.tuning.companions import Part, companions
 from heads.tuning.search import Search
-from heads.tuning.study import finished, open_study
+from heads.tuning.study import Queue, finished, open_study
 from tests.test_features_store.test_cli import here
 from tests.test_heads.stores import write_store
 from tests.test_heads.test_tune import search
@@ -55,6 +55,22 @@ def test_a_companion_that_is_no_longer_wanted_gives_its_trial_up(
     with companions(part(tmp_path, 3, endless), 1):
         soon(lambda: any(trial.params for trial in study.get_trials()))  # it is at work
     assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL]
+
+
+def test_of_two_that_ask_at_once_for_the_last_trial_one_has_it(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, others = study.ask, list[optuna.Trial | None]()
+
+    def meanwhile() -> optuna.Trial:
+        monkeypatch.setattr(study, "ask", ask)
+        others.append(Queue(study, 1).ask())
+        return ask()
+
+    monkeypatch.setattr(study, "ask", meanwhile)
+    found = [Queue(study, 1).ask(), *others]
+    assert [trial.number for trial in found if trial is not None] == [0]
+    assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING, TrialState.FAIL]
 
 
 def test_companions_that_cannot_be_told_the_features_are_no_silent_ones(
