@@ -7,6 +7,9 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+_SHARE = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds, or max, and of how many. A container sees its own."""
+
 
 def start(module: str, stdin: int) -> "tuple[subprocess.Popen[bytes], Connection]":
     """`python -m MODULE SOCKET`. Ctrl-C reaches us alone: it is ours to pass on. What lies in the
@@ -24,10 +27,15 @@ def start(module: str, stdin: int) -> "tuple[subprocess.Popen[bytes], Connection
 
 
 def cores() -> int:
-    """That this process may use, where the system says so (macOS does not); else all."""
+    """That this process may use, where the system says so (macOS does not); else all. Of a
+    container that is given a share of time, as many as that is worth."""
+    found = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        found = len(os.sched_getaffinity(0))
+    if _SHARE.exists():
+        time, period = _SHARE.read_text().split()
+        found = found if time == "max" else min(found, -(-int(time) // int(period)))
+    return found
 
 
 def python_path() -> str:

@@ -36,6 +36,19 @@ def test_a_process_that_cannot_be_started_leaves_nothing_open() -> None:
 def test_cores_are_counted_where_a_system_does_not_say_which_are_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(processes, "_SHARE", Path("/nowhere"))
     assert processes.cores() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
     assert processes.cores() == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("told", "cores"), [("max 100000\n", 64), ("150000 100000\n", 2), ("10000 100000\n", 1)]
+)
+def test_a_container_has_as_many_cores_as_its_share_of_time_is_worth(
+    told: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(told)
+    monkeypatch.setattr(processes, "_SHARE", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert processes.cores() == cores
