@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from extract.running.quickening import asked
+from heads.errors import BadSetting
 from heads.parts.fusion_gradient import Thin
 
 BETA1, BETA2 = 0.9, 0.999
@@ -53,16 +54,24 @@ class Moves:
                 return self._compiled(moves)
             except torch.OutOfMemoryError:
                 raise
-            except (RuntimeError, ImportError, TorchDynamoException) as error:
+            except (ImportError, TorchDynamoException) as error:
                 self._compiled = None
-                reason = str(error).strip().partition("\n")[0]
-                log.warning("populations learn without a compiled step: %s", reason)
+                log.warning("populations learn without a compiled step: %s", _first_line(error))
+            except RuntimeError as error:  # it ran: some parameters may have been moved, some not
+                raise BadSetting(
+                    f"A population's compiled step broke off ({_first_line(error)}); give the same "
+                    f"command with TELLTALE_COMPILE=never before it."
+                ) from error
         for move in moves:
             gradient = move.gradient
             if move.right is not None:
                 gradient = Thin(left=gradient, right=move.right).whole()
             _moved(move, gradient)
         return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def compiler_of(device: torch.device | str) -> Compiler | None:

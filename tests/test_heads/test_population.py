@@ -7,12 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.exc import TorchDynamoException
 
 from heads.errors import BadSetting, BadTable
 from heads.measuring.metrics import macro_auc, macro_aucs
 from heads.parts.fusion_gradient import Thin, gradients
 from heads.parts.fusion_net import NOT_DECAYED, SIGMOID, AlphaMode, BatchStatistics, passed
 from heads.parts.space import Range
+from heads.tuning.adamw_moves import Move, Moves
 from heads.tuning.population import Finished, Member, Population
 from heads.tuning.population_size import largest, population_size
 from heads.tuning.stacked_adamw import StackedAdamW
@@ -251,3 +253,25 @@ def test_many_aucs_at_once_are_each_one() -> None:
     expected = [macro_auc(each, labels) for each in scores]
     np.testing.assert_allclose(macro_aucs(scores, labels), expected, rtol=1e-12)
     assert torch.get_num_threads() >= 1
+
+
+def test_a_step_that_cannot_be_compiled_is_made_and_one_that_broke_off_is_not_made_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def moves() -> list[Move]:
+        start, still, rates = torch.ones(2, 3), torch.zeros(2, 3), torch.full((2, 1), 0.1)
+        return [Move(start, still, still.clone(), start.clone(), None, rates, rates, rates)]
+
+    def failing(error: Exception) -> Moves:
+        def step(_: object) -> None:
+            raise error
+
+        return Moves(lambda _: step)
+
+    plain, fallen = moves(), moves()
+    Moves(None).make(plain)
+    failing(TorchDynamoException("no compiler")).make(fallen)
+    assert torch.equal(fallen[0].parameter, plain[0].parameter)
+    assert "populations learn without a compiled step" in caplog.text
+    with pytest.raises(BadSetting, match=r"broke off .out of resource.; .*TELLTALE_COMPILE=never"):
+        failing(RuntimeError("out of resource")).make(moves())
