@@ -90,7 +90,8 @@ def add_commands(commands: "Commands") -> None:
         "launch --multi_gpu --num_processes N -m heads finetune …; both start the same processes. "
         "What a step takes is counted first: where memory is short, blocks are computed twice, and "
         "where that is not enough, batches are cut into parts (--set checkpointing=…, --set "
-        "accumulate=… to say it yourself). "
+        "accumulate=… to say it yourself): slower, the same numbers but for rounding, unless the "
+        "network's own batch norms learn (--set norms=batch). "
         "A backbone that does not fit one GPU is shared out with --set shard=true; its checkpoints "
         "are those of runs without. OUT has to be a folder that all machines see."
     )

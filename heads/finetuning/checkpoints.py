@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,11 +37,13 @@ class Checkpoint:
     """The validation metric, before training and after every epoch."""
     losses: list[float] = field(default_factory=list)
     """Of every step."""
+    parts: int = 1
+    """That batches were cut into."""
 
     def save(self, path: Path, run: Facts, *, writes: bool = True) -> None:
         """Processes that share tensors out all come here, and one writes."""
         about = {"run": dict(run), "step": self.step, "history": self.history,
-                 "losses": self.losses}  # fmt: skip
+                 "losses": self.losses, "parts": self.parts}  # fmt: skip
         flat = {
             f"{what}|{name}": tensor
             for what, named in self.tensors.items()
@@ -51,11 +52,11 @@ class Checkpoint:
         write_tensors(path, flat, {_ABOUT: json.dumps(about)}, writes=writes)
 
     @staticmethod
-    def run_of(path: Path) -> dict[str, Any]:
-        """What is known of the run that wrote it."""
+    def parts_of(path: Path) -> int:
+        """That the run which wrote it cut batches into; older files say so as a setting."""
         with _readable(path), safe_open(path, "pt") as file:
-            found: dict[str, Any] = json.loads(file.metadata()[_ABOUT])["run"]
-            return found
+            about = json.loads(file.metadata()[_ABOUT])
+            return int(about.get("parts") or about["run"]["accumulate"])
 
     @staticmethod
     def load(path: Path, run: Facts) -> "Checkpoint":
@@ -72,8 +73,9 @@ class Checkpoint:
             what, _, name = key.partition("|")
             tensors.setdefault(what, {})[name] = tensor
         return Checkpoint(
-            step=about["step"], tensors=tensors, history=about["history"], losses=about["losses"]
-        )
+            step=about["step"], tensors=tensors, history=about["history"],
+            losses=about["losses"], parts=about.get("parts", 1),
+        )  # fmt: skip
 
 
 def optimiser_state(

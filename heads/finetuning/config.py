@@ -34,8 +34,9 @@ class FinetuneConfig(TrainConfig):
     clip: float = 5.0
     """Largest norm of the gradient; 0: any."""
     accumulate: int | None = None
-    """Parts that a batch is cut into, to save memory. Each part has batch statistics of its own.
-    None: as many as free memory asks for, see `heads.finetuning.step_memory`."""
+    """Parts that a batch is cut into, to save memory; it changes numbers by rounding alone, see
+    `heads.finetuning.net`. With norms=batch each part has batch statistics of its own. None:
+    as many as free memory asks for, see `heads.finetuning.step_memory`."""
     precision: Precision | None = None
     """Of the blocks' products; none: float32 on a CPU, bfloat16 on CUDA."""
     drop_path: float = 0.0

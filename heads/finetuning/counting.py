@@ -55,8 +55,8 @@ class Passes:
 
     def __init__(self, net: FinetuneNet, forward: Callable[[int], object]) -> None:
         self._net, self._forward = net, forward
-        net.twice = False
-        kept, self._block = self._counted()
+        net.twice, net.parts = False, 1
+        kept, self._block, self.head = self._counted()
         self._take = {False: kept + self._block.share(_PASSING)}
 
     def take(self, *, twice: bool) -> Taken:
@@ -71,20 +71,21 @@ class Passes:
         """It is not where hardly a block learns."""
         return self.take(twice=True).each < self.take(twice=False).each
 
-    def _counted(self) -> tuple[Taken, Taken]:
-        """What all of a pass keeps, and what the block keeps that keeps most."""
-        (whole, block), (more, larger) = (self._pass(samples) for samples in _COUNTED)
-        return Taken.through(whole, more), Taken.through(block, larger)
+    def _counted(self) -> tuple[Taken, Taken, Taken]:
+        """What all of a pass keeps, the block that keeps most, and the head."""
+        two, three = (self._pass(samples) for samples in _COUNTED)
+        whole, block, head = (Taken.through(*both) for both in zip(two, three, strict=True))
+        return whole, block, head
 
-    def _pass(self, samples: int) -> tuple[int, int]:
+    def _pass(self, samples: int) -> tuple[int, int, int]:
         """As in training; statistics of batches leave no trace."""
-        counter, starts, blocks = Counter(self._net), list[int](), [0]
+        counter, starts, kept = Counter(self._net), list[int](), [0]
         hooks = [
             hook
-            for block in self._net.network.blocks
+            for module in (*self._net.network.blocks, self._net.head)
             for hook in (
-                block.register_forward_pre_hook(lambda *_: starts.append(counter.bytes)),
-                block.register_forward_hook(lambda *_: blocks.append(counter.bytes - starts[-1])),
+                module.register_forward_pre_hook(lambda *_: starts.append(counter.bytes)),
+                module.register_forward_hook(lambda *_: kept.append(counter.bytes - starts[-1])),
             )
         ]
         statistics = [each for each in self._net.learnt().values() if not each.requires_grad]
@@ -98,7 +99,8 @@ class Passes:
                 hook.remove()
             for each, old in zip(statistics, before, strict=True):
                 each.copy_(old)
-        return counter.bytes, max(blocks)
+        *blocks, head = kept
+        return counter.bytes, max(blocks), head
 
 
 class Counter:

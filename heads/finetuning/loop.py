@@ -28,7 +28,7 @@ from heads.finetuning.optimisers import Optimisers
 from heads.finetuning.readout import FusionReadout
 from heads.finetuning.run import Run
 from heads.finetuning.sharding import share_out
-from heads.finetuning.shares import most_samples, own_shares, step_slices
+from heads.finetuning.shares import fewest_samples, most_samples, own_shares, step_slices
 from heads.finetuning.step_memory import explained, fitted
 from heads.finetuning.versions import Versions
 from heads.head import FitReport, Probabilities
@@ -50,6 +50,8 @@ class Finetuner:
         config, self.memory = fitted(self.net, replace(run, config=config))
         """What a step takes, where that was to be chosen by."""
         self.run = run = replace(run, config=config)
+        self._cutting = replace(config, accumulate=1) if net.joins else config
+        """How batches are cut here; the network itself cuts those that its head reads whole."""
         self.metric = defined_metric(config.select, run.validation.samples)
         """What decides."""
         self.step = 0
@@ -62,9 +64,9 @@ class Finetuner:
         self.versions = Versions(self.net, config.ema)
         samples = run.train.samples
         count = config.samples(samples.videos, samples.views)
-        shares = config.parts * run.processes.count
+        shares = self._cutting.parts * run.processes.count
         self._parts = step_slices(count, config.batch, shares)
-        self._at_once = most_samples(count, config, shares)
+        self._at_once = most_samples(count, config, config.parts * run.processes.count)
         self._steps = config.epochs * len(self._parts)
         self._saved_at, self._saving = time.monotonic(), 0.0
         self.optimisers = Optimisers(
@@ -131,7 +133,7 @@ class Finetuner:
         return torch.cat([each.float().softmax(-1).cpu() for each in logits])
 
     def _epoch(self, epoch: int, steps: range) -> None:
-        config, source, processes = self.run.config, self.run.train, self.run.processes
+        config, source, processes = self._cutting, self.run.train, self.run.processes
         samples = source.samples
         order = epoch_order(config, self.run.seed, epoch, samples.videos, samples.views)
         shares = [
@@ -156,6 +158,9 @@ class Finetuner:
     ) -> None:  # fmt: skip
         """One step of the optimiser; `shares` are this process's samples of the batch."""
         size = part.stop - part.start
+        if self.net.joins:
+            fewest = fewest_samples(part, self._cutting, self.run.processes)
+            self.net.parts = min(self.run.config.parts, fewest)
         chance = self._chance(size)
         total = torch.zeros(1)
         for number, share in enumerate(shares):
@@ -236,12 +241,12 @@ class Finetuner:
         if self.run.folder is None:
             return
         start = time.monotonic()
-        tensors = {**self.versions.state(), **self.optimisers.state()}
         found = Checkpoint(
-            step=self.step, tensors=tensors, history=self.history, losses=self.losses
-        )
+            step=self.step, tensors={**self.versions.state(), **self.optimisers.state()},
+            history=self.history, losses=self.losses, parts=self.run.config.parts,
+        )  # fmt: skip
         path, writes = self.run.folder / CHECKPOINT, self.run.processes.first
-        found.save(path, self.run.describe(), writes=writes)
+        found.save(path, replace(self.run, config=self._cutting).describe(), writes=writes)
         self._saved_at = time.monotonic()
         self._saving = self._saved_at - start
 
@@ -252,7 +257,7 @@ class Finetuner:
         if self.net.once is None and not self.net.twice:
             less.append("--set checkpointing=true goes on with the same numbers")
         if self._at_once > 1:
-            apart = "" if saved is None else " with another --out"
+            apart = "" if saved is None or self.net.joins else " with another --out"
             less.append(f"--set accumulate={2 * config.parts}{apart} halves them")
         less.append("--depth blocks=K lets fewer layers learn")
         there = "" if saved is None else f" {saved} is whole."
@@ -264,17 +269,17 @@ class Finetuner:
 
     @staticmethod
     def _as_begun(run: Run) -> FinetuneConfig:
-        """A run that goes on cuts batches as it did before, whatever would fit now."""
+        """A run that goes on cuts batches as it did before, unless told, whatever would fit now."""
         saved = _checkpoint(run)
         if saved is None or run.config.accumulate is not None:
             return run.config
-        return replace(run.config, accumulate=Checkpoint.run_of(saved)["accumulate"])
+        return replace(run.config, accumulate=Checkpoint.parts_of(saved))
 
     def _resume(self) -> None:
         saved = _checkpoint(self.run)
         if saved is None:
             return
-        found = Checkpoint.load(saved, self.run.describe())
+        found = Checkpoint.load(saved, replace(self.run, config=self._cutting).describe())
         self.versions.restore(found.tensors)
         self.optimisers.restore(found.tensors)
         self.step, self.history, self.losses = found.step, found.history, found.losses

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from extract.trainable import Trainable
 from heads.errors import BadSetting
@@ -50,8 +50,12 @@ class FinetuneNet(nn.Module):
             raise BadSetting(f"checkpointing=true: {self.once}")
         for block in network.blocks:
             block.forward = self._perhaps_twice(block.forward)
-        self.batch_statistics = bool(self._norms) or readout.batch_statistics
-        """Whether in training a sample's logits depend on the others of its batch."""
+        self.batch_statistics = bool(self._norms)
+        """Whether in training a sample's vectors depend on the others of its batch."""
+        self.joins = readout.batch_statistics and not self._norms
+        """Whether a batch that is cut is whole for the head, which has batch statistics."""
+        self.parts = 1
+        """That it then passes the network in, for gradients."""
         self.backbone = network.model
         self.head = readout
         self._freeze()
@@ -65,11 +69,26 @@ class FinetuneNet(nn.Module):
         precision = self.computes_in(device)
         half = precision != "float32"
         with torch.autocast(device, getattr(torch, precision), enabled=half):
-            x = self.first_input(inputs) if raw else inputs.float()
-            vectors = self.network.vectors(x, self.cut, chance.keep)
+            vectors = self._vectors(inputs, chance.keep, raw=raw)
         with torch.autocast(device, enabled=False):
             logits: Tensor = self.head(vectors, beside_bd, chance.drop)
             return logits
+
+    def _vectors(self, inputs: Tensor, keep: Tensor | None, *, raw: bool) -> dict[str, Tensor]:
+        """Where they come in parts, nothing inside the network is kept: each part is computed again
+        on the way back, alone, and to its end, so that no shards are left put together."""
+
+        def once(inputs: Tensor, keep: Tensor | None) -> dict[str, Tensor]:
+            x = self.first_input(inputs) if raw else inputs.float()
+            return self.network.vectors(x, self.cut, keep)
+
+        if self.parts == 1 or not torch.is_grad_enabled():
+            return once(inputs, keep)
+        keeps = [None] * self.parts if keep is None else keep.tensor_split(self.parts, -1)
+        parts = zip(inputs.tensor_split(self.parts), keeps, strict=True)
+        with set_checkpoint_early_stop(enable=False):
+            found = [checkpoint(once, *part, use_reentrant=False) for part in parts]
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
     def first_input(self, rows: Tensor) -> Tensor:
         """The input of the cut; what lies below is computed as branches do."""

@@ -1,6 +1,7 @@
 """How an epoch is cut into batches, and a batch into parts and over processes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,12 @@ def most_samples(samples: int, config: FinetuneConfig, shares: int) -> int:
     if config.mixes:
         return 2 * math.ceil(math.ceil(longest / 2) / shares)
     return math.ceil(longest / shares)
+
+
+def fewest_samples(part: slice, config: FinetuneConfig, processes: Processes) -> int:
+    """That any process has before it at once, of this batch."""
+    everyone = (replace(processes, rank=rank) for rank in range(processes.count))
+    return min(len(own) for each in everyone for own in own_shares(part, config, each))
 
 
 def own_shares(

@@ -36,7 +36,7 @@ class StepMemory:
     free: int
     config: FinetuneConfig
     statistics: bool
-    """Whether cutting a batch changes what is learnt."""
+    """Whether cutting a batch changes what is learnt: the network itself has batch statistics."""
 
     def __str__(self) -> str:
         told = [f"memory: a step takes {_gib(self.needed)} of {_gib(self.free)} free"]
@@ -79,7 +79,13 @@ def fitted(net: FinetuneNet, run: Run) -> tuple[FinetuneConfig, StepMemory | Non
     passes, needs = Passes(net, _forward(net, run)), list[float]()
     for twice, cuts in _ways(net, run, passes, count):
         at_once = most_samples(count, config, cuts * processes.count)
-        needs.append(-processes.least(-there - passes.take(twice=twice).of(at_once)))
+        takes = passes.take(twice=twice).of(at_once)
+        if cuts > 1 and net.joins:
+            whole = most_samples(count, config, processes.count)
+            # The head keeps of all of them, has vectors and their gradients (neither is larger),
+            # and the inputs of the other parts wait.
+            takes += 3 * passes.head.of(whole) + (whole - at_once) * run.example(1).nbytes
+        needs.append(-processes.least(-there - takes))
         if needs[-1] <= spare:
             chosen = replace(config, checkpointing=twice, accumulate=cuts)
             return chosen, StepMemory(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -30,6 +31,10 @@ def main(folder: Path, out: Path) -> None:
                 "history": ready.finetuner.history,
                 "twice": ready.finetuner.net.twice,
             }
+        with finetuning(folder, "blocks=2", found, config=replace(how, accumulate=2)) as ready:
+            ready.finetuner.fit()
+            told["losses in parts"] = ready.finetuner.losses
+            told["history in parts"] = ready.finetuner.history
             (out / f"{found.rank}.json").write_text(json.dumps(told))
 
 

@@ -20,7 +20,7 @@ from extract.running.pipeline import Settings
 from extract.trainable import Trainable
 from features_store import Store
 from heads.bundle import Bundle
-from heads.errors import BadSetting, BadTable
+from heads.errors import BadCheckpoint, BadSetting, BadTable
 from heads.finetuning.data import Pick
 from heads.finetuning.optimisers import Optimisers
 from heads.finetuning.setup import BACKBONE, HEAD
@@ -133,6 +133,26 @@ def test_killed_and_resumed_gives_the_same_weights_and_statistics(
     assert "backbone.time_bn.running_var" in learnt
     for name, tensor in parts.net.learnt().items():
         assert torch.equal(tensor, learnt[name]), name
+
+
+def test_a_network_with_batch_norms_learns_otherwise_from_parts(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Which is said, and a run keeps to what it began with."""
+    how = config(norms="batch", accumulate=2)
+    with finetuning(folder, CUBE, config=config(norms="batch")) as whole:
+        whole.finetuner.fit(stop_after=1)
+    with finetuning(folder, CUBE, config=how, out=tmp_path) as ready:
+        assert "each with batch statistics of its own" in str(ready.finetuner.memory)
+        ready.finetuner.fit()
+    assert abs(ready.finetuner.losses[0] / whole.finetuner.losses[0] - 1) > 1e-4
+    with (
+        pytest.raises(BadCheckpoint, match="accumulate=2 there, 1 here"),
+        finetuning(folder, CUBE, config=config(norms="batch", accumulate=1), out=tmp_path),
+    ):
+        pass
+    with finetuning(folder, CUBE, config=config(norms="batch"), out=tmp_path) as ready:
+        assert ready.finetuner.run.config.parts == 2
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """What fine-tuning can be told: each option does what it says, and nothing else."""
 
+import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from heads.training.alternate import Alternation
 from heads.zoo.fusion import FusionConfig
 from tests.test_heads.tables import DEPTH, TOKENS, WIDTH, table
 
-KEY = "internvideo2/tokens"
+KEY, CLIPS = "internvideo2/tokens", "frames/rgb"
 SMALL = replace(
     PRESETS["tiny"],
     width=WIDTH,
@@ -49,12 +51,17 @@ SMALL = replace(
 )
 
 
-def source(seed: int, *, judge: bool = False, videos: int = 24) -> CachedSource:
+def source(seed: int, *, judge: bool = False, videos: int = 24, raw: bool = False) -> CachedSource:
     made = table(videos=videos, seed=seed, depth_signal=0.5)
-    return CachedSource(made, KEY, Feeding(judge=judge, rank_loss=True))
+    if raw:
+        shape = (videos, 2, SMALL.frames, SMALL.image, SMALL.image, 3)
+        clips = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        made = replace(made, arrays={**made.arrays, CLIPS: clips})
+    return CachedSource(made, CLIPS if raw else KEY, Feeding(judge=judge, rank_loss=True), raw=raw)
 
 
 def finetuner(down_norm: str = "bn", folder: Path | None = None, **changes: object) -> Finetuner:
+    reach = str(changes.pop("reach", "blocks=2"))
     plain = {"epochs": 2, "batch": 8, "lr": 1e-3, "select": "loss"}
     config = FinetuneConfig(**{**plain, **changes})  # type: ignore[arg-type]
     torch.set_num_threads(1)
@@ -67,8 +74,9 @@ def finetuner(down_norm: str = "bn", folder: Path | None = None, **changes: obje
         backbone.add_adapter(config.adapter_channels)
     head = initial(layout, 4, torch.Generator().manual_seed(0))
     network, readout = InternVideo2Training(backbone), FusionReadout(FusionConfig(), layout, head)
-    net = FinetuneNet(network, readout, Reach.parse("blocks=2", 2), config, Processes())
-    learn, decide = source(1), source(2, judge=True)
+    net = FinetuneNet(network, readout, Reach.parse(reach, 2), config, Processes())
+    raw = reach == "end-to-end"
+    learn, decide = source(1, raw=raw), source(2, judge=True, raw=raw)
     run = Run(config=config, train=learn, validation=decide, folder=folder, example=learn.first)
     return Finetuner(net, run)
 
@@ -95,8 +103,59 @@ def test_checkpointing_changes_nothing() -> None:
     assert abs(dropped[0] - losses()[0]) > 1e-4
 
 
-def test_accumulation_changes_nothing_without_batch_statistics() -> None:
-    np.testing.assert_allclose(losses("ln", accumulate=4), losses("ln"), rtol=1e-5)
+@pytest.mark.parametrize(
+    ("reach", "changes"),
+    [
+        ("blocks=2", {"drop_path": 0.3, "clip": 0.5}),
+        ("blocks=2", {"batch": 7}),  # three samples are left over: a batch of at most three parts
+        ("pool", {"checkpointing": True}),  # cls and avg stay as they are
+        ("end-to-end", {"drop_path": 0.3, "mixup": 0.8, "cutmix": 1.0}),
+    ],
+)
+def test_cutting_batches_changes_numbers_by_rounding_alone(
+    reach: str, changes: dict[str, object]
+) -> None:
+    """The head's batch statistics are those of whole batches, and what is drawn is drawn once."""
+    made = {
+        parts: finetuner(
+            "bn", None, reach=reach, optimiser="sgd", lr=0.05, accumulate=parts, **changes
+        )
+        for parts in (1, 2, 4)
+    }
+    for each in made.values():
+        each.fit(stop_after=8)  # into the second epoch; the last weights stay
+    whole = made.pop(1)
+    for cut in made.values():
+        np.testing.assert_allclose(cut.losses, whole.losses, rtol=1e-5)
+        np.testing.assert_allclose(cut.history, whole.history, rtol=1e-5)
+        for name, tensor in cut.net.learnt().items():
+            torch.testing.assert_close(tensor, whole.net.learnt()[name], rtol=1e-5, atol=1e-6)
+
+
+def noted(
+    alive: list[int],
+    found: list["weakref.ref[torch.UntypedStorage]"],
+    _block: torch.nn.Module,
+    _inputs: object,
+    output: torch.Tensor,
+) -> None:
+    """How many of a block's earlier outputs are held, in training; and this one."""
+    if output.requires_grad:
+        alive.append(sum(each() is not None for each in found))
+        found.append(weakref.ref(output.untyped_storage()))
+
+
+def test_parts_pass_again_one_by_one_where_the_head_reads_them_whole() -> None:
+    """What the first block made of a part is let go before the next part passes."""
+    expected = losses("ln")
+    for down_norm, parts, times in (("ln", 4, 4), ("bn", 1, 1), ("bn", 4, 8)):
+        made = finetuner(down_norm, accumulate=parts, checkpointing=False)
+        alive, found = list[int](), list[weakref.ref[torch.UntypedStorage]]()
+        made.net.network.blocks[0].register_forward_hook(partial(noted, alive, found))
+        made.fit()
+        assert alive == [0] * times * made.step
+        if down_norm == "ln":
+            np.testing.assert_allclose(made.losses, expected, rtol=1e-5)
 
 
 def test_spatial_and_temporal_weights_learn_in_turns() -> None:
@@ -258,7 +317,7 @@ def test_judging_takes_no_more_samples_at_once_than_training(
     sizes = list[int]()
     forward = FinetuneNet.forward
 
-    def counted(net: FinetuneNet, inputs: torch.Tensor, *rest: Any, **how: Any) -> torch.Tensor:  # noqa: ANN401 (as the network has it)
+    def counted(net: FinetuneNet, inputs: torch.Tensor, *rest: Any, **how: Any) -> object:  # noqa: ANN401 (as the network has it)
         sizes.append(len(inputs))
         return forward(net, inputs, *rest, **how)
 

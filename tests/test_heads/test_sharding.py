@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ def same(ours: torch.Tensor, theirs: torch.Tensor, lr: float = 1e-3) -> None:
 
 @pytest.mark.parametrize("name", FLOAT32)
 def test_two_do_what_one_does(folder: Path, told: Told, name: str, tmp_path: Path) -> None:
-    with running(folder, CASES[name]) as one:
+    case = CASES[name]
+    uncut = {what: value for what, value in case.settings.items() if what != "accumulate"}
+    with running(folder, replace(case, settings=uncut)) as one:
         before = one.finetuner.net.backbone.get_parameter(PROJECTION).detach().clone()
         one.finetuner.fit(stop_after=99)
         if name == JUDGED:
