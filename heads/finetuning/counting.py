@@ -118,7 +118,7 @@ class Counter:
     def counting(self) -> Iterator[None]:
         with saved_tensors_hooks(self._see, lambda nothing: nothing):
             yield
-        for key, alive in self._alive.items():
+        for key, alive in list(self._alive.items()):
             storage = alive()
             if storage is not None and not storage.nbytes():  # a block put together and let go
                 self.bytes -= self._sizes[key]
