@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from extract.running.quickening import asked
 from heads.errors import BadSetting
 from heads.parts.fusion_gradient import Thin
 
@@ -76,8 +75,11 @@ def _first_line(error: Exception) -> str:
 
 def compiler_of(device: torch.device | str) -> Compiler | None:
     """Torch's on a GPU, where `TELLTALE_COMPILE` does not say never; on a CPU it gains nothing."""
-    wanted = torch.device(device).type == "cuda" and asked() != "never"
-    return compiled_step if wanted else None
+    if torch.device(device).type != "cuda":
+        return None
+    from extract.running.quickening import asked
+
+    return None if asked() == "never" else compiled_step
 
 
 def compiled_step(step: Step) -> Step:

@@ -10,8 +10,12 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+
+_AGAIN = 5.0
+"""Seconds between interrupts: far more than giving a trial up takes."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +36,9 @@ def main(arguments: Sequence[str]) -> int:
 def _ended_with(connection: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         connection.recv()  # nothing comes but the end
-    _thread.interrupt_main()
+    while True:  # one that is raised where an object is let go of is lost
+        _thread.interrupt_main()
+        time.sleep(_AGAIN)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def test_a_companion_that_is_no_longer_wanted_gives_its_trial_up(
     spaces = {"fusion": {"lr": Range(low=1e-5, high=1e-2, log=True)}}
     endless = search(spaces=spaces, fixed={"epochs": "1000000"})
     with companions(part(tmp_path, 3, endless), 1):
-        soon(lambda: any(trial.params for trial in study.get_trials()))  # it is at work
+        soon(lambda: any(trial.params for trial in study.get_trials()))
+        time.sleep(1)  # it was writing to the database, and is at work now
     assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL]
 
 
