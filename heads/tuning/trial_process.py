@@ -8,14 +8,11 @@ it, which meets it too.
 import _thread
 import contextlib
 import os
+import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-
-_AGAIN = 5.0
-"""Seconds between interrupts: far more than giving a trial up takes."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,6 +21,8 @@ def main(arguments: Sequence[str]) -> int:
     from heads.training.memory import seen
 
     connection = Connection(int(arguments[0]))
+    # Whoever was started in the background ignores interrupts, and so would its processes.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         part = seen(sys.stdin.fileno(), connection.recv())
         threading.Thread(target=_ended_with, args=(connection,), daemon=True).start()
@@ -36,9 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 def _ended_with(connection: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         connection.recv()  # nothing comes but the end
-    while True:  # one that is raised where an object is let go of is lost
-        _thread.interrupt_main()
-        time.sleep(_AGAIN)
+    _thread.interrupt_main()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Processes that work on a study beside the one that began it."""
 
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +48,15 @@ def test_a_companion_does_trials_by_itself_and_stops_when_there_are_enough(
     assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 3
 
 
+@pytest.fixture
+def in_the_background() -> Iterator[None]:
+    """Shells have what they start so ignore interrupts, and so does all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_the_background")
 def test_a_companion_that_is_no_longer_wanted_gives_its_trial_up(
     tmp_path: Path, study: optuna.Study
 ) -> None:
