@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import measure
+from extract import processes
 from features_store import ArraySpec, BranchSpec, Store
 from features_store.table import Table
 from heads.head import make_head
@@ -161,8 +162,8 @@ def ablation(epochs: int, runs: int) -> list[measure.Row]:
         (settings, seed) for settings in TABLE_3.values() for seed in range(5)
     ]  # as `telltale ablate` does them
 
-    def done(processes: int) -> None:
-        os.environ[side_by_side.SWITCH] = str(processes)
+    def done(count: int) -> None:
+        os.environ[side_by_side.SWITCH] = str(count)
         made = (
             side_by_side.Fit(
                 head=make_head("fusion", {**settings, "epochs": str(epochs)}, CLASSES),
@@ -173,7 +174,7 @@ def ablation(epochs: int, runs: int) -> list[measure.Row]:
         for _ in side_by_side.learnt(made):
             pass
 
-    cores = len(os.sched_getaffinity(0))
+    cores = processes.cores()
     alone, beside = "one after another", f"in {cores} processes"
     ways = {alone: lambda: done(1), beside: lambda: done(cores)}
     seconds = measure.interleaved(ways, runs=runs, warm_up=0)

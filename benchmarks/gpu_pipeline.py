@@ -16,6 +16,7 @@ from benchmarks import measure
 from benchmarks.bench_decode import make_clips
 from extract.branch import Branch
 from extract.manifest.manifest import read_manifest
+from extract.processes import cores
 from extract.running.extraction import Extraction
 from extract.running.pipeline import Settings
 from extract.running.summary import Summary
@@ -46,7 +47,7 @@ def rows(
             yield {
                 "what": f"mp4 to store, {count} workers, compiled: {way}",
                 "videos": summary.ok, "videos/s": summary.ok / taken, "device idle": summary.idle,
-                "cores": len(os.sched_getaffinity(0)),
+                "cores": cores(),
             }  # fmt: skip
 
 

@@ -38,6 +38,11 @@ def cores() -> int:
     return found
 
 
+def default_workers(devices: int = 1) -> int:
+    """A decode worker per core that we may use, at most 16 for each device."""
+    return max(1, min(16 * devices, cores()))
+
+
 def python_path() -> str:
     """The same packages as here."""
     ours = str(Path(__file__).resolve().parents[1])

@@ -47,6 +47,7 @@ def cut_manifest(arguments: argparse.Namespace, manifest: "Manifest") -> "Cut | 
     from extract.commands.data import limits
     from extract.decoding.cuts import Cutting
     from extract.errors import one_line
+    from extract.processes import default_workers
     from extract.running.cutting import cut
 
     if arguments.segments is None:
@@ -55,7 +56,7 @@ def cut_manifest(arguments: argparse.Namespace, manifest: "Manifest") -> "Cut | 
     with tqdm(total=len(manifest.videos), unit="video", desc="cutting", disable=None) as progress:
         found = cut(
             manifest, cutting, limits(arguments),
-            workers=arguments.workers or max(1, min(16, os.cpu_count() or 1)), done=progress.update,
+            workers=arguments.workers or default_workers(), done=progress.update,
         )  # fmt: skip
     for video, reason in found.failures:
         print(f"not cut  {one_line(video)}: {reason}")

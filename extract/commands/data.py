@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from extract.commands import cutting
 from extract.exit_codes import SOME_FAILED
+from extract.processes import default_workers
 
 if TYPE_CHECKING:
     from extract.decoding.containers import Limits
@@ -98,7 +99,7 @@ def _add_probe(commands: "Commands") -> None:
     add_manifest_options(probe)
     probe.add_argument("--protocol", default="val", help="val, test-4x3, train-8, … (default: val)")
     probe.add_argument("--decoder", default="pyav", help="pyav or decord (default: pyav)")
-    probe.add_argument("--workers", type=int, default=max(1, min(16, os.cpu_count() or 1)))
+    probe.add_argument("--workers", type=int, default=default_workers())
     probe.add_argument("--quiet", action="store_true", help="only failures and the summary")
     add_limit_options(probe)
     probe.set_defaults(run=_probe)

@@ -23,7 +23,7 @@ from extract.labelling.prior_labels import CLASSES, PRIORS
 from extract.labelling.review_clip import FILM, PAIRS, RATE, film_bytes
 from extract.labelling.review_still import stills
 from extract.people.spots import Spot
-from extract.running.extraction import default_workers
+from extract.processes import default_workers
 from features_store.commit import write_file
 
 Curves = Mapping[str, NDArray[np.float64]]

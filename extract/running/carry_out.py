@@ -5,9 +5,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+from extract.processes import default_workers
 from extract.running.crew import Crew, drive
 from extract.running.devices import DeviceCrew, DeviceLost
-from extract.running.extraction import Extraction, default_workers
+from extract.running.extraction import Extraction
 from extract.running.flow import Stop
 from extract.running.progress import Progress
 from extract.running.run import Run

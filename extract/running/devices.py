@@ -10,7 +10,7 @@ from typing import Self
 
 from extract import processes
 from extract.errors import ExtractError
-from extract.running.extraction import default_workers
+from extract.processes import default_workers
 from extract.running.messages import AHEAD, NEXT, STOP, Ended, Ready
 from extract.running.run import Run
 from extract.running.summary import Report

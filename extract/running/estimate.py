@@ -19,9 +19,9 @@ from extract.decoding.job import Job
 from extract.decoding.pool import DecodePool
 from extract.manifest.manifest import Manifest
 from extract.manifest.texts import Texts
+from extract.processes import default_workers
 from extract.running import seen
 from extract.running.batching import Batcher
-from extract.running.extraction import default_workers
 from extract.running.lanes import lane_counts
 from extract.running.pipeline import (
     Settings,

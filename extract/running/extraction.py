@@ -16,7 +16,7 @@ from extract.errors import BadSetting
 from extract.manifest.manifest import Manifest, Video
 from extract.manifest.texts import Texts
 from extract.offer import Offer
-from extract.processes import cores
+from extract.processes import default_workers
 from extract.running import seen
 from extract.running.flow import Stop
 from extract.running.lanes import lane_counts
@@ -52,11 +52,6 @@ from features_store.store import Store
 
 UNLABELLED = ("unlabelled", ("unlabelled",))
 """Scheme and classes of a store whose videos have no labels."""
-
-
-def default_workers(devices: int = 1) -> int:
-    """A decode worker per core that we may use, at most 16 for each device."""
-    return max(1, min(16 * devices, cores()))
 
 
 def open_store(where: Location, manifest: Manifest) -> Store:
