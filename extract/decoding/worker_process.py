@@ -7,18 +7,16 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
+from extract import processes
 from extract.decoding.job import Job, Outcome, Plan
 from extract.decoding.reply import Reply, outcome_of
 from extract.decoding.worker import READY
 from extract.errors import ExtractError, OverLimit, WorkerLost
-from extract.processes import python_path
 
 START_LIMIT = 120.0
 _LONGEST_REPLY = 2**20
@@ -44,20 +42,12 @@ class WorkerProcess:
         self._started = False
         """Whether it was ready for any plan."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by `stop`
-        ours, theirs = socket.socketpair()
-        # A reply that is begun and not ended must not keep us.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PARTING, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "extract.decoding.worker", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            pass_fds=(theirs.fileno(),),
-            env=_environment(),
-            start_new_session=True,
+        self.process, self.connection = processes.start(
+            "extract.decoding.worker", subprocess.DEVNULL, said=self._errors, single=True
         )
-        theirs.close()
-        self.connection = Connection(ours.detach())
+        with socket.socket(fileno=os.dup(self.connection.fileno())) as ours:
+            # A reply that is begun and not ended must not keep us.
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PARTING, 0))
 
     def follow(self, plan: Plan) -> None:
         """From now on its jobs are of this plan, and its memory is as large as that needs."""
@@ -177,9 +167,3 @@ def _anonymous_file(size: int) -> int:
             handle = os.dup(file.fileno())
     os.ftruncate(handle, size)
     return handle
-
-
-def _environment() -> dict[str, str]:
-    """One thread per worker, and the same packages as here."""
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return {**os.environ, **single, "PYTHONPATH": python_path()}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from extract import processes
 from extract.decoding import worker_process
 from extract.decoding.containers import Limits
 from extract.decoding.frames import read_frames
@@ -173,5 +174,5 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 
 
 def test_workers_find_the_packages_of_their_parent_first() -> None:
-    first = Path(worker_process._environment()["PYTHONPATH"].split(":")[0])
+    first = Path(processes.environment()["PYTHONPATH"].split(":")[0])
     assert (first / "extract" / "decoding" / "worker.py").is_file()
